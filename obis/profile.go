@@ -1,0 +1,200 @@
+package obis
+
+import (
+	"math/bits"
+	"sort"
+)
+
+// Profile is a table that a meter recorded: rows in time, one column for each
+// quantity. It is columnar and meant for reuse: [Profile.Reset] keeps its memory.
+type Profile struct {
+	Code    Code  // of the profile itself
+	Period  int32 // seconds between rows; 0 for rows recorded on events
+	Times   []Time
+	Columns []Column
+	Quality Runs // of whole rows
+}
+
+// Len returns the number of rows.
+func (p *Profile) Len() int { return len(p.Times) }
+
+// Reset removes the rows and keeps columns, their descriptions and all memory.
+func (p *Profile) Reset() {
+	p.Times = p.Times[:0]
+	p.Quality = p.Quality[:0]
+	for i := range p.Columns {
+		p.Columns[i].reset()
+	}
+}
+
+// Clone returns a profile with memory of its own.
+func (p *Profile) Clone() *Profile {
+	q := *p
+	q.Times = append([]Time(nil), p.Times...)
+	q.Quality = append(Runs(nil), p.Quality...)
+	q.Columns = append([]Column(nil), p.Columns...)
+	for i := range q.Columns {
+		q.Columns[i] = q.Columns[i].clone()
+	}
+	return &q
+}
+
+// Column is one quantity of a profile. All its numbers share unit and
+// exponent; a column with any other kind of value holds Values instead.
+type Column struct {
+	Code    Code
+	RawID   []byte // what identifies the column where there is no code, and beside it
+	Unit    Unit
+	Rule    Rule
+	Exp     int8    // power of ten of Nums; meaningless where Values is used
+	Nums    []int64 // mantissas, 0 where missing
+	Present Bitmap  // which rows have a value
+	Values  []Value // used instead of Nums as soon as one value does not fit there
+	Quality Runs    // of single cells, beside the quality of the row
+}
+
+func (c *Column) reset() {
+	c.Nums = c.Nums[:0]
+	c.Present = c.Present[:0]
+	c.Values = c.Values[:0]
+	c.Quality = c.Quality[:0]
+}
+
+func (c Column) clone() Column {
+	c.RawID = append([]byte(nil), c.RawID...)
+	c.Nums = append([]int64(nil), c.Nums...)
+	c.Present = append(Bitmap(nil), c.Present...)
+	c.Quality = append(Runs(nil), c.Quality...)
+	values := c.Values
+	c.Values = nil
+	for _, v := range values {
+		c.Values = append(c.Values, v.Clone())
+	}
+	return c
+}
+
+// Len returns the number of rows.
+func (c *Column) Len() int { return max(len(c.Nums), len(c.Values)) }
+
+// AppendInt appends a number with the column's exponent.
+func (c *Column) AppendInt(mantissa int64) {
+	if len(c.Values) > 0 {
+		c.Values = append(c.Values, Int(mantissa, c.Exp))
+		return
+	}
+	c.Present.Set(len(c.Nums))
+	c.Nums = append(c.Nums, mantissa)
+}
+
+// AppendMissing appends a row without a value.
+func (c *Column) AppendMissing() {
+	if len(c.Values) > 0 {
+		c.Values = append(c.Values, Value{})
+		return
+	}
+	c.Nums = append(c.Nums, 0)
+}
+
+// Append appends any value. A number that the column's exponent cannot express,
+// or another kind of value, turns the column from Nums to Values.
+func (c *Column) Append(v Value) {
+	if len(c.Values) == 0 {
+		if v.IsNone() {
+			c.AppendMissing()
+			return
+		}
+		if len(c.Nums) == 0 && v.kind == KindInt {
+			c.Exp = v.exp
+		}
+		if v.kind == KindInt && v.exp == c.Exp {
+			c.AppendInt(v.num)
+			return
+		}
+		c.widen()
+	}
+	c.Values = append(c.Values, v)
+}
+
+// widen moves the numbers to Values.
+func (c *Column) widen() {
+	for row := range c.Nums {
+		c.Values = append(c.Values, c.At(row))
+	}
+	c.Nums, c.Present = c.Nums[:0], c.Present[:0]
+}
+
+// At returns the value of a row, none where it is missing.
+func (c *Column) At(row int) Value {
+	switch {
+	case row < 0:
+	case row < len(c.Values):
+		return c.Values[row]
+	case row < len(c.Nums) && c.Present.Get(row):
+		return Int(c.Nums[row], c.Exp)
+	}
+	return Value{}
+}
+
+// Bitmap is a set of row numbers.
+type Bitmap []uint64
+
+// Set adds row i.
+func (b *Bitmap) Set(i int) {
+	for i>>6 >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[i>>6] |= 1 << (i & 63)
+}
+
+// Get reports whether row i is in the set.
+func (b Bitmap) Get(i int) bool { return i>>6 < len(b) && b[i>>6]>>(i&63)&1 != 0 }
+
+// Count returns how many rows are in the set.
+func (b Bitmap) Count() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// Runs is the quality of consecutive rows, run-length encoded. Rows behind the last run are good.
+type Runs []Run
+
+// Run is a stretch of rows of the same quality. It begins where the run before it ends.
+type Run struct {
+	End     int // the first row behind the run
+	Quality Quality
+}
+
+// Add gives row, which must lie behind all rows that were added before, a quality.
+func (r *Runs) Add(row int, q Quality) {
+	if r.end() < row {
+		r.extend(row, Quality{})
+	}
+	r.extend(row+1, q)
+}
+
+func (r Runs) end() int {
+	if len(r) == 0 {
+		return 0
+	}
+	return r[len(r)-1].End
+}
+
+func (r *Runs) extend(end int, q Quality) {
+	if n := len(*r); n > 0 && (*r)[n-1].Quality == q {
+		(*r)[n-1].End = end
+		return
+	}
+	*r = append(*r, Run{end, q})
+}
+
+// At returns the quality of a row.
+func (r Runs) At(row int) Quality {
+	i := sort.Search(len(r), func(i int) bool { return row < r[i].End })
+	if i == len(r) {
+		return Quality{}
+	}
+	return r[i].Quality
+}
