@@ -15,6 +15,9 @@
 package meter
 
 import (
+	"context"
+	"crypto"
+	"crypto/ecdh"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,8 +25,6 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-
-	"context"
 
 	"github.com/openusm/meter/obis"
 )
@@ -76,14 +77,12 @@ type Config struct {
 	// OpenSerial opens a serial port; without it serial targets fail.
 	// Package github.com/openusm/meter/serial has one.
 	OpenSerial func(name string, baud int, framing string) (io.ReadWriteCloser, error)
+	// Open replaces Open for all targets, for recording and replaying. Nil is [Open].
+	Open func(ctx context.Context, t Target, cfg *Config) (io.ReadWriteCloser, error)
 
 	Trace  func(send bool, frame []byte) // sees every frame on the wire; nil sees nothing
 	Logger *slog.Logger                  // nil is silent
 	Tried  func(what string)             // hears what detection tries; nil hears nothing
-
-	// WrapConn is applied to every connection that Dial opens, before it is
-	// used, for recording and replaying. Nil leaves connections as they are.
-	WrapConn func(io.ReadWriteCloser) io.ReadWriteCloser
 }
 
 // Keys are the secrets of one meter, or of several by their ids. They print as "redacted".
@@ -98,8 +97,9 @@ type Keys struct {
 	SystemTitle      Secret // ours, eight octets; empty is a fixed one
 	MeterSystemTitle Secret // the meter's, eight octets, where it does not send it
 
-	SigningKey, AgreementKey any // crypto.Signer, *ecdh.PrivateKey
-	Certificate              *x509.Certificate
+	SigningKey   crypto.Signer     // for HLS 7 and general-signing
+	AgreementKey *ecdh.PrivateKey  // for general-ciphering with agreed keys
+	Certificate  *x509.Certificate // of SigningKey
 
 	ByMeter map[string]Keys // by meter id: eight-digit M-Bus id, P1 equipment id, logical device name
 }
