@@ -42,8 +42,8 @@ func Dial(ctx context.Context, target string, cfg *Config) (Session, error) {
 
 // dialProtocol opens a session in the protocol that cfg names.
 func dialProtocol(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	open, ok := dialers[cfg.Protocol]
-	if !ok {
+	open := dialer(cfg.Protocol)
+	if open == nil {
 		return nil, fmt.Errorf("meter: %s: %w: no session in protocol %s", t, ErrNotSupported, cfg.Protocol)
 	}
 	return open(ctx, t, cfg)
@@ -120,4 +120,36 @@ func outcome(err error) error {
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
 	}
 	return fmt.Errorf("meter: %w", err)
+}
+
+// dialer returns how a session in a protocol is opened, nil where there is none.
+func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) {
+	switch p {
+	case DLMS:
+		return dialDLMS
+	case IEC62056:
+		return dialIEC62056
+	case MBus:
+		return dialMBus
+	}
+	return nil
+}
+
+// attempts returns the ways to reach a meter of unknown protocol, the likeliest first.
+func attempts(t Target) []attempt {
+	if t.Scheme == "udp" {
+		return []attempt{{"DLMS wrapper", DLMS, dialWrapper}}
+	}
+	serial := []attempt{
+		{"IEC 62056-21 sign-on at 300 7E1", IEC62056, dialIEC62056},
+		{"DLMS HDLC at 9600 8N1", DLMS, dialHDLC},
+		{"M-Bus at 2400 8E1", MBus, dialMBus},
+	}
+	if t.Scheme != "tcp" {
+		return serial
+	}
+	return []attempt{
+		{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
+		{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialIEC62056},
+	}
 }
