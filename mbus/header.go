@@ -118,8 +118,8 @@ func parseHeader(b []byte, form HeaderForm, msb bool) (h Header, n int, err erro
 	return h, n + 1 + shortHeaderLen, nil
 }
 
-// appendHeader appends the octets behind the CI field.
-func (h Header) appendBinary(dst []byte) []byte {
+// AppendBinary appends the octets that stand behind the CI field.
+func (h Header) AppendBinary(dst []byte) []byte {
 	if h.Form == HeaderNone {
 		return dst
 	}

@@ -27,6 +27,8 @@ type Record struct {
 	unitChange uint8       // what an extension makes of the unit
 	plainAt    uint8       // where in ID a unit in plain text stands
 	plainLen   uint8
+	lvar       byte       // the length octet
+	variable   bool       // there is one
 	flags      obis.Flags // quality of the value apart from Error
 }
 
@@ -148,6 +150,15 @@ func (r *Record) baseUnit() obis.Unit {
 	b := r.VIB()
 	table, at := tableOf(b)
 	return vifTable[table][b[at]&0x7F].unit
+}
+
+// AppendBinary appends the record as it was transmitted. It never fails.
+func (r *Record) AppendBinary(dst []byte) ([]byte, error) {
+	dst = append(dst, r.ID...)
+	if r.variable {
+		dst = append(dst, r.lvar)
+	}
+	return append(dst, r.Data...), nil
 }
 
 // Quality returns what the record itself says of its value.
@@ -588,7 +599,7 @@ func (d *Decoder) variable(r *Record, s *scale, b []byte, j int) (next int, err 
 	if !ok {
 		return 0, &ParseError{Field: "LVAR", Offset: j, Err: fmt.Errorf("0x%02x: %w", b[j], errReservedLVAR)}
 	}
-	lvar := b[j]
+	r.lvar, r.variable = b[j], true
 	j++
 	if n > len(b)-j {
 		r.Data = b[j:]
@@ -596,7 +607,7 @@ func (d *Decoder) variable(r *Record, s *scale, b []byte, j int) (next int, err 
 	}
 	r.Data = b[j : j+n : j+n]
 	if r.Error == 0 {
-		d.decodeVariable(r, lvar, s.kind, s.exp)
+		d.decodeVariable(r, r.lvar, s.kind, s.exp)
 		if s.added {
 			s.add(r)
 		}

@@ -108,11 +108,7 @@ func (d *Decoder) decryptCBC(t *Telegram, fail func(error) error) error {
 	if key == nil {
 		return fail(ErrNoKey)
 	}
-	d.iv = [16]byte{}
-	t.Header.Address.AppendLink(d.iv[:0])
-	for i := 8; i < 16; i++ {
-		d.iv[i] = t.Header.Access
-	}
+	d.iv = cbcVector(t.Header)
 	d.plain = append(d.plain[:0], t.Payload...)
 	cbcDecrypt(key.block, &d.iv, d.plain[:n], t.Payload[:n])
 	if d.plain[0] != difFiller || d.plain[1] != difFiller {
@@ -140,4 +136,32 @@ func cbcDecrypt(block cipher.Block, iv *[16]byte, dst, src []byte) {
 		last = src[:16]
 		dst, src = dst[16:], src[16:]
 	}
+}
+
+// AppendEncrypted appends a header and records encrypted in mode 5, for which it
+// sets the configuration field and fills up the last block.
+func AppendEncrypted(dst []byte, h Header, records []byte, key *Key) ([]byte, error) {
+	blocks := (2 + len(records) + 15) / 16
+	if blocks > 15 {
+		return dst, fmt.Errorf("mbus: %d octets of records are more than mode 5 can encrypt", len(records))
+	}
+	h.Config = h.Config&^0x1FF0 | 0x0500 | Config(blocks)<<4
+	dst = h.AppendBinary(dst)
+	at := len(dst)
+	dst = append(append(dst, difFiller, difFiller), records...)
+	for len(dst)-at < 16*blocks {
+		dst = append(dst, difFiller)
+	}
+	iv := cbcVector(h)
+	cipher.NewCBCEncrypter(key.block, iv[:]).CryptBlocks(dst[at:], dst[at:])
+	return dst, nil
+}
+
+// cbcVector is the initial vector of mode 5: link address and eight times the access number.
+func cbcVector(h Header) (iv [16]byte) {
+	h.Address.AppendLink(iv[:0])
+	for i := 8; i < 16; i++ {
+		iv[i] = h.Access
+	}
+	return iv
 }
