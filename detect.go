@@ -77,7 +77,10 @@ func isIEC62056(b []byte) bool {
 	}
 	// All that follows is text.
 	for _, c := range b[1:min(len(b), 24)] {
-		if c &= 0x7F; c < 0x20 && c != '\r' && c != '\n' && c != 0x02 && c != 0x03 && c != 0x04 && c != 0x06 {
+		if c &= 0x7F; c == 0x03 || c == 0x04 {
+			return true // a block check character may follow, which is any octet
+		}
+		if c < 0x20 && c != '\r' && c != '\n' && c != 0x02 && c != 0x06 {
 			return false
 		}
 	}
@@ -88,7 +91,7 @@ func isPSEM(b []byte) bool { return len(b) >= 8 && b[0] == 0xEE }
 
 // isWMBus knows a radio telegram by its length field and a C field of EN 13757-4.
 func isWMBus(b []byte) bool {
-	if len(b) < 12 || int(b[0]) > len(b)+len(b)/8 || int(b[0])+1 > len(b) {
+	if len(b) < 12 || b[0] < 10 || int(b[0])+1 > len(b) {
 		return false
 	}
 	switch b[1] {

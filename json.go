@@ -118,7 +118,7 @@ func (r *Result) reading(x *obis.Reading) readingJSON {
 		out.UCUM = u
 	}
 	if !x.Code.Valid() || x.Rule == obis.RuleNone {
-		out.RawID = RawIDText(x.RawID)
+		out.RawID = obis.RawIDText(x.RawID)
 	}
 	switch {
 	case !x.Start.IsZero():
@@ -130,16 +130,6 @@ func (r *Result) reading(x *obis.Reading) readingJSON {
 		out.Source = r.Sources[x.Source]
 	}
 	return out
-}
-
-// RawIDText shows an id that is no OBIS code: as it is where it is text, else in hexadecimal.
-func RawIDText(id []byte) string {
-	for _, b := range id {
-		if b < 0x20 || b > 0x7E {
-			return "0x" + hex.EncodeToString(id)
-		}
-	}
-	return string(id)
 }
 
 func (r *Result) event(e *obis.Event) eventJSON {
@@ -155,7 +145,7 @@ func (r *Result) profile(p *obis.Profile) profileJSON {
 	for _, c := range p.Columns {
 		column := columnJSON{OBIS: c.Code.String(), Name: obis.Describe(c.Code), Unit: c.Unit.String()}
 		if !c.Code.Valid() {
-			column.RawID = RawIDText(c.RawID)
+			column.RawID = obis.RawIDText(c.RawID)
 		}
 		out.Columns = append(out.Columns, column)
 	}

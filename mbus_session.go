@@ -98,21 +98,15 @@ func (s *mbusSession) Events(context.Context, time.Time, time.Time) (*Result, er
 
 // mbus explains the frames of a wire.
 func (e *explainer) mbus() error {
+	decoder := &mbus.Decoder{Keys: mbusKeys(e.cfg.Keys), Formats: &mbus.MemoryFormats{}}
 	for at := 0; at < len(e.b); {
 		part := e.b[at:]
-		if err := link.Explain(part, e.at(part, at, 0)); err != nil {
-			return err
+		_, n, err := link.Parse(part)
+		if err == nil {
+			part = part[:n]
 		}
-		frame, n, err := link.Parse(part)
-		if err != nil {
+		if err := decoder.ExplainFrame(part, e.at(part, at, 0)); err != nil {
 			return err
-		}
-		if len(frame.Payload) > 0 {
-			offset := at + n - 2 - len(frame.Payload)
-			decoder := &mbus.Decoder{Keys: mbusKeys(e.cfg.Keys)}
-			if err := decoder.Explain(frame.Payload, mbus.Lower{}, e.at(frame.Payload, offset, 1)); err != nil {
-				return err
-			}
 		}
 		at += n
 	}

@@ -121,7 +121,7 @@ func TestKeysAreRedacted(t *testing.T) {
 	keys := Keys{Encryption: Secret("SECRET-ENCRYPT-K"), ByMeter: map[string]Keys{"1": {Key: Secret("SECRET-METER-KEY")}}}
 	doc, err := json.Marshal(keys)
 	require.NoError(t, err)
-	for _, text := range []string{fmt.Sprint(keys), fmt.Sprintf("%+v", keys), fmt.Sprintf("%#v", keys), fmt.Sprintf("%x %q %d", keys, keys.Encryption, keys.Encryption), string(doc)} {
+	for _, text := range []string{fmt.Sprint(keys), fmt.Sprintf("%+v", keys), fmt.Sprintf("%#v", keys), fmt.Sprintf("%x %q %d", keys.Encryption, keys.Encryption, keys.Encryption), string(doc)} {
 		require.NotContains(t, text, "SECRET")
 		require.NotContains(t, text, "534543524554")
 		require.NotContains(t, text, "83 69 67")
@@ -133,12 +133,12 @@ func TestParseTarget(t *testing.T) {
 		"/dev/ttyUSB0": {Scheme: "serial", Address: "/dev/ttyUSB0"},
 		"COM3":         {Scheme: "serial", Address: "COM3"},
 		"serial:///dev/ttyUSB0?baud=9600&framing=8n1": {Scheme: "serial", Address: "/dev/ttyUSB0", Baud: 9600, Framing: "8N1"},
-		"serial://COM3":      {Scheme: "serial", Address: "COM3"},
-		"tcp://[::1]:4059":   {Scheme: "tcp", Address: "[::1]:4059"},
-		"udp://192.0.2.1:1":  {Scheme: "udp", Address: "192.0.2.1:1"},
-		"sim:dlms":           {Scheme: "sim", Address: "dlms"},
-		"capture.hex":        {Scheme: "file", Address: "capture.hex"},
-		"-":                  {Scheme: "stdin", Address: "-"},
+		"serial://COM3":     {Scheme: "serial", Address: "COM3"},
+		"tcp://[::1]:4059":  {Scheme: "tcp", Address: "[::1]:4059"},
+		"udp://192.0.2.1:1": {Scheme: "udp", Address: "192.0.2.1:1"},
+		"sim:dlms":          {Scheme: "sim", Address: "dlms"},
+		"capture.hex":       {Scheme: "file", Address: "capture.hex"},
+		"-":                 {Scheme: "stdin", Address: "-"},
 	} {
 		got, err := ParseTarget(text)
 		require.NoError(t, err, text)

@@ -52,11 +52,7 @@ func (a *app) print(r *meter.Result) error {
 func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) error {
 	for _, l := range lost {
 		x := &r.Readings[l.Reading]
-		id := x.Code.String()
-		if id == "" {
-			id = meter.RawIDText(x.RawID)
-		}
-		fmt.Fprintf(a.stderr, "warning: %s: %v\n", id, l)
+		fmt.Fprintf(a.stderr, "warning: %s: %v\n", x.ID(), l)
 	}
 	if len(r.Profiles)+len(r.Events) > 0 {
 		fmt.Fprintf(a.stderr, "warning: %s carries neither profiles nor events\n", a.output)
@@ -184,11 +180,7 @@ func (a *app) printTable(r *meter.Result) error {
 		w := newTable(a.stdout, "OBIS", "NAME", "VALUE", "UNIT", "TIME", "QUALITY")
 		for i := range r.Readings {
 			x := &r.Readings[i]
-			id := x.Code.String()
-			if id == "" {
-				id = meter.RawIDText(x.RawID)
-			}
-			w.row(id, obis.Describe(x.Code), valueText(x.Value, r.Clock), x.Unit.Symbol(), interval(x, r.Clock), x.Quality.Flags.String())
+			w.row(x.ID(), obis.Describe(x.Code), valueText(x.Value, r.Clock), x.Unit.Symbol(), interval(x, r.Clock), x.Quality.Flags.String())
 		}
 		if err := w.Flush(); err != nil {
 			return err
@@ -255,7 +247,7 @@ func (a *app) printProfile(p *obis.Profile, clock obis.Clock) error {
 		c := &p.Columns[i]
 		name := c.Code.String()
 		if name == "" {
-			name = meter.RawIDText(c.RawID)
+			name = obis.RawIDText(c.RawID)
 		}
 		if u := c.Unit.Symbol(); u != "" {
 			name += " [" + u + "]"

@@ -91,7 +91,7 @@ func newRecord(r *obis.Reading, clock obis.Clock) (rec record, reason string) {
 	case r.Code.Valid():
 		rec.Name = strings.ReplaceAll(r.Code.String(), "*", "_")
 	case len(r.RawID) > 0:
-		rec.Name = name(string(r.RawID))
+		rec.Name = name(obis.RawIDText(r.RawID))
 	default:
 		return rec, "no id"
 	}

@@ -37,7 +37,7 @@ func AppendInflux(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.
 			dst = append(dst, ",obis="...)
 			dst, _ = r.Code.AppendText(dst)
 		} else {
-			dst = appendTag(dst, "raw_id", rawID(r))
+			dst = appendTag(dst, "raw_id", obis.RawIDText(r.RawID))
 		}
 		dst = appendTag(dst, "unit", r.Unit.String())
 		if numeric(r.Value) {
@@ -127,16 +127,6 @@ func text(v obis.Value) string {
 		return string(runes)
 	}
 	return s
-}
-
-// rawID shows an id that is no OBIS code, in hexadecimal where it is no text.
-func rawID(r *obis.Reading) string {
-	for _, b := range r.RawID {
-		if b < 0x20 || b > 0x7E {
-			return obis.Octets(r.RawID).String()
-		}
-	}
-	return string(r.RawID)
 }
 
 // AppendPrometheus appends the readings that are numbers in the text exposition
@@ -248,7 +238,7 @@ func labels(m obis.Meter, r *obis.Reading) string {
 	if r.Code.Valid() {
 		add("obis", r.Code.String())
 	} else {
-		add("raw_id", rawID(r))
+		add("raw_id", obis.RawIDText(r.RawID))
 	}
 	if p := int(r.Code.Phase()); p < len(phaseLabel) {
 		add("phase", phaseLabel[p])
@@ -275,7 +265,7 @@ func WriteCSV(w io.Writer, m obis.Meter, readings []obis.Reading, timeText func(
 	for i := range readings {
 		r := &readings[i]
 		if err := out.Write([]string{
-			m.ID, r.Code.String(), rawID(r), obis.Describe(r.Code), text(r.Value), r.Unit.String(),
+			m.ID, r.Code.String(), obis.RawIDText(r.RawID), obis.Describe(r.Code), text(r.Value), r.Unit.String(),
 			timeText(r.Start), timeText(r.Time), r.Quality.Flags.String(), r.Rule.String(),
 		}); err != nil {
 			return err
@@ -293,7 +283,7 @@ func WriteProfileCSV(w io.Writer, p *obis.Profile, timeText func(obis.Time) stri
 		c := &p.Columns[i]
 		name := c.Code.String()
 		if !c.Code.Valid() {
-			name = rawID(&obis.Reading{RawID: c.RawID})
+			name = obis.RawIDText(c.RawID)
 		}
 		if u := c.Unit.String(); u != "" && u != "1" {
 			name += " [" + u + "]"
