@@ -80,9 +80,10 @@ func (r *reader) tlv(field string) (tag byte, contents *reader) {
 	tag = r.Uint8(field)
 	n := r.berLength(field)
 	start := r.Offset()
-	r.Bytes(n, field)
+	r.Cursor.Bytes(n, field)
 	contents = newReader(r.b[:r.Offset()])
-	contents.Bytes(start, field)
+	contents.Cursor.Bytes(start, field)
+	contents.note, contents.level = r.note, r.level+1
 	return tag, contents
 }
 

@@ -66,12 +66,14 @@ const (
 
 // Parse reads the PDU at the start of b and returns how many octets it took.
 // Input that is only too short gives an error that wraps [io.ErrUnexpectedEOF].
-func Parse(b []byte) (PDU, int, error) {
-	r := newReader(b)
+func Parse(b []byte) (PDU, int, error) { return newReader(b).pdu() }
+
+// pdu reads any PDU.
+func (r *reader) pdu() (PDU, int, error) {
 	var p PDU
 	tag, _ := r.Peek()
 	switch {
-	case len(b) == 0:
+	case len(r.b) == 0:
 		r.Uint8("tag")
 	case tag == TagInitiateRequest:
 		p = r.initiateRequest()
@@ -210,10 +212,12 @@ var (
 // reader is a cursor with the parts that PDUs share.
 type reader struct {
 	wire.Cursor
-	b []byte
+	b     []byte
+	note  Note // nil unless the PDU is to be explained
+	level int  // of nesting, for note
 }
 
-func newReader(b []byte) *reader { return &reader{wire.NewCursor(b, cosem.MaxDepth), b} }
+func newReader(b []byte) *reader { return &reader{Cursor: wire.NewCursor(b, cosem.MaxDepth), b: b} }
 
 // err returns the first failure as a ParseError.
 func (r *reader) err() error {
@@ -275,7 +279,11 @@ func (r *reader) data(field string) cosem.Data {
 	if r.Err() != nil {
 		return cosem.Data{}
 	}
-	d, n, err := cosem.ParseData(r.b[r.Offset():])
+	at := r.Offset()
+	if r.note != nil {
+		_, _ = cosem.Explain(r.b[at:], r.level, func(off, n, depth int, f, meaning string) { r.note(at+off, n, depth, f, meaning) })
+	}
+	d, n, err := cosem.ParseData(r.b[at:])
 	if err != nil {
 		var pe *cosem.ParseError
 		if errors.As(err, &pe) {
@@ -284,7 +292,7 @@ func (r *reader) data(field string) cosem.Data {
 		r.Fail(field, r.Offset()+errorOffset(err), errors.Unwrap(err))
 		return cosem.Data{}
 	}
-	r.Bytes(n, field)
+	r.Cursor.Bytes(n, field)
 	return d
 }
 

@@ -110,7 +110,7 @@ func TestReadEverything(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, events, 20)
 			require.Equal(t, uint32(1), events[0].ID)
-			require.Equal(t, "2025-12-26T01:00:00Z", events[0].Time.String())
+			require.Equal(t, "2025-12-30T01:00:00Z", events[0].Time.String())
 		})
 	}
 }
