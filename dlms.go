@@ -334,7 +334,7 @@ func (s *dlmsSession) Profiles(ctx context.Context) ([]*obis.Profile, error) {
 	var failed error
 	for _, code := range codes {
 		p := &obis.Profile{Code: code}
-		if err := error(nil); err != nil {
+		if err := s.client.DescribeProfile(ctx, code, p); err != nil {
 			failed = fmt.Errorf("meter: %w: %w", ErrPartial, err)
 		}
 		profiles = append(profiles, p)

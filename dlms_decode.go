@@ -1,7 +1,6 @@
 package meter
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/openusm/meter/cosem"
@@ -158,12 +157,3 @@ func (d *dlmsDecoder) ciphered(p apdu.PDU) error {
 	return fmt.Errorf("meter: %w: frame is encrypted (%s%s)", ErrMissingKey, p.Name(), title)
 }
 
-// dlms explains the frames of a capture.
-func (e *explainer) dlms() error {
-	if isWrapper(e.b) {
-		return e.wrapper()
-	}
-	return e.hdlc()
-}
-
-var errNothing = errors.New("nothing to explain")
