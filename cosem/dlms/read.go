@@ -247,6 +247,19 @@ func (c *Client) Profile(ctx context.Context, code obis.Code, from, to time.Time
 	return layout.Append(dst, buffer)
 }
 
+// DescribeProfile makes dst the profile without its rows: code, period and columns.
+func (c *Client) DescribeProfile(ctx context.Context, code obis.Code, dst *obis.Profile) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	layout, _, err := c.layout(ctx, code)
+	if err != nil {
+		return err
+	}
+	layout.Describe(dst)
+	dst.Reset()
+	return nil
+}
+
 // ErrNoRange reports a profile that cannot be restricted by time.
 var ErrNoRange = errors.New("profile has no clock column to restrict it by")
 
