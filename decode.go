@@ -30,7 +30,7 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 		return decodeDLMS(b, cfg)
 	case APDU:
 		return decodeAPDU(b, cfg)
-	case IEC62056:
+	case IEC62056, P1:
 		return decodeIEC62056(b, cfg)
 	case MBus:
 		return decodeMBus(b, cfg)

@@ -32,8 +32,9 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	case DLMS:
 		err = e.dlms()
 	case APDU:
-		err = e.apdu(b, 0, 0)
-	case IEC62056:
+		body := withoutLLC(b)
+		err = e.apdu(body, len(b)-len(body), 0)
+	case IEC62056, P1:
 		err = e.iec62056()
 	case MBus:
 		err = e.mbus()
