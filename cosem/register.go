@@ -1,6 +1,10 @@
 package cosem
 
-import "github.com/openusm/meter/obis"
+import (
+	"bytes"
+
+	"github.com/openusm/meter/obis"
+)
 
 // ScalerUnit is the attribute scaler_unit of registers.
 type ScalerUnit struct {
@@ -171,7 +175,7 @@ func statusWord(v obis.Value) uint64 {
 }
 
 // plainValue returns a value for reading: octet-strings that hold times become
-// times, identifiers that are printable become text.
+// times, identifiers that are printable become text, without the zeros that fill them up.
 func plainValue(c Class, name obis.Code, d Data) obis.Value {
 	if d.Tag() != TagOctetString {
 		return d.Value()
@@ -180,8 +184,8 @@ func plainValue(c Class, name obis.Code, d Data) obis.Value {
 	if t, ok := d.Time(); ok && (c == ClassClock || isTimeCode(name)) {
 		return obis.Moment(t)
 	}
-	if printable(b) && !isTimeCode(name) {
-		return obis.Text(b)
+	if text := bytes.TrimRight(b, "\x00"); printable(text) && !isTimeCode(name) {
+		return obis.Text(text)
 	}
 	return obis.Octets(b)
 }
