@@ -88,7 +88,7 @@ func (r Readout) Profiles() ([]*obis.Profile, error) { return profiles(r.Data, r
 func ParseProfiles(b []byte) ([]*obis.Profile, error) { return profiles(b, 0) }
 
 func profiles(b []byte, base int) (all []*obis.Profile, err error) {
-	s := scanner{b: b, base: base}
+	s := newScanner(b, base)
 	for {
 		d, err := s.next()
 		if err == io.EOF {
