@@ -23,8 +23,8 @@ type carrier interface {
 	disconnect(ctx context.Context) error
 }
 
-// ErrTimeout reports that the peer did not answer in time.
-var ErrTimeout = errors.New("dlms: no answer in time")
+// ErrTimeout reports that the peer did not answer in time. It wraps [os.ErrDeadlineExceeded].
+var ErrTimeout = fmt.Errorf("dlms: no answer in time: %w", os.ErrDeadlineExceeded)
 
 // tracer is [Config.Trace].
 type tracer func(send bool, frame []byte)
