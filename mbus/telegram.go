@@ -27,6 +27,8 @@ type Decoder struct {
 	Keys func(Address) *Key
 	// Formats remembers the formats by which compact frames are read. Nil: none are.
 	Formats Formats
+	// MaxRecords is how many records a telegram may have. 0: 1024.
+	MaxRecords int
 
 	records []Record
 	scratch []byte // texts in reading order and bits with the first octet first
