@@ -1,0 +1,242 @@
+// Package field turns the text between two parentheses into a value: what
+// IEC 62056-21 readouts and P1 telegrams have in common.
+package field
+
+import (
+	"bytes"
+
+	"github.com/openusm/meter/obis"
+)
+
+// Class says what the values of an object are where they have no unit.
+type Class uint8
+
+// The classes.
+const (
+	Text      Class = iota // identifiers, status words, messages
+	Number                 // a quantity whose unit was left out
+	Count                  // a number without dimension
+	Clock                  // date and time
+	TimeOfDay              // a time without date
+	Date                   // a date without time
+)
+
+// Units of the meter constants, which package obis has without names.
+const (
+	pulsesPerWattHour obis.Unit = 45
+	pulsesPerVarHour  obis.Unit = 46
+)
+
+// ClassOf returns the class of the values of an object. The zero Code, where
+// the id is no OBIS code, has text: a number there may be anything.
+func ClassOf(c obis.Code) Class {
+	switch {
+	case !c.Valid():
+		return Text
+	case c[2] == 96:
+		return classService(c)
+	case c[0] == 0:
+		if c[2] == 1 && c[3] == 0 {
+			return Clock
+		}
+		return abstractClass(c)
+	case c[2] == 0:
+		return abstractClass(c)
+	case c[2] >= 97 && c[2] <= 99:
+		return Text
+	case c[0] == 1 && (31 <= c[3] && c[3] <= 33 || 35 <= c[3] && c[3] <= 37):
+		// Thresholds, counts and durations of sags and swells.
+		if c[3] == 32 || c[3] == 36 {
+			return Count
+		}
+	}
+	return Number
+}
+
+// abstractClass is for the general objects C = 0 of each medium and the
+// abstract ones with C below 94.
+func abstractClass(c obis.Code) Class {
+	if c[2] != 0 {
+		switch {
+		case c[2] == 24 && c[3] == 2, c[2] == 17:
+			return Number
+		case c[2] == 24 && (c[3] == 1 || c[3] == 4):
+			return Count // type of the sub-meter, state of its valve
+		}
+		return Text
+	}
+	switch c[3] {
+	case 1:
+		if c[4] == 0 || c[4] == 1 {
+			return Count // billing period counter, number of periods
+		}
+		return Clock
+	case 3, 4, 7, 8, 10, 11:
+		return Number
+	case 9:
+		switch c[4] {
+		case 1, 6:
+			return TimeOfDay
+		case 2, 7:
+			return Date
+		}
+		return Clock
+	}
+	return Text
+}
+
+// classService is for the service entries C = 96.
+func classService(c obis.Code) Class {
+	switch c[3] {
+	case 2:
+		if c[4] == 0 || c[4] == 10 {
+			return Count // configuration program changes
+		}
+		return Clock
+	case 3:
+		if c[4] == 10 {
+			return Count // state of the breaker
+		}
+	case 6, 8, 9:
+		return Number
+	case 14:
+		return Count // tariff in force; text where it is a letter
+	case 7:
+		if 10 <= c[4] && c[4] <= 18 {
+			return Clock // times of power failures
+		}
+		if c[4] == 19 || 15 <= c[4] && c[4] <= 18 {
+			return Number
+		}
+		return Count
+	case 15, 20:
+		return Count
+	}
+	return Text
+}
+
+// Value turns text and unit into a value: a number with its unit where there is
+// one or where the object's class says so, a time, or text. A text with a unit
+// that is no number keeps its characters and is flagged invalid; an empty one is
+// missing. The value aliases text.
+func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
+	if len(unit) > 0 {
+		return quantity(text, unit)
+	}
+	switch class {
+	case Number, Count:
+		if v, ok := parseNumber(text); ok {
+			if class == Count {
+				return v, obis.Count, 0
+			}
+			return v, obis.UnitUnknown, 0
+		}
+	case Clock, TimeOfDay, Date:
+		if t, ok := class.time(text); ok {
+			return obis.Moment(t), obis.UnitUnknown, 0
+		}
+	case Text:
+		return obis.Text(text), obis.UnitUnknown, 0
+	}
+	if blank(text) {
+		return obis.Value{}, obis.UnitUnknown, obis.Missing
+	}
+	return obis.Text(text), obis.UnitUnknown, 0
+}
+
+func (c Class) time(text []byte) (obis.Time, bool) {
+	switch c {
+	case TimeOfDay:
+		return ParseClock(text)
+	case Date:
+		return ParseDate(text)
+	}
+	return ParseTime(text)
+}
+
+func quantity(text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
+	u, exp := Unit(unit)
+	v, ok := parseNumber(text)
+	switch {
+	case ok:
+		if exp != 0 {
+			if v, ok = v.Shift(exp); !ok {
+				return obis.Text(text), u, obis.Invalid
+			}
+		}
+		return v, u, 0
+	case blank(text):
+		return obis.Value{}, u, obis.Missing
+	}
+	return obis.Text(text), u, obis.Invalid
+}
+
+// blank reports whether text has neither a digit nor a letter: "", "   ", "-----".
+func blank(text []byte) bool {
+	for _, c := range text {
+		if c-'0' <= 9 || c|0x20-'a' <= 'z'-'a' {
+			return false
+		}
+	}
+	return true
+}
+
+// parseNumber reads a decimal number, with spaces around it.
+func parseNumber(b []byte) (obis.Value, bool) {
+	if n := len(b); n > 0 && n <= 18 {
+		var m int64
+		point := -1
+		for i, c := range b {
+			if d := c - '0'; d <= 9 {
+				m = m*10 + int64(d)
+			} else if c == '.' && point < 0 {
+				point = i
+			} else {
+				return obis.ParseNumber(bytes.TrimSpace(b))
+			}
+		}
+		switch {
+		case point < 0:
+			return obis.Int(m, 0), true
+		case n > 1:
+			return obis.Int(m, int8(point+1-n)), true
+		}
+		return obis.Value{}, false
+	}
+	return obis.ParseNumber(bytes.TrimSpace(b))
+}
+
+// Unit reads a unit and returns the power of ten of its prefix. A unit that is
+// not known gives [obis.OtherUnit]: there was one.
+func Unit(text []byte) (u obis.Unit, exp int) {
+	switch string(text) {
+	case "kWh":
+		return obis.WattHour, 3
+	case "kW":
+		return obis.Watt, 3
+	case "V":
+		return obis.Volt, 0
+	case "A":
+		return obis.Ampere, 0
+	case "m3":
+		return obis.CubicMetre, 0
+	case "kvarh":
+		return obis.VarHour, 3
+	case "kvar":
+		return obis.Var, 3
+	case "s":
+		return obis.Second, 0
+	case "imp/kWh", "1/kWh", "p/kWh", "Imp/kWh":
+		return pulsesPerWattHour, -3
+	case "imp/kvarh", "1/kvarh", "p/kvarh", "Imp/kvarh":
+		return pulsesPerVarHour, -3
+	}
+	u, prefix, ok := obis.ParseUnit(text)
+	if !ok {
+		trimmed := bytes.TrimSpace(text)
+		if u, prefix, ok = obis.ParseUnit(trimmed); !ok {
+			return obis.OtherUnit, 0
+		}
+	}
+	return u, int(prefix)
+}

@@ -1,0 +1,289 @@
+package iec62056
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/openusm/meter/iec62056/internal/field"
+	"github.com/openusm/meter/obis"
+)
+
+// profileGroup is value group C of load profiles and logs.
+const profileGroup = 99
+
+// header is what stands before the rows of a load profile or log (VDEW
+// specification 2.1):
+//
+//	P.01(time)(status)(period)(n)(id)(unit)…(id)(unit)
+//
+// Time is the end of the first period, period is in minutes and empty in logs.
+type header struct {
+	code    obis.Code
+	time    obis.Time
+	status  uint64
+	period  int32 // minutes
+	log     bool
+	columns int
+	first   []byte // the fields (id)(unit)… and behind them the rows
+}
+
+var errHeader = errors.New("not the header of a profile: P.xx(time)(status)(period)(n)")
+
+// maxColumns bounds what a header may announce.
+const maxColumns = 255
+
+// parseHeader reads the header of a data set.
+func parseHeader(d DataSet) (h header, err error) {
+	id, err := obis.ParseBytes(d.ID)
+	if err != nil || id.Code[2] != profileGroup {
+		return header{}, errHeader
+	}
+	h.code = id.Code
+	rest := d.Values
+	var f [4]Field
+	for i := range f {
+		var ok bool
+		if f[i], ok = cutField(&rest); !ok {
+			return header{}, errHeader
+		}
+	}
+	var ok bool
+	if h.time, ok = field.ParseTime(f[0].Text); !ok {
+		return header{}, fmt.Errorf("time %q: %w", f[0].Text, errHeader)
+	}
+	if h.status, err = strconv.ParseUint(string(f[1].Text), 16, 64); err != nil && len(f[1].Text) > 0 {
+		return header{}, fmt.Errorf("status %q: %w", f[1].Text, errHeader)
+	}
+	period, err := strconv.ParseUint(string(trim(f[2].Text)), 10, 16)
+	h.log = len(trim(f[2].Text)) == 0 || h.code[3] >= 97
+	if err != nil && !h.log {
+		return header{}, fmt.Errorf("period %q: %w", f[2].Text, errHeader)
+	}
+	h.period = int32(period)
+	n, err := strconv.ParseUint(string(trim(f[3].Text)), 10, 16)
+	if err != nil && len(f[3].Text) > 0 || n > maxColumns {
+		return header{}, fmt.Errorf("number of columns %q: %w", f[3].Text, errHeader)
+	}
+	h.columns = int(n)
+	h.first = rest
+	return h, nil
+}
+
+// isProfile reports whether a data set is a load profile or a log.
+func isProfile(d DataSet) bool {
+	_, err := parseHeader(d)
+	return err == nil
+}
+
+// Profiles reads the load profiles of the readout.
+func (r Readout) Profiles() ([]*obis.Profile, error) { return profiles(r.Data, r.offset) }
+
+// ParseProfiles reads the load profiles of a data block, the answer to a read
+// command. A meter begins a new header where the time or the status changes;
+// stretches of the same columns become one profile, with the status of each in
+// the quality of its rows. Data sets that are no profiles are passed over.
+func ParseProfiles(b []byte) ([]*obis.Profile, error) { return profiles(b, 0) }
+
+func profiles(b []byte, base int) (all []*obis.Profile, err error) {
+	s := newScanner(b, base)
+	for {
+		d, err := s.next()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			continue
+		}
+		h, err := parseHeader(d)
+		if err != nil || h.log {
+			continue
+		}
+		p, rows, err := h.profile()
+		if err != nil {
+			return all, &ParseError{"profile", d.Offset, err}
+		}
+		if n := len(all); n > 0 && sameColumns(all[n-1], p) {
+			p = all[n-1]
+		} else {
+			all = append(all, p)
+		}
+		if err := h.appendRows(p, rows); err != nil {
+			return all, &ParseError{"profile", d.Offset, err}
+		}
+	}
+}
+
+// profile returns an empty profile with the columns of the header, and the rows.
+func (h header) profile() (*obis.Profile, []byte, error) {
+	p := &obis.Profile{Code: h.code, Period: h.period * 60}
+	rest := h.first
+	for range h.columns {
+		id, ok := cutField(&rest)
+		unit, more := cutField(&rest)
+		if !ok || !more {
+			return nil, nil, fmt.Errorf("%d columns announced, %d there", h.columns, len(p.Columns))
+		}
+		c := obis.Column{RawID: id.Text, Unit: obis.UnitUnknown}
+		if parsed, err := obis.ParseBytes(id.Text); err == nil {
+			c.Code, c.Rule = parsed.Code, obis.RuleDeclared
+		}
+		if len(unit.Text) > 0 {
+			var exp int
+			c.Unit, exp = field.Unit(unit.Text)
+			c.Exp = int8(exp)
+		}
+		p.Columns = append(p.Columns, c)
+	}
+	return p, rest, nil
+}
+
+func sameColumns(p, q *obis.Profile) bool {
+	if p.Code != q.Code || p.Period != q.Period || len(p.Columns) != len(q.Columns) {
+		return false
+	}
+	for i := range p.Columns {
+		if a, b := &p.Columns[i], &q.Columns[i]; string(a.RawID) != string(b.RawID) || a.Unit != b.Unit {
+			return false
+		}
+	}
+	return true
+}
+
+// appendRows appends the rows behind a header. The last one may be incomplete
+// only if the meter was cut off, which is an error; what came before it stays.
+func (h header) appendRows(p *obis.Profile, rows []byte) error {
+	if h.columns == 0 {
+		return nil
+	}
+	for n := 0; ; n++ {
+		f, ok := cutField(&rows)
+		if !ok {
+			return nil
+		}
+		for i := range p.Columns {
+			if i > 0 {
+				if f, ok = cutField(&rows); !ok {
+					trimRow(p, i)
+					return fmt.Errorf("row %d has %d of %d values", n+1, i, h.columns)
+				}
+			}
+			h.appendCell(&p.Columns[i], i, f, p.Len())
+		}
+		if h.status != 0 {
+			p.Quality.Add(p.Len(), obis.FromStatus(obis.StatusVDEW, h.status))
+		}
+		p.Times = append(p.Times, later(h.time, n*int(h.period)))
+	}
+}
+
+// appendCell appends a value with the prefix of the unit in the header. A unit
+// in the row itself counts instead.
+func (h header) appendCell(c *obis.Column, column int, f Field, row int) {
+	unit := f.Unit
+	if unit == nil {
+		unit = h.unit(column)
+	}
+	v, u, flags := field.Value(field.Number, f.Text, unit)
+	if f.Unit != nil && u != c.Unit {
+		flags |= obis.Questionable
+	}
+	if flags != 0 {
+		c.Quality.Add(row, obis.Quality{Flags: flags})
+	}
+	if c.Present.Count() > 0 {
+		if same, ok := v.Rescale(c.Exp); ok {
+			v = same
+		}
+	}
+	c.Append(v)
+}
+
+// unit returns the unit of a column as the header has it.
+func (h header) unit(column int) []byte {
+	rest := h.first
+	var f Field
+	for range 2*column + 2 {
+		f, _ = cutField(&rest)
+	}
+	return f.Text
+}
+
+// trimRow takes back the cells of a row that is not complete.
+func trimRow(p *obis.Profile, columns int) {
+	rows := p.Len()
+	for i := range p.Columns[:columns] {
+		c := &p.Columns[i]
+		if len(c.Values) > rows {
+			c.Values = c.Values[:rows]
+		}
+		if len(c.Nums) > rows {
+			c.Nums = c.Nums[:rows]
+			c.Present[rows>>6] &^= 1 << (rows & 63)
+		}
+	}
+}
+
+// later returns the local time minutes later, in the season of t.
+func later(t obis.Time, minutes int) obis.Time {
+	if minutes == 0 {
+		return t
+	}
+	second := t.Second
+	if second == obis.Unspecified {
+		second = 0
+	}
+	wall := time.Date(int(t.Year), time.Month(t.Month), int(t.Day), int(t.Hour), int(t.Minute)+minutes, int(second), 0, time.UTC)
+	t.Year, t.Month, t.Day = uint16(wall.Year()), uint8(wall.Month()), uint8(wall.Day())
+	t.Hour, t.Minute = uint8(wall.Hour()), uint8(wall.Minute())
+	return t
+}
+
+// Events reads the logs of the readout (P.98 and its like).
+func (r Readout) Events() []obis.Event { return ParseEvents(r.Data) }
+
+// ParseEvents reads the entries of logs in a data block, the answer to a read
+// command. The number of an event is its status word, whose meaning differs from
+// meter to meter beyond the eight bits of the VDEW specification.
+func ParseEvents(b []byte) (events []obis.Event) {
+	for d, err := range DataSets(b) {
+		if err != nil {
+			continue
+		}
+		h, err := parseHeader(d)
+		if err != nil || !h.log {
+			continue
+		}
+		events = append(events, h.event())
+	}
+	return events
+}
+
+// event returns one log entry, with the values logged beside it.
+func (h header) event() obis.Event {
+	e := obis.Event{
+		Log: h.code, ID: uint32(h.status), Time: h.time,
+		Quality: obis.FromStatus(obis.StatusVDEW, h.status),
+	}
+	p, rows, err := h.profile()
+	if err != nil {
+		return e
+	}
+	for i := range p.Columns {
+		f, ok := cutField(&rows)
+		if !ok {
+			break
+		}
+		c := &p.Columns[i]
+		r := obis.Reading{Code: c.Code, Rule: c.Rule, RawID: c.RawID, Time: h.time}
+		unit := f.Unit
+		if unit == nil {
+			unit = h.unit(i)
+		}
+		r.Value, r.Unit, r.Quality.Flags = field.Value(field.ClassOf(c.Code), f.Text, unit)
+		e.Params = append(e.Params, r)
+	}
+	return e
+}

@@ -1,0 +1,178 @@
+package iec62056
+
+import (
+	"bytes"
+	"io"
+
+	"github.com/openusm/meter/iec62056/internal/field"
+	"github.com/openusm/meter/obis"
+)
+
+// AppendReadings appends one reading for each value of the readout. The codes
+// are those that the meter sent; ids that are no OBIS codes stay in RawID.
+// Units lose their prefix and the exponent of the value changes instead. The
+// Source of a reading is the number of its data set, see [Readout.DataSet].
+//
+// A line that cannot be read gives a reading without value, flagged invalid,
+// where at least its id was there; [Readout.BadLines] has all of them. Load
+// profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
+func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
+	s := newScanner(r.Data, r.offset)
+	var set field.Set
+	for source := uint32(0); ; source++ {
+		switch err := s.Next(&set); {
+		case err == io.EOF:
+			return dst
+		case err == nil:
+			dst = appendReadings(dst, &set, source)
+		case len(set.ID) > 0:
+			dst = appendStart(dst, set.ID, source)
+			dst[len(dst)-1].Quality.Flags = obis.Invalid
+		}
+	}
+}
+
+// AppendReadings appends the readings of one data set. A date beside a value is
+// the time of that reading; further values become readings of the same code.
+func (d DataSet) AppendReadings(dst []obis.Reading, source uint32) []obis.Reading {
+	set := field.Set{ID: d.ID, Values: d.Values}
+	rest := d.Values
+	var ok bool
+	if set.Text, set.Unit, ok = field.Cut(&rest); !ok {
+		return dst
+	}
+	_, _, more := field.Cut(&rest)
+	set.Single = !more
+	return appendReadings(dst, &set, source)
+}
+
+// appendReadings appends the readings of a data set whose first value is set.Text.
+func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Reading {
+	dst = appendStart(dst, set.ID, source)
+	r := &dst[len(dst)-1]
+	class := field.ClassOf(r.Code)
+	if set.Single {
+		r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
+		return dst
+	}
+	if r.Code[2] == profileGroup && isProfile(DataSet{ID: set.ID, Values: set.Values}) {
+		return dst[:len(dst)-1]
+	}
+	return appendMany(dst[:len(dst)-1], *r, set.Values, class)
+}
+
+// appendStart appends the reading of a data set without its value.
+func appendStart(dst []obis.Reading, id []byte, source uint32) []obis.Reading {
+	dst = append(dst, obis.Reading{RawID: id, Source: source})
+	if code, ok := field.Code(id); ok {
+		r := &dst[len(dst)-1]
+		r.Code, r.Rule = code, obis.RuleTransmitted
+	}
+	return dst
+}
+
+// fill gives a reading the value of the field.
+func (f Field) fill(r *obis.Reading, class field.Class) {
+	r.Value, r.Unit, r.Quality.Flags = field.Value(class, f.Text, f.Unit)
+}
+
+// appendMany is for data sets of two values and more. Dates among numbers are
+// times: of the value before them, or of the next one where that has its time
+// or where the date has the letter of DSMR.
+func appendMany(dst []obis.Reading, r obis.Reading, values []byte, class field.Class) []obis.Reading {
+	dated := class == field.Number || class == field.Count || bytes.IndexByte(values, '*') >= 0
+	first := len(dst)
+	var when obis.Time
+	rest := values
+	for f, ok := cutField(&rest); ok; f, ok = cutField(&rest) {
+		if t, isTime := f.timestamp(); isTime && dated {
+			when = t
+			if n := len(dst); n > first && !f.seasonal() && takesTime(&dst[n-1], t) {
+				when = obis.Time{}
+			}
+			continue
+		}
+		dst = append(dst, r)
+		f.fill(&dst[len(dst)-1], class)
+		dst[len(dst)-1].Time = when
+		when = obis.Time{}
+	}
+	if !when.IsZero() {
+		r.Value = obis.Moment(when)
+		dst = append(dst, r)
+	}
+	return dst
+}
+
+// takesTime gives a reading its time if it has none, or the clock to its date.
+func takesTime(r *obis.Reading, t obis.Time) bool {
+	switch {
+	case r.Time.IsZero():
+		r.Time = t
+	case r.Time.HasDate() && !r.Time.HasClock() && !t.HasDate():
+		r.Time = field.Join(r.Time, t)
+	default:
+		return false
+	}
+	return true
+}
+
+// timestamp reads a date, or a date of zeros by which meters say "never".
+func (f Field) timestamp() (obis.Time, bool) {
+	if f.Unit != nil || len(f.Text) < 5 {
+		return obis.Time{}, false
+	}
+	if t, ok := field.ParseTime(f.Text); ok {
+		return t, true
+	}
+	if n := len(f.Text); n < 10 || n > 13 {
+		return obis.Time{}, false
+	}
+	for _, c := range f.Text {
+		if c != '0' {
+			return obis.Time{}, false
+		}
+	}
+	return obis.Time{}, true
+}
+
+// seasonal reports whether a date ends in S or W, as DSMR meters write it.
+func (f Field) seasonal() bool {
+	n := len(f.Text)
+	return n == 13 && (f.Text[n-1] == 'S' || f.Text[n-1] == 'W')
+}
+
+// identify takes what a data set says of the meter's identity.
+func (d DataSet) identify(m *obis.Meter) {
+	id, err := obis.ParseBytes(d.ID)
+	f, ok := d.Field(0)
+	if err != nil || !ok || id.Code[5] != obis.FCurrent && id.Have&obis.HaveF != 0 {
+		return
+	}
+	c := id.Code
+	if id.Have&obis.HaveA != 0 && c[0] != 0 && m.Medium == obis.Unknown {
+		m.Medium = c.Medium()
+	}
+	text := string(trim(f.Text))
+	if text == "" {
+		return
+	}
+	switch {
+	case c[2] == 96 && c[3] == 1 && c[4] == 0: // C.1.0, the manufacturer's number
+		m.Serial = text
+	case c[2] == 0 && c[3] == 0 && c[4] == 0 && m.Serial == "": // 0.0.0, the utility's number
+		m.Serial = text
+	case c[2] == 0 && c[3] == 2 && c[4] == 0 && m.Firmware == "":
+		m.Firmware = text
+	}
+}
+
+func trim(b []byte) []byte {
+	for len(b) > 0 && b[0] == ' ' {
+		b = b[1:]
+	}
+	for len(b) > 0 && b[len(b)-1] == ' ' {
+		b = b[:len(b)-1]
+	}
+	return b
+}
