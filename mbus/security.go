@@ -89,12 +89,23 @@ func (d *Decoder) decrypt(t *Telegram, b []byte, n int, lower Lower) error {
 	return fail(ErrUnsupported)
 }
 
-// noKey reports a missing key, unless the telegram is not even whole.
+// noKey reports a missing key, unless the telegram is not even whole, or in
+// plain text although it says otherwise.
 func (d *Decoder) noKey(t *Telegram, fail func(error) error) error {
 	if err := wholeBlocks(t); err != nil {
 		return err
 	}
+	if t.plain() {
+		return nil
+	}
 	return fail(ErrNoKey)
+}
+
+// plain reports whether the text that should be encrypted begins with the two
+// fillers of a plain text: the receiver has decrypted it.
+func (t *Telegram) plain() bool {
+	t.Security.Encrypted = t.Payload[0] != difFiller || t.Payload[1] != difFiller
+	return !t.Security.Encrypted
 }
 
 // wholeBlocks checks that all encrypted blocks are there.
@@ -118,6 +129,9 @@ func (d *Decoder) decryptCBC(t *Telegram, key *Key, fail func(error) error) erro
 	d.plain = append(d.plain[:0], t.Payload...)
 	key.decryptCBC(&d.iv, d.plain[:n], t.Payload[:n])
 	if d.plain[0] != difFiller || d.plain[1] != difFiller {
+		if t.plain() {
+			return nil
+		}
 		return fail(ErrWrongKey)
 	}
 	t.Payload = d.plain

@@ -72,9 +72,10 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 		return nil, &ParseError{Layer: "ELL", Field: "CRC", Offset: len(b), Err: io.ErrUnexpectedEOF}
 	}
 	plain := b
-	switch e.Encryption() {
-	case 0:
-	case 1:
+	inPlain := binary.LittleEndian.Uint16(b) == mbus.CRC(b[crcLen:]) // the receiver has decrypted it
+	switch n := e.Encryption(); {
+	case n == 0 || inPlain:
+	case n == 1:
 		var k *mbus.Key
 		if key != nil {
 			k = key(sender)
@@ -86,11 +87,11 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 		plain = dst[len(dst)-len(b):]
 		k.CTR(e.counter(sender), plain, plain)
 	default:
-		return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Mode: e.Encryption(), Err: mbus.ErrUnsupported}
+		return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Mode: n, Err: mbus.ErrUnsupported}
 	}
 	have, want := binary.LittleEndian.Uint16(plain), mbus.CRC(plain[crcLen:])
 	if have != want {
-		if e.Encryption() != 0 {
+		if e.Encryption() != 0 && !inPlain {
 			return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Err: mbus.ErrWrongKey}
 		}
 		return nil, &ParseError{Layer: "ELL", Field: "CRC", Err: fmt.Errorf("%w: 0x%04x, want 0x%04x", ErrCRC, have, want)}
