@@ -123,8 +123,12 @@ func (a *AFL) merge(first AFL) {
 // verify checks the MAC over the message, which begins with its CI field, with
 // a key derived from that of the meter.
 func (a AFL) verify(message []byte, key *mbus.Key, id uint32) (ok bool, err error) {
-	if t := a.Message & 15; t >= 8 {
+	t := a.Message & 15
+	if t >= 8 || macLen[t] == 0 {
 		return false, mbus.ErrUnsupported
+	}
+	if len(a.MAC) != macLen[t] {
+		return false, nil
 	}
 	k, err := key.Derive(mbus.DeriveAuthentication, a.Counter, id)
 	if err != nil {
