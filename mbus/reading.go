@@ -43,6 +43,9 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 	if t.Header.Form == HeaderNone && t.Content != ContentFixed {
 		status = obis.Quality{}
 	}
+	if t.Security.Unverified {
+		status.Flags |= obis.Unverified
+	}
 	declared := d.survey(t.Records)
 	for i := range t.Records {
 		r := &t.Records[i]
@@ -71,7 +74,11 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 			out.Quality.Flags |= obis.Questionable
 		}
 		if r.Value.Kind() != obis.KindTime {
-			out.Time = d.timeOf(r)
+			// Without a time of day the date of storage number 0 is that of
+			// the next reading day, not today.
+			if at, exact := d.timeOf(r); exact || r.Storage != 0 {
+				out.Time = at
+			}
 		}
 		if declared {
 			declare(out, t.Records, i)
@@ -95,13 +102,9 @@ func (d *Decoder) survey(records []Record) (declared bool) {
 			continue
 		}
 		t, _ := r.Value.Time()
-		exact := t.HasClock()
-		// Without a time of day the date of storage number 0 is that of the
-		// next reading day, not today.
-		if !t.HasDate() || r.Storage == 0 && !exact {
-			continue
+		if t.HasDate() {
+			d.addTime(storageTime{r.Storage, r.Function, t.HasClock(), t})
 		}
-		d.addTime(storageTime{r.Storage, r.Function, exact, t})
 	}
 	return declared
 }
@@ -118,13 +121,14 @@ func (d *Decoder) addTime(s storageTime) {
 	d.times = append(d.times, s)
 }
 
-func (d *Decoder) timeOf(r *Record) obis.Time {
+// timeOf returns the time of the values of a storage number.
+func (d *Decoder) timeOf(r *Record) (t obis.Time, exact bool) {
 	for i := range d.times {
 		if t := &d.times[i]; t.storage == r.Storage && t.function == r.Function {
-			return t.time
+			return t.time, t.exact
 		}
 	}
-	return obis.Time{}
+	return obis.Time{}, false
 }
 
 const (

@@ -176,6 +176,8 @@ func (r *Record) Quality() obis.Quality {
 const (
 	extension     = 0x80
 	maxExtensions = 10
+	// defaultRecords is what a reassembled message may hold; a frame holds at most 120.
+	defaultRecords = 1024
 
 	difManufacturer = 0x0F
 	difMore         = 0x1F
@@ -184,11 +186,12 @@ const (
 )
 
 var (
-	errTooManyDIFE   = errors.New("more than 10 extensions of the DIF")
-	errTooManyVIFE   = errors.New("more than 10 extensions of the VIF")
-	errReservedDIF   = errors.New("reserved")
-	errReservedLVAR  = errors.New("reserved length code")
-	errFieldIsCutOff = fmt.Errorf("record is cut off: %w", io.ErrUnexpectedEOF)
+	errTooManyRecords = errors.New("more")
+	errTooManyDIFE    = errors.New("more than 10 extensions of the DIF")
+	errTooManyVIFE    = errors.New("more than 10 extensions of the VIF")
+	errReservedDIF    = errors.New("reserved")
+	errReservedLVAR   = errors.New("reserved length code")
+	errFieldIsCutOff  = fmt.Errorf("record is cut off: %w", io.ErrUnexpectedEOF)
 )
 
 // AppendRecords appends the records in b, which holds nothing else. On an error
@@ -199,10 +202,17 @@ func (d *Decoder) AppendRecords(dst []Record, b []byte) ([]Record, error) {
 
 // appendRecords reads the records from b[i:] on.
 func (d *Decoder) appendRecords(dst []Record, b []byte, i int) ([]Record, error) {
+	limit := d.MaxRecords
+	if limit <= 0 {
+		limit = defaultRecords
+	}
 	for i < len(b) {
 		if b[i] == difFiller {
 			i++
 			continue
+		}
+		if len(dst) >= limit {
+			return dst, &ParseError{Field: "records", Offset: i, Err: fmt.Errorf("%w than %d", errTooManyRecords, limit)}
 		}
 		if len(dst) < cap(dst) {
 			dst = dst[:len(dst)+1]
