@@ -48,6 +48,28 @@ func (r Reading) Clone() Reading {
 	return r
 }
 
+// ID returns the code of the reading as text or, where it has none, its raw id
+// as [RawIDText] shows it.
+func (r *Reading) ID() string {
+	if r.Code.Valid() {
+		return r.Code.String()
+	}
+	return RawIDText(r.RawID)
+}
+
+// RawIDText shows an id that is no OBIS code: as it is where it is text of three
+// characters and more, else as "0x" and hexadecimal digits.
+func RawIDText(id []byte) string {
+	text := len(id) > 2
+	for _, b := range id {
+		text = text && ' ' <= b && b <= '~'
+	}
+	if text || len(id) == 0 {
+		return string(id)
+	}
+	return Octets(id).String()
+}
+
 // Event is one entry of a meter's log.
 type Event struct {
 	Log     Code   // the log from which it was read

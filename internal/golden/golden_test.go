@@ -22,7 +22,7 @@ func TestLoad(t *testing.T) {
 
 func TestCorpusReadsRows(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.jsonl"), []byte("{\"a\":1}\n{\"a\":2}\n"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "x.jsonl"), []byte("{\"a\":1,\"b\":NaN}\n{\"a\":2}\n"), 0o600))
 	t.Setenv("METER_CORPUS", dir)
 	rows := Corpus[struct{ A int }](t, "x.jsonl")
 	require.Equal(t, 2, rows[1].A)

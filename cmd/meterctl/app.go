@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	_ "time/tzdata" // --tz works on machines without zone files
+
+	"github.com/spf13/cobra"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/serial"
+)
+
+// app is one run of the program.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	terminal       bool // stdout is a terminal
+
+	protocol, output, keyFile, tz       string
+	ek, ak, systemTitle, password, auth string
+	address, record, replay             string
+	client                              uint16
+	server                              uint32
+	suite, retries                      int
+	timeout                             time.Duration
+	trace, verbose                      bool
+}
+
+// The exit states of the program.
+const (
+	exitOK = iota
+	exitOther
+	exitUsage
+	exitConnect
+	exitAuth
+	exitTimeout
+	exitFrame
+	exitPartial
+	exitRefused
+	exitPolicy
+	exitConfig
+	exitInterrupted = 130
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// configError is a mistake in a file that configures the program.
+type configError struct{ error }
+
+func configf(format string, args ...any) error { return configError{fmt.Errorf(format, args...)} }
+
+// policyError is a refusal of our own: writing without --write.
+type policyError struct{ error }
+
+// run carries out a command line and returns its exit state.
+func (a *app) run(ctx context.Context, args []string) int {
+	cmd := a.command()
+	cmd.SetArgs(args)
+	cmd.SetIn(a.stdin)
+	cmd.SetOut(a.stdout)
+	cmd.SetErr(a.stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	fmt.Fprintln(a.stderr, "meterctl:", strings.TrimPrefix(err.Error(), "meter: "))
+	if h := hint(err); h != "" {
+		fmt.Fprintln(a.stderr, "  hint:", h)
+	}
+	return exitState(err)
+}
+
+func exitState(err error) int {
+	switch {
+	case errors.As(err, &usageError{}), errors.As(err, &cobraUsage{}):
+		return exitUsage
+	case errors.As(err, &configError{}):
+		return exitConfig
+	case errors.As(err, &policyError{}):
+		return exitPolicy
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.Is(err, meter.ErrPartial):
+		return exitPartial
+	case errors.Is(err, meter.ErrConnect):
+		return exitConnect
+	case errors.Is(err, meter.ErrAuth), errors.Is(err, meter.ErrMissingKey):
+		return exitAuth
+	case errors.Is(err, meter.ErrTimeout):
+		return exitTimeout
+	case errors.Is(err, meter.ErrRefused), errors.Is(err, meter.ErrNotSupported):
+		return exitRefused
+	case errors.Is(err, meter.ErrFrame), errors.Is(err, meter.ErrUnknown):
+		return exitFrame
+	}
+	return exitOther
+}
+
+// hint says what to do next.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, meter.ErrMissingKey):
+		return "pass --key-file FILE with a line such as \"key = HEX\" or \"ek = HEX\", or set METERCTL_KEY"
+	case errors.Is(err, meter.ErrAuth):
+		return "check --auth, --password and the keys; a meter may lock after several wrong ones"
+	case errors.Is(err, meter.ErrTimeout):
+		return "check wiring, --protocol, --address and the rate of the port; --trace shows what goes over the line, --timeout waits longer"
+	case errors.Is(err, meter.ErrUnknown):
+		return "name the protocol with --protocol; \"meterctl explain\" shows how far the octets could be read"
+	}
+	return ""
+}
+
+// cobraUsage marks the errors of cobra's own checks.
+type cobraUsage struct{ error }
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "meterctl",
+		Short: "Read meters, decode their frames, simulate them",
+		Long: `meterctl reads electricity, heat, gas and water meters whatever they speak
+(DLMS/COSEM, IEC 62056-21, DSMR P1, SML, M-Bus, wireless M-Bus) and prints OBIS-keyed readings.
+
+Targets are /dev/ttyUSB0, COM3, serial:///dev/ttyUSB0?baud=9600&framing=8N1, tcp://host:port,
+udp://host:port, sim:dlms|iec62056|mbus (a simulated meter in the process), a file, or - for standard input.
+
+Exit status: 0 ok, 1 other, 2 usage, 3 cannot open or connect, 4 authentication or decryption refused or
+key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter refused, 9 policy refused,
+10 configuration invalid, 130 interrupted.`,
+		SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219")
+	f.StringVarP(&a.output, "output", "o", "", "table, json, ndjson, csv, yaml, influx, prom, senml (default: table on a terminal, else json)")
+	f.StringVar(&a.keyFile, "key-file", "", "file with lines \"name = HEX\" and [ID] sections")
+	f.StringVar(&a.ek, "ek", "", "DLMS encryption key, hexadecimal (visible to other users of this machine: prefer --key-file)")
+	f.StringVar(&a.ak, "ak", "", "DLMS authentication key, hexadecimal")
+	f.StringVar(&a.systemTitle, "system-title", "", "our DLMS system title, 16 hexadecimal digits")
+	f.StringVar(&a.password, "password", "", "password as text")
+	f.StringVar(&a.auth, "auth", "", "none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256, hls-ecdsa")
+	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1)")
+	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
+	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
+	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, or 62056-21 device address")
+	f.DurationVar(&a.timeout, "timeout", 0, "how long to wait for one answer (default: the protocol's)")
+	f.IntVar(&a.retries, "retries", 0, "repeats of an unanswered request; -1 for none (default: the protocol's)")
+	f.StringVar(&a.tz, "tz", "", "zone of times that the meter sends without one, as Europe/Berlin")
+	f.BoolVar(&a.trace, "trace", false, "show every frame, annotated, on standard error")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "log to standard error what is tried")
+	f.StringVar(&a.record, "record", "", "write the conversation to a file")
+	f.StringVar(&a.replay, "replay", "", "take the answers from a recorded conversation instead of the meter")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cobraUsage{err} })
+	for _, sub := range []*cobra.Command{
+		a.readCommand(), a.watchCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
+		a.simCommand(), a.obisCommand(), a.versionCommand(),
+	} {
+		if check := sub.Args; check != nil {
+			sub.Args = func(cmd *cobra.Command, args []string) error {
+				if err := check(cmd, args); err != nil {
+					return cobraUsage{err}
+				}
+				return nil
+			}
+		}
+		root.AddCommand(sub)
+	}
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return cobraUsage{fmt.Errorf("unknown command %q", args[0])}
+		}
+		return nil
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	return root
+}
+
+var formats = []string{"table", "json", "ndjson", "csv", "yaml", "influx", "prom", "senml"}
+
+func (a *app) checkFlags() error {
+	if a.output == "" {
+		a.output = "json"
+		if a.terminal {
+			a.output = "table"
+		}
+	}
+	known := false
+	for _, f := range formats {
+		known = known || f == a.output
+	}
+	if !known {
+		return usagef("unknown output format %q: one of %s", a.output, strings.Join(formats, ", "))
+	}
+	if a.suite < 0 || a.suite > 2 {
+		return usagef("there is no security suite %d", a.suite)
+	}
+	return nil
+}
+
+// config gathers what the flags, the key file and the environment say.
+func (a *app) config() (*meter.Config, error) {
+	protocol, err := meter.ParseProtocol(a.protocol)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	cfg := &meter.Config{
+		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries,
+		Auth: a.auth, Client: a.client, Server: a.server, Suite: a.suite,
+		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
+			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
+		},
+	}
+	if a.tz != "" {
+		if cfg.Clock.Zone, err = time.LoadLocation(a.tz); err != nil {
+			return nil, usagef("--tz: %v", err)
+		}
+	}
+	if cfg.Keys, err = a.keys(); err != nil {
+		return nil, err
+	}
+	if a.verbose {
+		cfg.Tried = func(what string) { fmt.Fprintln(a.stderr, "trying", what) }
+	}
+	if a.trace {
+		cfg.Trace = a.traceFrame
+	}
+	if a.record != "" || a.replay != "" {
+		if err := a.transcript(cfg); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+// keys reads the key file, the environment and the flags, the later ones prevailing.
+func (a *app) keys() (keys meter.Keys, err error) {
+	if a.keyFile != "" {
+		f, err := os.Open(a.keyFile)
+		if err != nil {
+			return keys, configError{err}
+		}
+		defer f.Close()
+		if keys, err = meter.ParseKeys(f); err != nil {
+			return keys, configf("%s: %w", a.keyFile, err)
+		}
+	}
+	if text := os.Getenv("METERCTL_KEY"); text != "" {
+		key, err := hex.DecodeString(strings.TrimSpace(text))
+		if err != nil {
+			return keys, configf("METERCTL_KEY is not hexadecimal")
+		}
+		keys.Key, keys.Encryption = key, key
+	}
+	for _, f := range []struct {
+		name, text string
+		to         *meter.Secret
+	}{{"ek", a.ek, &keys.Encryption}, {"ak", a.ak, &keys.Authentication}, {"system-title", a.systemTitle, &keys.SystemTitle}} {
+		if f.text == "" {
+			continue
+		}
+		if *f.to, err = hex.DecodeString(f.text); err != nil {
+			return keys, usagef("--%s is not hexadecimal", f.name)
+		}
+		if f.name != "system-title" {
+			fmt.Fprintf(a.stderr, "warning: --%s on the command line is visible to other users; prefer --key-file\n", f.name)
+		}
+	}
+	if a.password != "" {
+		keys.Password = meter.Secret(a.password)
+		fmt.Fprintln(a.stderr, "warning: --password on the command line is visible to other users; prefer --key-file")
+	}
+	return keys, nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/serial"
+)
+
+// maxClients is how many connections a simulated meter serves at once; more are refused.
+const maxClients = 64
+
+func (a *app) simCommand() *cobra.Command {
+	var listen, pty string
+	var slaves int
+	cmd := &cobra.Command{
+		Use:       "sim " + strings.Join(meter.Simulators(), "|"),
+		Short:     "Run a simulated meter on TCP or on a pseudo terminal",
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: meter.Simulators(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			sim, err := meter.NewSimulator(args[0], &meter.SimulatorConfig{Slaves: slaves, Config: *cfg})
+			if err != nil {
+				return usageError{err}
+			}
+			switch {
+			case listen != "" && pty == "":
+				return a.simTCP(cmd.Context(), sim, listen)
+			case pty != "" && listen == "":
+				return a.simPTY(cmd.Context(), sim, pty)
+			}
+			return usagef("want either --listen tcp://127.0.0.1:4059 or --pty PATH")
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().StringVar(&pty, "pty", "", "make a pseudo terminal and link it to this path")
+	cmd.Flags().IntVar(&slaves, "slaves", 0, "number of M-Bus slaves (default 4)")
+	return cmd
+}
+
+func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string) error {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme != "tcp" || u.Host == "" {
+		return usagef("--listen %q, want for example tcp://127.0.0.1:4059", target)
+	}
+	listener, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		return fmt.Errorf("%w: %w", meter.ErrConnect, err)
+	}
+	fmt.Fprintf(a.stderr, "listening on tcp://%s\n", listener.Addr())
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
+	defer stop()
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	places := make(chan struct{}, maxClients)
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		select {
+		case places <- struct{}{}:
+		default:
+			_ = conn.Close()
+			continue
+		}
+		clients.Go(func() {
+			defer func() { <-places }()
+			a.serve(ctx, sim, conn)
+		})
+	}
+}
+
+// serve serves one connection and says on stderr what went wrong with it.
+func (a *app) serve(ctx context.Context, sim meter.Simulator, rw io.ReadWriteCloser) {
+	err := sim.Serve(ctx, rw)
+	_ = rw.Close()
+	if err != nil && a.verbose && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		fmt.Fprintln(a.stderr, "client:", err)
+	}
+}
+
+func (a *app) simPTY(ctx context.Context, sim meter.Simulator, path string) error {
+	p, err := serial.OpenPseudo(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", meter.ErrConnect, err)
+	}
+	defer p.Close()
+	fmt.Fprintf(a.stderr, "listening on %s\n", p.PortName())
+	for ctx.Err() == nil {
+		err := sim.Serve(ctx, keepOpen{p})
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keepOpen leaves the terminal open between one client and the next.
+type keepOpen struct{ *serial.Pseudo }
+
+func (keepOpen) Close() error { return nil }

@@ -1,0 +1,103 @@
+// Package dlms has the actors of DLMS/COSEM: a client, a server, and a listener
+// for what meters push.
+//
+// A [Client] opens an association over HDLC or the wrapper, and reads objects as
+// OBIS readings, profiles and events. A [Server] is the other side.
+package dlms
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/obis"
+)
+
+// Link is how APDUs travel.
+type Link uint8
+
+// The links.
+const (
+	LinkHDLC    Link = iota // serial lines, also tunnelled through TCP
+	LinkWrapper             // TCP and UDP
+)
+
+// Defaults of a [Config].
+const (
+	DefaultClient  = 16 // the public client
+	DefaultServer  = 1  // the management logical device
+	DefaultTimeout = 10 * time.Second
+	DefaultRetries = 2
+	DefaultMaxPDU  = 0xFFFF
+)
+
+// Config says how a client talks to a server. The zero Config is the public
+// client, without authentication, over HDLC.
+type Config struct {
+	Link     Link
+	Client   uint16 // client SAP; zero means DefaultClient
+	Server   uint16 // logical device; zero means DefaultServer
+	Physical uint16 // lower HDLC address of the meter; zero means none
+	// AddressSize is the length of the server's HDLC address: 1, 2 or 4; zero
+	// means the shortest that holds both parts.
+	AddressSize uint8
+	HDLC        hdlc.Parameters // proposed; zero fields mean the defaults of the standard
+
+	Auth     apdu.Mechanism
+	Password []byte // of low level security, and the secret of the HLS mechanisms that need one
+
+	Timeout      time.Duration // for an answer; zero means DefaultTimeout
+	FrameTimeout time.Duration // between octets of one HDLC frame; zero means hdlc.DefaultFrameTimeout
+	Retries      int           // of requests that may be repeated; zero means DefaultRetries, negative none
+	MaxPDU       uint16        // octets that we receive; zero means DefaultMaxPDU
+	// Conformance is what the client proposes; zero means all that it knows.
+	Conformance apdu.Conformance
+	// Echo is set for adapters that hear what they send.
+	Echo bool
+	// Clock is how to read the meter's times, for restricting profiles by
+	// instants; the zero Clock trusts the deviation and takes local times for UTC.
+	Clock obis.Clock
+
+	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
+	Logger *slog.Logger                  // nil is silent
+}
+
+// clientConformance is what a [Client] knows to use.
+const clientConformance = apdu.BlockTransferGet | apdu.MultipleReferences | apdu.ServiceGet | apdu.SelectiveAccess |
+	apdu.ServiceNotification | apdu.ServiceEvent | apdu.PriorityManagement
+
+func (c *Config) withDefaults() Config {
+	var d Config
+	if c != nil {
+		d = *c
+	}
+	if d.Client == 0 {
+		d.Client = DefaultClient
+	}
+	if d.Server == 0 {
+		d.Server = DefaultServer
+	}
+	if d.Timeout == 0 {
+		d.Timeout = DefaultTimeout
+	}
+	if d.FrameTimeout == 0 {
+		d.FrameTimeout = hdlc.DefaultFrameTimeout
+	}
+	if d.Retries == 0 {
+		d.Retries = DefaultRetries
+	}
+	if d.Retries < 0 {
+		d.Retries = 0
+	}
+	if d.MaxPDU == 0 {
+		d.MaxPDU = DefaultMaxPDU
+	}
+	if d.Conformance == 0 {
+		d.Conformance = clientConformance
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	return d
+}

@@ -1,0 +1,292 @@
+package dlms
+
+import (
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/wrapper"
+	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/obis"
+)
+
+// corpusRow is a row of dlms.jsonl.
+type corpusRow struct {
+	ID       string            `json:"id"`
+	Hex      string            `json:"hex"`
+	Layer    string            `json:"layer"`
+	Source   string            `json:"source"`
+	Keys     map[string]string `json:"keys"`
+	Expected struct {
+		XML     string            `json:"xml"`
+		Decoded map[string]string `json:"amshan_decode"`
+	} `json:"expected"`
+}
+
+// notComplete are unit vectors that are no complete and correct PDU, each with the reason.
+var notComplete = map[string]string{
+	"394ff5acc795": "plaintext of a cipher test",
+	"3aa1ed3b86c7": "ciphertext without its header",
+	"387b9331260a": "associated data of a GMAC",
+	"b0fc7f927cce": "the length has its octets swapped, as its test wants",
+	"95415eb9513e": "the length is longer than the frame, as its test wants",
+	"beb823aec6e1": "a get-request-normal labelled next: octets are left over",
+	"fb651842d6c5": "a get-response labelled set-request",
+	"283d96ad87bc": "a get-response-normal labelled with-datablock",
+	"b4d8868b9711": "a get-response-with-datablock labelled with-list",
+	"cafe2a4a8ab9": "a get-response labelled glo-get-response",
+	"ab713d32ba97": "an action-request labelled get-response",
+	"71467c2a211e": "an action-request-normal labelled next-pblock",
+	"995c1f8b3bdb": "an action-response labelled glo-get-request",
+	"53ea267ed8c5": "a set-request labelled event-notification",
+	"ecd9b612b3fb": "a set-request-normal labelled with-first-datablock",
+	"79e8128a6195": "a set-request-normal labelled with-list-and-first-datablock",
+	"40f47ae5c1b5": "a method descriptor alone",
+	"38992d1c88fc": "the parameters of a selection without the selection",
+	"5517a950a391": "the parameters of a selection without the selection",
+	"c24a9421d9d3": "a data block alone",
+	"2d06d24e3a1b": "an event-notification that is cut off, as its test wants",
+	"335a25f2f9ae": "an initiate-response with tag 09, as its test wants",
+	"7c468a9cbd51": "data-access-result success in place of data",
+	"48400c719c75": "a length of 64 bits",
+	"c0aa3b9a161e": "contents of a utf8-string",
+	"533ade6a97b9": "contents of a utf8-string",
+	"b8e4deef6fa2": "contents of a utf8-string",
+	"16fbe63113c7": "contents of a long64",
+	"effd45ba0a80": "contents of a long64",
+	"2d396a178dd6": "contents of a long64",
+	"8f9c0e9bc1c1": "contents of a long64-unsigned",
+	"e98037f7c924": "contents of a float64",
+}
+
+func TestCorpusUnits(t *testing.T) {
+	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
+		if row.Layer != "apdu/unit" {
+			continue
+		}
+		t.Run(row.ID, func(t *testing.T) {
+			b := golden.Unhex(t, row.Hex)
+			again, err := reencode(row.Source, b)
+			if reason := notComplete[row.ID]; reason != "" {
+				require.Error(t, err, "%s: %s", row.Hex, reason)
+				return
+			}
+			require.NoError(t, err, row.Source+" "+row.Hex)
+			require.Equal(t, hex.EncodeToString(b), hex.EncodeToString(again), row.Source)
+		})
+	}
+}
+
+// reencode parses all of b as what the test that it is from holds, and encodes it again.
+func reencode(source string, b []byte) ([]byte, error) {
+	var again []byte
+	for rest := b; len(rest) > 0; {
+		var n int
+		var err error
+		switch {
+		case strings.Contains(source, "test_hdlc"):
+			var f hdlc.Frame
+			if f, n, err = hdlc.Parse(rest); err == nil {
+				again, err = f.AppendBinary(again)
+			}
+		case strings.Contains(source, "wrapper/"):
+			var f wrapper.Frame
+			if f, n, err = wrapper.Parse(rest); err == nil {
+				again, err = f.AppendBinary(again)
+			}
+		case strings.Contains(source, "axdr/"), strings.Contains(source, "a_xdr"), strings.Contains(source, "test_parsers"), strings.Contains(source, "test_capture_object"):
+			var d cosem.Data
+			if d, n, err = cosem.ParseData(rest); err == nil {
+				again, err = d.AppendBinary(again)
+			}
+		default:
+			var p apdu.PDU
+			if p, err = parse(rest); err == nil {
+				again, err = p.AppendBinary(again)
+			}
+			if _, unknown := p.(apdu.Unknown); unknown {
+				err = errProtocol
+			}
+			n = len(rest)
+		}
+		if err != nil {
+			return again, err
+		}
+		rest = rest[n:]
+	}
+	return again, nil
+}
+
+func TestCorpusWire(t *testing.T) {
+	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
+		if row.Layer != "wire" || len(row.Keys) > 0 {
+			continue
+		}
+		t.Run(row.ID, func(t *testing.T) {
+			b := golden.Unhex(t, row.Hex)
+			if b[0] != 0x7E {
+				f, n, err := wrapper.Parse(b)
+				require.NoError(t, err)
+				require.Equal(t, len(b), n)
+				again, err := reencode("apdu", f.APDU)
+				if damaged[row.ID] != "" {
+					require.Error(t, err)
+					return
+				}
+				require.NoError(t, err)
+				require.Equal(t, hex.EncodeToString(f.APDU), hex.EncodeToString(again))
+				return
+			}
+			f, n, err := hdlc.Parse(b)
+			require.NoError(t, err)
+			require.Equal(t, len(b), n)
+			again, err := f.AppendBinary(nil)
+			require.NoError(t, err)
+			require.Equal(t, b, again)
+			if !f.Control.IsInformation() || f.Segmented || len(f.Info) < 3 || f.Info[0] != 0xE6 {
+				return
+			}
+			again, err = reencode("apdu", f.Info[3:])
+			require.NoError(t, err)
+			require.Equal(t, hex.EncodeToString(f.Info[3:]), hex.EncodeToString(again))
+		})
+	}
+}
+
+// damaged are frames of which something is wrong on the wire.
+var damaged = map[string]string{
+	"2d0d3d129573": "octets were lost or changed in the log: the FCS does not match, and the other program loses its place, too",
+	"cf9c23143acb": "the length of the RLRE lacks the octets of its first field (Gurux Java)",
+}
+
+func TestCorpusPushes(t *testing.T) {
+	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
+		if !strings.Contains(row.Layer, "push") || len(row.Keys) > 0 {
+			continue
+		}
+		t.Run(row.ID, func(t *testing.T) {
+			b, err := pushed(t, row)
+			if damaged[row.ID] != "" {
+				require.ErrorIs(t, err, hdlc.ErrChecksum)
+				return
+			}
+			require.NoError(t, err, row.Source)
+			p, err := parse(b)
+			require.NoError(t, err, row.Source)
+			n := p.(apdu.DataNotification)
+			at, _ := cosem.ParseTime(n.Time)
+			require.NotEmpty(t, cosem.AppendPushed(nil, n.Body, at))
+			if row.Expected.XML != "" {
+				requireXML(t, row.Expected.XML, n.Body)
+			}
+		})
+	}
+}
+
+// pushed returns the APDU of a row.
+func pushed(t *testing.T, row corpusRow) ([]byte, error) {
+	b := golden.Unhex(t, row.Hex)
+	switch row.Layer {
+	case "hdlc+push":
+		var info []byte
+		for len(b) > 0 {
+			f, n, err := hdlc.Parse(b)
+			if err != nil {
+				return nil, err
+			}
+			info = append(info, f.Info...)
+			b = b[n:]
+		}
+		return info[3:], nil
+	case "llc+push":
+		return b[3:], nil
+	}
+	return b, nil
+}
+
+// requireXML compares a value with the tree that another program made of it.
+func requireXML(t *testing.T, text string, d cosem.Data) {
+	t.Helper()
+	dec := xml.NewDecoder(strings.NewReader(text))
+	dec.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
+	var want []xml.StartElement
+	body := false
+	for {
+		token, err := dec.Token()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		if e, ok := token.(xml.StartElement); ok {
+			if body {
+				want = append(want, e.Copy())
+			}
+			body = body || e.Name.Local == "DateTime"
+		}
+	}
+	rest := matchXML(t, want, d)
+	require.Empty(t, rest)
+}
+
+var xmlNames = map[cosem.Tag]string{
+	cosem.TagNull: "NullData", cosem.TagArray: "ARRAY", cosem.TagStructure: "STRUCTURE", cosem.TagOctetString: "OCTETSTRING",
+	cosem.TagVisibleString: "VISIBLESTRING", cosem.TagDoubleLongUnsigned: "UINT32", cosem.TagLongUnsigned: "UINT16",
+	cosem.TagInteger: "INT8", cosem.TagLong: "INT16", cosem.TagEnum: "ENUM",
+}
+
+func matchXML(t *testing.T, want []xml.StartElement, d cosem.Data) []xml.StartElement {
+	t.Helper()
+	require.NotEmpty(t, want, "nothing expected for %v", d)
+	e := want[0]
+	require.Equal(t, e.Name.Local, xmlNames[d.Tag()], "%v", d)
+	for _, a := range e.Attr {
+		switch a.Name.Local {
+		case "Qty":
+			require.Equal(t, a.Value, fmt.Sprint(d.Len()))
+		case "Value":
+			require.Contains(t, spellings(d), strings.ReplaceAll(a.Value, " ", ""), "%v", d)
+		}
+	}
+	want = want[1:]
+	for _, element := range d.Elements() {
+		want = matchXML(t, want, element)
+	}
+	return want
+}
+
+// spellings are the ways in which a value may be written.
+func spellings(d cosem.Data) []string {
+	b, ok := d.Bytes()
+	if !ok {
+		return []string{d.Value().String()}
+	}
+	dotted := strings.ReplaceAll(strings.Trim(fmt.Sprint(b), "[]"), " ", ".")
+	all := []string{strings.TrimRight(string(b), "\x00"), strings.ReplaceAll(string(b), " ", ""), hex.EncodeToString(b), strings.ToUpper(hex.EncodeToString(b)), dotted}
+	if at, ok := d.Time(); ok {
+		all = append(all, spellTime(at)...)
+	}
+	return all
+}
+
+func spellTime(at obis.Time) []string {
+	s := fmt.Sprintf("%04d-%02d-%02d%02d:%02d:%02d", at.Year, at.Month, at.Day, at.Hour, at.Minute, at.Second)
+	all := []string{s}
+	for _, h := range []string{"", fmt.Sprintf(".%02d", at.Hundredths)} {
+		sign, dev := "-", at.Deviation
+		if dev > 0 {
+			sign = "+"
+		} else {
+			dev = -dev
+		}
+		all = append(all, s+h, fmt.Sprintf("%s%s%s%02d:%02d", s, h, sign, dev/60, dev%60))
+	}
+	return all
+}

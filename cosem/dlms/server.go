@@ -1,0 +1,228 @@
+package dlms
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/internal/stream"
+)
+
+// ServerConfig describes a server.
+type ServerConfig struct {
+	Link     Link
+	Devices  map[uint16]Device // by the number of the logical device
+	Access   []Access          // who may associate; nil means everyone, without authentication
+	Physical uint16            // lower HDLC address; zero accepts any
+	HDLC     hdlc.Parameters   // of HDLC; zero fields mean the defaults of the standard
+	MaxPDU   uint16            // octets that we receive; zero means DefaultMaxPDU
+	// Conformance is what the server knows; zero means all that this package implements.
+	Conformance apdu.Conformance
+	Inactivity  time.Duration // after which a silent connection is closed; zero means DefaultInactivity, negative never
+
+	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
+	Logger *slog.Logger                  // nil is silent
+}
+
+// DefaultInactivity is how long a server waits for a silent client.
+const DefaultInactivity = 120 * time.Second
+
+const serverConformance = apdu.BlockTransferGet | apdu.MultipleReferences | apdu.ServiceGet | apdu.SelectiveAccess | apdu.PriorityManagement
+
+// Server answers clients, each connection in a call of [Server.Serve].
+type Server struct{ cfg ServerConfig }
+
+// NewServer returns a server.
+func NewServer(cfg *ServerConfig) *Server {
+	s := &Server{}
+	if cfg != nil {
+		s.cfg = *cfg
+	}
+	if s.cfg.Access == nil {
+		s.cfg.Access = []Access{{}}
+	}
+	if s.cfg.MaxPDU == 0 {
+		s.cfg.MaxPDU = DefaultMaxPDU
+	}
+	if s.cfg.Conformance == 0 {
+		s.cfg.Conformance = serverConformance
+	}
+	if s.cfg.Inactivity == 0 {
+		s.cfg.Inactivity = DefaultInactivity
+	}
+	if s.cfg.Logger == nil {
+		s.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return s
+}
+
+// Serve serves one connection until it ends, the context ends, or it is silent
+// for too long. It closes rw.
+func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	conn := stream.New(rw)
+	defer conn.Close()
+	var err error
+	if s.cfg.Link == LinkWrapper {
+		err = s.serveWrapper(ctx, conn)
+	} else {
+		err = s.serveHDLC(ctx, conn)
+	}
+	if closed(err) || errors.Is(err, ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// silence returns when a connection that says nothing from now on is closed.
+func (s *Server) silence() time.Time {
+	if s.cfg.Inactivity < 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(s.cfg.Inactivity)
+}
+
+func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn) error {
+	type pair struct{ client, server uint16 }
+	sessions := map[pair]*session{}
+	c := &wrapperCarrier{conn: conn, trace: s.cfg.Trace}
+	for {
+		f, err := c.frame(ctx, s.silence())
+		if err != nil {
+			return err
+		}
+		device := s.cfg.Devices[f.Destination]
+		if device == nil {
+			continue
+		}
+		p := pair{f.Source, f.Destination}
+		if sessions[p] == nil {
+			if len(sessions) >= maxSessions {
+				continue
+			}
+			sessions[p] = newSession(&s.cfg, device, p.client, p.server)
+		}
+		answer := sessions[p].handle(f.APDU)
+		if len(answer) == 0 {
+			continue
+		}
+		c.local, c.remote = f.Destination, f.Source
+		if err := c.send(ctx, answer, false); err != nil {
+			return err
+		}
+	}
+}
+
+// maxSessions bounds the clients on one connection.
+const maxSessions = 64
+
+// hdlcServer is the server's end of a line on which several clients may talk.
+type hdlcServer struct {
+	server  *Server
+	conn    *stream.Conn
+	scanner hdlc.Scanner
+	peers   map[hdlcPair]*hdlcPeer
+	out     []byte
+}
+
+type hdlcPair struct{ client, server hdlc.Address }
+
+type hdlcPeer struct {
+	link    *hdlc.Link
+	session *session
+}
+
+func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn) error {
+	h := &hdlcServer{server: s, conn: conn, peers: map[hdlcPair]*hdlcPeer{}}
+	var buf [2048]byte
+	for {
+		until := s.silence()
+		if h.scanner.Pending() {
+			until = time.Now().Add(hdlc.DefaultFrameTimeout)
+		}
+		n, err := conn.Read(ctx, until, buf[:])
+		switch {
+		case err == nil || n > 0:
+		case errors.Is(err, os.ErrDeadlineExceeded) && h.scanner.Pending():
+			h.scanner.Skip()
+		default:
+			return err
+		}
+		_, _ = h.scanner.Write(buf[:n])
+		if err := h.frames(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// frames serves all frames that have come.
+func (h *hdlcServer) frames(ctx context.Context) error {
+	for {
+		f, raw, _, err := h.scanner.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil
+		}
+		if err != nil {
+			continue
+		}
+		tracer(h.server.cfg.Trace).trace(false, raw)
+		if err := h.frame(ctx, f); err != nil {
+			return err
+		}
+	}
+}
+
+func (h *hdlcServer) frame(ctx context.Context, f hdlc.Frame) error {
+	p := h.peer(f)
+	if p == nil {
+		return nil
+	}
+	now := time.Now()
+	p.link.Receive(now, f)
+	for {
+		e, ok := p.link.Next()
+		if !ok {
+			break
+		}
+		switch e.Kind {
+		case hdlc.Connected, hdlc.Disconnected:
+			p.session.close()
+		case hdlc.Message:
+			if answer := p.session.handle(e.PDU); len(answer) > 0 {
+				p.link.Send(answer, false)
+			} else {
+				p.link.Release()
+			}
+		}
+	}
+	h.out, _ = p.link.Poll(now, h.out[:0])
+	if len(h.out) == 0 {
+		return nil
+	}
+	tracer(h.server.cfg.Trace).trace(true, h.out)
+	return h.conn.Write(ctx, now.Add(writeTimeout), h.out)
+}
+
+// peer returns the link and the session to which a frame belongs, nil where it is not for us.
+func (h *hdlcServer) peer(f hdlc.Frame) *hdlcPeer {
+	s := h.server
+	device := s.cfg.Devices[f.Destination.Upper]
+	if device == nil || s.cfg.Physical != 0 && f.Destination.Size > 1 && f.Destination.Lower != s.cfg.Physical {
+		return nil
+	}
+	pair := hdlcPair{f.Source, f.Destination}
+	if h.peers[pair] == nil {
+		if len(h.peers) >= maxSessions {
+			return nil
+		}
+		h.peers[pair] = &hdlcPeer{
+			link:    hdlc.NewSecondary(hdlc.LinkConfig{Local: f.Destination, Remote: f.Source, Parameters: s.cfg.HDLC}),
+			session: newSession(&s.cfg, device, f.Source.Upper, f.Destination.Upper),
+		}
+	}
+	return h.peers[pair]
+}

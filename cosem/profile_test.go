@@ -1,0 +1,118 @@
+package cosem_test
+
+import (
+	"encoding/binary"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/obis"
+)
+
+// dayProfile is a get-response with a day of quarter-hours: clock, status, four
+// double-long-unsigned; 3,654 octets.
+func dayProfile() []byte {
+	at := time.Date(2026, 3, 10, 0, 0, 0, 0, time.UTC)
+	var rows []cosem.Data
+	for i := range 96 {
+		row := []cosem.Data{cosem.DateTime(obis.FromTime(at.Add(time.Duration(i) * 15 * time.Minute))), cosem.Uint8(0)}
+		for k := range 4 {
+			row = append(row, cosem.Uint32(uint32(1000000*(k+1)+i*25)))
+		}
+		rows = append(rows, cosem.Structure(row...))
+	}
+	b, _ := apdu.GetResponseNormal{Invoke: 0xC1, Result: apdu.Result{Data: cosem.Array(rows...)}}.AppendBinary(nil)
+	return b
+}
+
+func dayLayout() *cosem.Layout {
+	register := func(name string) cosem.Column {
+		return cosem.Column{
+			Capture:    cosem.Capture{Attribute: cosem.Attribute{Class: cosem.ClassRegister, Name: obis.MustParse(name), Index: 2}},
+			ScalerUnit: cosem.ScalerUnit{Scaler: -1, Unit: obis.WattHour, Known: true},
+		}
+	}
+	object := func(class cosem.Class, name string) cosem.Column {
+		return cosem.Column{Capture: cosem.Capture{Attribute: cosem.Attribute{Class: class, Name: obis.MustParse(name), Index: 2}}}
+	}
+	return &cosem.Layout{Name: obis.MustParse("1-0:99.1.0"), Period: 900, Columns: []cosem.Column{
+		object(cosem.ClassClock, "0-0:1.0.0"), object(cosem.ClassData, "0-0:96.10.1"),
+		register("1-0:1.8.0"), register("1-0:2.8.0"), register("1-0:3.8.0"), register("1-0:4.8.0"),
+	}}
+}
+
+func readDay(l *cosem.Layout, b []byte, p *obis.Profile) error {
+	response, _, err := apdu.ParseGetResponse(b)
+	if err != nil {
+		return err
+	}
+	p.Reset()
+	return l.Append(p, response.Data)
+}
+
+func TestDayProfile(t *testing.T) {
+	b, l := dayProfile(), dayLayout()
+	require.Greater(t, len(b), 3600)
+	var p obis.Profile
+	l.Describe(&p)
+	require.NoError(t, readDay(l, b, &p))
+	require.Equal(t, 96, p.Len())
+	require.Len(t, p.Columns, 4)
+	require.Equal(t, "2026-03-10T23:45:00Z", p.Times[95].String())
+	require.Equal(t, "400237.5", p.Columns[3].At(95).String())
+	require.Equal(t, obis.WattHour, p.Columns[3].Unit)
+	require.Equal(t, 96, p.Columns[3].Present.Count())
+	require.Empty(t, p.Quality)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if err := readDay(l, b, &p); err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
+// fixedLayout is the floor: it reads what it knows to be there and checks nothing.
+type fixedLayout struct {
+	times  []obis.Time
+	status []uint8
+	nums   [4][]int64
+}
+
+func (f *fixedLayout) read(b []byte) {
+	f.times, f.status = f.times[:0], f.status[:0]
+	for k := range f.nums {
+		f.nums[k] = f.nums[k][:0]
+	}
+	for at := 6; at < len(b); at += 38 {
+		row := b[at : at+38]
+		f.times = append(f.times, obis.TimeFromBinary([12]byte(row[4:])))
+		f.status = append(f.status, row[17])
+		for k := range f.nums {
+			f.nums[k] = append(f.nums[k], int64(binary.BigEndian.Uint32(row[19+5*k:])))
+		}
+	}
+}
+
+func BenchmarkDayProfile(b *testing.B) {
+	raw, l := dayProfile(), dayLayout()
+	var f fixedLayout
+	f.read(raw)
+	const rounds = 20000
+	start := time.Now()
+	for range rounds {
+		f.read(raw)
+	}
+	floor := time.Since(start) / rounds
+	var p obis.Profile
+	l.Describe(&p)
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := readDay(l, raw, &p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(floor)/(float64(b.Elapsed())/float64(b.N)), "of_floor")
+}

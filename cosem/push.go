@@ -1,0 +1,217 @@
+package cosem
+
+import (
+	"github.com/openusm/meter/obis"
+)
+
+// AppendPushed appends the readings of the body of a data-notification that
+// carries OBIS codes with its values, in any of the arrangements that meters use:
+// code and value one after another or in structures of their own, scaler and
+// unit behind them or not, class and attribute beside the code, or a list of push
+// objects and then their values. A value without a code becomes a reading
+// without one. At is the time of the notification, for readings that have none
+// of their own; a clock in the body takes its place.
+func AppendPushed(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
+	p := pushed{out: dst, at: at}
+	p.elements(body, nil)
+	for i := len(dst); i < len(p.out); i++ {
+		if p.out[i].Time.IsZero() {
+			p.out[i].Time = p.at
+		}
+	}
+	return p.out
+}
+
+// pushed gathers the readings of one body.
+type pushed struct {
+	out []obis.Reading
+	at  obis.Time
+}
+
+// item is what is known of a reading.
+type item struct {
+	Attribute
+	value  Data
+	scaler ScalerUnit
+}
+
+// elements reads an array or a structure that may hold many readings.
+func (p *pushed) elements(d Data, path []byte) {
+	if objects, rest, ok := declaredObjects(d); ok {
+		p.declared(objects, rest)
+		return
+	}
+	var list []Data
+	for _, e := range d.Elements() {
+		list = append(list, e)
+	}
+	if it, ok := single(list); ok {
+		p.add(it)
+		return
+	}
+	for i := 0; i < len(list); {
+		i += p.element(list, i, path)
+	}
+}
+
+// element reads what stands at list[i], and returns how many elements it took.
+func (p *pushed) element(list []Data, i int, path []byte) int {
+	e := list[i]
+	here := append(path[:len(path):len(path)], byte(i))
+	name, named := codeOf(e)
+	switch {
+	case e.IsNull():
+		return 1
+	case named && i+1 < len(list):
+		it := item{Attribute: Attribute{Name: name}, value: list[i+1]}
+		if i+2 < len(list) {
+			if s, ok := ParseScalerUnit(list[i+2]); ok {
+				it.scaler = s
+				p.add(it)
+				return 3
+			}
+		}
+		p.add(it)
+		return 2
+	case tags[e.Tag()].kind == kindList || e.Tag() == TagCompactArray:
+		p.elements(e, here)
+		return 1
+	}
+	if t, ok := e.Time(); ok && i == 0 {
+		p.at = t
+	}
+	value, unit, quality := ScalerUnit{}.Apply(plainValue(0, obis.Code{}, e))
+	p.out = append(p.out, obis.Reading{Value: value, Unit: unit, Quality: quality, RawID: here})
+	return 1
+}
+
+// add appends a reading that has a code.
+func (p *pushed) add(it item) {
+	r := Register{Class: it.Class, Name: it.Name}
+	if t, ok := it.value.Time(); ok && it.Name[0] == 0 && it.Name[2] == 1 && it.Name[3] == 0 {
+		p.at = t
+		r.Class = ClassClock
+	}
+	if it.Index == 0 {
+		it.Index = 2
+	}
+	reading := r.reading(it.value, it.Index, it.scaler)
+	reading.Source = it.Attribute.Source()
+	p.out = append(p.out, reading)
+}
+
+// codeOf returns the code that an element is, if its group A is that of a medium
+// and it names a current or a stored value.
+func codeOf(d Data) (obis.Code, bool) {
+	c, ok := d.Code()
+	return c, ok && c.Medium() != obis.Unknown && (c[5] == obis.FCurrent || c[5] <= 126)
+}
+
+// single reads a structure that holds one reading: a code and a value, with
+// scaler and unit, class or attribute beside them in any order.
+func single(list []Data) (it item, ok bool) {
+	if len(list) < 2 || len(list) > 6 {
+		return item{}, false
+	}
+	at := -1
+	var others []Data
+	var before []bool // the code had not come when others[i] came
+	for i, e := range list {
+		name, isName := codeOf(e)
+		scaler, isScaler := ParseScalerUnit(e)
+		switch {
+		case isName && at < 0:
+			it.Name, at = name, i
+		case isScaler && !it.scaler.Known:
+			it.scaler = scaler
+		case isName:
+			return item{}, false
+		default:
+			others = append(others, e)
+			before = append(before, at < 0)
+		}
+	}
+	if at < 0 {
+		return item{}, false
+	}
+	switch {
+	case len(others) == 1:
+		it.value = others[0]
+	case len(others) == 2 && before[0] && others[0].Tag() == TagLongUnsigned && !before[1]: // class, code, value
+		it.Class, it.value = classOf(others[0]), others[1]
+	case len(others) == 2 && before[1] && others[1].Tag() == TagLongUnsigned: // value, class, code
+		it.Class, it.value = classOf(others[1]), others[0]
+	case len(others) == 3 && before[0] && others[0].Tag() == TagLongUnsigned && others[1].Tag() == TagInteger: // class, code, attribute, value
+		index, _ := others[1].Int()
+		it.Class, it.Index, it.value = classOf(others[0]), int8(index), others[2]
+	default:
+		return item{}, false
+	}
+	// A list of two with a nested list is no reading but a column of them.
+	return it, tags[it.value.Tag()].kind != kindList && it.value.Tag() != TagCompactArray
+}
+
+func classOf(d Data) Class {
+	n, _ := d.Uint()
+	return Class(n)
+}
+
+// declaredObjects reads the push object list with which some meters begin a
+// body, and returns the values behind it.
+func declaredObjects(d Data) (objects []Capture, values []Data, ok bool) {
+	for i, e := range d.Elements() {
+		if i > 0 {
+			values = append(values, e)
+			continue
+		}
+		if e.Tag() != TagArray || e.Len() == 0 {
+			return nil, nil, false
+		}
+		for _, o := range e.Elements() {
+			c, ok := pushObject(o)
+			if !ok {
+				return nil, nil, false
+			}
+			objects = append(objects, c)
+		}
+	}
+	return objects, values, len(objects) > 0
+}
+
+// pushObject reads an entry of a push object list, which is a capture object
+// with a restriction and columns behind it from version 1 of the class on.
+func pushObject(d Data) (Capture, bool) {
+	if d.Len() <= 4 {
+		return ParseCapture(d)
+	}
+	if d.Tag() != TagStructure {
+		return Capture{}, false
+	}
+	var first []Data
+	for i, e := range d.Elements() {
+		if i < 4 {
+			first = append(first, e)
+		}
+	}
+	return ParseCapture(Structure(first...))
+}
+
+// declared pairs objects with values. An object list that tells of itself has
+// no value but itself.
+func (p *pushed) declared(objects []Capture, values []Data) {
+	if len(objects) == len(values)+1 && objects[0].Class == ClassPushSetup && objects[0].Index == 2 {
+		objects = objects[1:]
+	}
+	for i, v := range values {
+		if i >= len(objects) {
+			p.element(values, i, nil)
+			continue
+		}
+		n := len(p.out)
+		p.add(item{Attribute: objects[i].Attribute, value: v})
+		p.out[n].Rule = obis.RuleDeclared
+		if objects[i].Class == ClassData || objects[i].Class == ClassClock {
+			p.out[n].Quality.Flags &^= obis.ScalerUnknown
+		}
+	}
+}

@@ -1,0 +1,67 @@
+package meter
+
+import (
+	"fmt"
+)
+
+// Note is one field of an explained message.
+type Note struct {
+	Offset  int    // octets from the start of the input
+	Octets  []byte // the field's octets; they alias the input, or what was deciphered from it
+	Depth   int    // nesting: the fields of a field lie one deeper
+	Field   string // as its standard names it
+	Meaning string
+}
+
+// Explain calls note for each field of the messages in b, in the order of
+// the octets, as far as they can be read, and returns the error where it broke.
+func Explain(b []byte, cfg *Config, note func(Note)) error {
+	if cfg == nil {
+		cfg = &Config{}
+	}
+	protocol := cfg.Protocol
+	if protocol == "" || protocol == Auto {
+		var err error
+		if protocol, err = Detect(b); err != nil {
+			return err
+		}
+	}
+	e := explainer{b, cfg, note}
+	var err error
+	switch protocol {
+	case DLMS:
+		err = e.dlms()
+	case APDU:
+		body := withoutLLC(b)
+		err = e.apdu(body, len(b)-len(body), 0)
+	case IEC62056, P1:
+		err = e.iec62056()
+	case MBus:
+		err = e.mbus()
+	default:
+		return fmt.Errorf("meter: explain %s: %w", protocol, ErrNotSupported)
+	}
+	if err != nil {
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	}
+	return nil
+}
+
+// explainer collects the notes of the protocols' own Explain functions.
+type explainer struct {
+	b    []byte
+	cfg  *Config
+	note func(Note)
+}
+
+// at returns a function that notes fields of the part of octets that lies at
+// offset in the input and is nested depth deep.
+func (e *explainer) at(octets []byte, offset, depth int) func(off, n, d int, field, meaning string) {
+	return func(off, n, d int, field, meaning string) {
+		var part []byte
+		if 0 <= off && off <= off+n && off+n <= len(octets) {
+			part = octets[off : off+n]
+		}
+		e.note(Note{Offset: offset + off, Octets: part, Depth: depth + d, Field: field, Meaning: meaning})
+	}
+}

@@ -1,0 +1,183 @@
+package mbus
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Formats remembers, by their signature, the headers of records that a compact
+// frame leaves out. It outlives programs where its implementation does.
+type Formats interface {
+	// Format returns the headers (DIB and VIB of each record in turn), nil where they are not known.
+	Format(signature uint16) []byte
+	// SetFormat keeps a copy of the headers.
+	SetFormat(signature uint16, headers []byte)
+}
+
+// MemoryFormats keeps formats in memory. It is safe for use by several
+// goroutines. The zero value is empty.
+type MemoryFormats struct {
+	mu      sync.RWMutex
+	headers map[uint16][]byte
+}
+
+// Format returns the headers of a signature.
+func (m *MemoryFormats) Format(signature uint16) []byte {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.headers[signature]
+}
+
+// SetFormat keeps the headers of a signature.
+func (m *MemoryFormats) SetFormat(signature uint16, headers []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.headers == nil {
+		m.headers = map[uint16][]byte{}
+	}
+	m.headers[signature] = append([]byte(nil), headers...)
+}
+
+// ErrUnknownFormat reports a compact frame whose format was not yet seen: a
+// full or a format frame of the meter teaches it.
+var ErrUnknownFormat = errors.New("the format of this compact frame was not seen yet")
+
+// ErrFormatMismatch reports a compact frame that another format made.
+var ErrFormatMismatch = errors.New("the data do not fit the remembered format")
+
+// Signature returns the signature of a format: the CRC of the headers of all records.
+func Signature(headers []byte) uint16 { return crc16(headers) }
+
+// learn remembers the format of a full frame.
+func (d *Decoder) learn(t *Telegram) {
+	d.headers = d.headers[:0]
+	for i := range t.Records {
+		r := &t.Records[i]
+		if r.Function >= ManufacturerData {
+			continue
+		}
+		d.headers = append(d.headers, r.ID...)
+	}
+	if len(d.headers) == 0 {
+		return
+	}
+	s := Signature(d.headers)
+	if d.Formats.Format(s) == nil {
+		d.Formats.SetFormat(s, d.headers)
+	}
+}
+
+// format reads a format frame: length, signature and headers.
+func (d *Decoder) format(t *Telegram, b []byte, n int) error {
+	p := b[n:]
+	if len(p) < 3 || len(p) < 1+int(p[0]) {
+		return &ParseError{Field: "format", Offset: len(b), Err: io.ErrUnexpectedEOF}
+	}
+	if p[0] < 2 {
+		return &ParseError{Field: "format length", Offset: n, Err: fmt.Errorf("%d, want at least 2", p[0])}
+	}
+	headers := p[3 : 1+int(p[0])]
+	if s := binary.LittleEndian.Uint16(p[1:]); s != Signature(headers) {
+		return &ParseError{Field: "format signature", Offset: n + 1, Err: fmt.Errorf("0x%04x, want 0x%04x", s, Signature(headers))}
+	}
+	if d.Formats != nil {
+		d.Formats.SetFormat(Signature(headers), headers)
+	}
+	return nil
+}
+
+// compact rebuilds the full records of a compact frame: signature, CRC of the
+// full records, data.
+func (d *Decoder) compact(t *Telegram, b []byte, n int) error {
+	p := b[n:]
+	if len(p) < 4 {
+		return &ParseError{Field: "compact frame", Offset: len(b), Err: io.ErrUnexpectedEOF}
+	}
+	signature, sum := binary.LittleEndian.Uint16(p), binary.LittleEndian.Uint16(p[2:])
+	var headers []byte
+	if d.Formats != nil {
+		headers = d.Formats.Format(signature)
+	}
+	if headers == nil {
+		return &ParseError{Field: "format signature", Offset: n, Err: fmt.Errorf("0x%04x: %w", signature, ErrUnknownFormat)}
+	}
+	full, ok := d.rebuild(headers, p[4:])
+	if !ok {
+		return &ParseError{Field: "data", Offset: n + 4, Err: ErrFormatMismatch}
+	}
+	if crc := crc16(full); crc != sum {
+		return &ParseError{Field: "CRC of the full frame", Offset: n + 2, Err: fmt.Errorf("0x%04x, want 0x%04x: %w", sum, crc, ErrFormatMismatch)}
+	}
+	d.records, t.Broken = d.appendRecords(d.records[:0], full, 0)
+	t.Records = d.records
+	return nil
+}
+
+// rebuild joins headers and data to full records.
+func (d *Decoder) rebuild(headers, data []byte) (full []byte, ok bool) {
+	d.full = d.full[:0]
+	for i := 0; i < len(headers); {
+		var r Record
+		j, err := i+1, error(nil)
+		if headers[i]&extension != 0 {
+			if j, err = r.extendDIB(headers, j); err != nil {
+				return nil, false
+			}
+		}
+		if j >= len(headers) {
+			return nil, false
+		}
+		first := headers[j]
+		if j, err = d.skipVIFE(headers, j, maxExtensions+3); err != nil {
+			return nil, false
+		}
+		if first&0x7F == 0x7C {
+			if j, err = r.plainUnit(headers, i, j); err != nil {
+				return nil, false
+			}
+		}
+		n := int(codeLen[headers[i]&0x0F])
+		if headers[i]&0x0F == codeVariable {
+			if len(data) == 0 {
+				return nil, false
+			}
+			if n, ok = variableLen(data[0]); !ok {
+				return nil, false
+			}
+			n++
+		}
+		if n > len(data) {
+			return nil, false
+		}
+		d.full = append(append(d.full, headers[i:j]...), data[:n]...)
+		data, i = data[n:], j
+	}
+	return append(d.full, data...), true
+}
+
+// crc16 is the CRC of EN 13757: polynomial 3D65, not reflected, inverted at the end.
+func crc16(b []byte) uint16 {
+	crc := uint16(0)
+	for _, c := range b {
+		crc = crc<<8 ^ crcTable[byte(crc>>8)^c]
+	}
+	return ^crc
+}
+
+var crcTable = func() (t [256]uint16) {
+	for i := range t {
+		c := uint16(i) << 8
+		for range 8 {
+			if c&0x8000 != 0 {
+				c = c<<1 ^ 0x3D65
+			} else {
+				c <<= 1
+			}
+		}
+		t[i] = c
+	}
+	return t
+}()

@@ -1,0 +1,410 @@
+package mbus
+
+import "github.com/openusm/meter/obis"
+
+// codeKind says how the groups of a code are filled from a record.
+type codeKind uint8
+
+const (
+	codeKindNone codeKind = iota
+	codeRegister          // D fixed, E tariff, F storage number
+	codeDemand            // likewise, D also says minimum or maximum, C the phase
+	codeThermal           // D by function and storage number, E tariff
+	codeGas               // D by the conditions of measurement, F storage number
+	codeAngle
+	codeObject // fixed
+)
+
+// codeRow is a row of the table of codes.
+type codeRow struct {
+	c           [4]byte // import, export, net, absolute
+	d, e        byte
+	kind        codeKind
+	abstract    bool // group A is 0
+	rule        obis.Rule
+	tariffRule  obis.Rule
+	setDateRule obis.Rule // of storage number 1
+}
+
+// storageTime is the time that a record gives for the values of its storage number.
+type storageTime struct {
+	storage  uint64
+	function Function
+	exact    bool // with time of day
+	time     obis.Time
+}
+
+// AppendReadings appends a reading for each record of the telegram, in order.
+// Its RawID is the record's ID, its Source the record's index. The values of a
+// storage number get the time that a record of the same number and function has.
+func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading {
+	medium := t.Header.Address.Type.Medium()
+	status := obis.FromStatus(obis.StatusMBus, uint64(t.Header.Status))
+	if t.Header.Form == HeaderNone && t.Content != ContentFixed {
+		status = obis.Quality{}
+	}
+	declared := d.survey(t.Records)
+	for i := range t.Records {
+		r := &t.Records[i]
+		if r.Function >= ManufacturerData && len(r.Data) == 0 {
+			continue
+		}
+		if len(dst) < cap(dst) {
+			dst = dst[:len(dst)+1]
+		} else {
+			dst = append(dst, obis.Reading{})
+		}
+		out := &dst[len(dst)-1]
+		code, rule := r.code(medium, t.Header.Address.Type)
+		*out = obis.Reading{
+			Code: code, Rule: rule, Unit: r.Unit, Value: r.Value, Quality: status, RawID: r.ID, Source: uint32(i),
+		}
+		if r.Error != 0 || r.flags != 0 {
+			q := r.Quality()
+			q.Flags |= status.Flags
+			if q.Kind == obis.StatusNone {
+				q.Raw, q.Kind = status.Raw, status.Kind
+			}
+			out.Quality = q
+		}
+		if r.Function == ErrorState {
+			out.Quality.Flags |= obis.Questionable
+		}
+		if r.Value.Kind() != obis.KindTime {
+			out.Time = d.timeOf(r)
+		}
+		if declared {
+			declare(out, t.Records, i)
+		}
+	}
+	return dst
+}
+
+// survey collects the times of the storage numbers, and reports whether a
+// record declares the code of another.
+func (d *Decoder) survey(records []Record) (declared bool) {
+	d.times = d.times[:0]
+	for i := range records {
+		r := &records[i]
+		if r.Qualifiers&QualifierOBISDeclaration != 0 {
+			declared = true
+			continue
+		}
+		if r.Value.Kind() != obis.KindTime || r.Qualifiers != 0 || r.Tariff != 0 || r.Subunit != 0 ||
+			r.Quantity != QuantityDate && r.Quantity != QuantityDateTime {
+			continue
+		}
+		t, _ := r.Value.Time()
+		exact := t.HasClock()
+		// Without a time of day the date of storage number 0 is that of the
+		// next reading day, not today.
+		if !t.HasDate() || r.Storage == 0 && !exact {
+			continue
+		}
+		d.addTime(storageTime{r.Storage, r.Function, exact, t})
+	}
+	return declared
+}
+
+func (d *Decoder) addTime(s storageTime) {
+	for i := range d.times {
+		if have := &d.times[i]; have.storage == s.storage && have.function == s.function {
+			if s.exact && !have.exact {
+				*have = s
+			}
+			return
+		}
+	}
+	d.times = append(d.times, s)
+}
+
+func (d *Decoder) timeOf(r *Record) obis.Time {
+	for i := range d.times {
+		if t := &d.times[i]; t.storage == r.Storage && t.function == r.Function {
+			return t.time
+		}
+	}
+	return obis.Time{}
+}
+
+const (
+	qualifierDirection = QualifierImport | QualifierExport | QualifierImportMinusExport | QualifierImportPlusExport
+	qualifierPhase     = QualifierL1 | QualifierL2 | QualifierL3 | QualifierNeutral | QualifierL1L2 | QualifierL2L3 | QualifierL3L1
+	qualifierQuadrant  = QualifierQ1 | QualifierQ2 | QualifierQ3 | QualifierQ4
+	qualifierGas       = QualifierUncorrected | QualifierBaseConditions
+	// These say how the value is coded, not what it is.
+	qualifierNeutralCoding = QualifierUnsigned | QualifierBoolean | QualifierStandardConform
+)
+
+// code returns the OBIS code of the record of a meter, and the rule that gave it.
+func (r *Record) code(medium obis.Medium, device DeviceType) (obis.Code, obis.Rule) {
+	if int(medium) >= len(codeTable) || r.Function > Minimum || r.unitChange != 0 {
+		return obis.Code{}, obis.RuleNone
+	}
+	q := r.Qualifiers &^ qualifierNeutralCoding
+	a := medium
+	if device == combinedHeatCooling && q == QualifierExport {
+		a, q = obis.Cooling, 0
+	}
+	row := &codeTable[a][r.Quantity]
+	if row.kind == codeKindNone || r.Subunit > 64 {
+		return obis.Code{}, obis.RuleNone
+	}
+	if r.Storage == 0 && r.Function == Instantaneous && q == 0 && r.Tariff == 0 && r.Subunit == 0 && row.kind != codeAngle && a == medium {
+		return obis.Code{groupA(a, row), 0, row.c[0], row.d, row.e, obis.FCurrent}, row.rule
+	}
+	return r.qualifiedCode(row, a, q)
+}
+
+// combinedHeatCooling is the device type whose cooling energy is counted as negative heat.
+const combinedHeatCooling = 0x0D
+
+// dualRegisterWater counts cold and hot water apart.
+const dualRegisterWater = 0x17
+
+func groupA(m obis.Medium, row *codeRow) byte {
+	if row.abstract {
+		return 0
+	}
+	return groupsA[m]
+}
+
+// groupsA is [obis.Medium.A] as an array.
+var groupsA = [...]byte{
+	obis.Electricity: 1, obis.HeatCostAllocator: 4, obis.Cooling: 5, obis.Heat: 6, obis.Gas: 7, obis.Water: 8, obis.HotWater: 9, obis.Other: 15,
+}
+
+// qualifiedCode fills the groups of a code that is not that of the plain current value.
+func (r *Record) qualifiedCode(row *codeRow, medium obis.Medium, q Qualifiers) (obis.Code, obis.Rule) {
+	if r.Tariff > 63 {
+		return obis.Code{}, obis.RuleNone
+	}
+	code := obis.Code{groupA(medium, row), byte(r.Subunit), row.c[0], row.d, byte(r.Tariff), obis.FCurrent}
+	rule := row.rule
+	if r.Tariff != 0 {
+		rule = row.tariffRule
+	}
+	if r.Subunit != 0 {
+		rule = obis.RuleDerived
+	}
+	ok := false
+	switch row.kind {
+	case codeObject:
+		ok = q == 0 && r.Storage == 0 && r.Function == Instantaneous && r.Tariff == 0
+		code[4] = row.e
+	case codeRegister, codeDemand:
+		ok = r.electricity(&code, &rule, row, q)
+	case codeThermal:
+		ok = r.thermal(&code, &rule, row, q)
+	case codeGas:
+		ok = r.gas(&code, &rule, q)
+	case codeAngle:
+		ok = r.angle(&code, q)
+	}
+	if !ok {
+		return obis.Code{}, obis.RuleNone
+	}
+	return code, rule
+}
+
+// history puts a storage number into group F.
+func (r *Record) history(code *obis.Code, rule *obis.Rule) bool {
+	if r.Storage > 99 {
+		return false
+	}
+	if r.Storage > 0 {
+		code[5], *rule = byte(r.Storage), obis.RuleDerived
+	}
+	return true
+}
+
+// electricity fills groups C, D and F of registers and demands.
+func (r *Record) electricity(code *obis.Code, rule *obis.Rule, row *codeRow, q Qualifiers) bool {
+	if q&^(qualifierDirection|qualifierPhase|qualifierQuadrant) != 0 || !r.history(code, rule) {
+		return false
+	}
+	switch q & qualifierDirection {
+	case 0, QualifierImport:
+	case QualifierExport:
+		code[2] = row.c[1]
+	case QualifierImportMinusExport:
+		code[2], *rule = row.c[2], obis.RuleDerived
+	case QualifierImportPlusExport:
+		code[2], *rule = row.c[3], obis.RuleDerived
+	default:
+		return false
+	}
+	if quadrant := q & qualifierQuadrant; quadrant != 0 {
+		if code[2] != 3 || q&qualifierDirection != 0 {
+			return false
+		}
+		code[2] = quadrantC(quadrant)
+	}
+	if !phase(code, q&qualifierPhase) {
+		return false
+	}
+	if r.Function != Instantaneous {
+		if row.kind != codeDemand {
+			return false
+		}
+		code[3], *rule = 6, obis.RuleDerived
+		if r.Function == Minimum {
+			code[3] = 3
+		}
+	}
+	return code[2] != 0
+}
+
+func quadrantC(q Qualifiers) byte {
+	switch q {
+	case QualifierQ1:
+		return 5
+	case QualifierQ2:
+		return 6
+	case QualifierQ3:
+		return 7
+	case QualifierQ4:
+		return 8
+	}
+	return 0
+}
+
+// phase moves group C to a phase.
+func phase(code *obis.Code, q Qualifiers) bool {
+	c := &code[2]
+	if q == 0 {
+		return true
+	}
+	if *c == 0 || *c > 20 || code[0] != 1 {
+		return false
+	}
+	switch q {
+	case QualifierL1:
+		*c += 20
+	case QualifierL2:
+		*c += 40
+	case QualifierL3:
+		*c += 60
+	case QualifierNeutral:
+		switch *c {
+		case 11:
+			*c = 91
+		case 12:
+			*c = 92
+		default:
+			return false
+		}
+	case QualifierL1L2, QualifierL2L3, QualifierL3L1:
+		if *c != 12 {
+			return false
+		}
+		*c = 124
+		if q == QualifierL2L3 {
+			*c = 125
+		} else if q == QualifierL3L1 {
+			*c = 126
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// thermal fills groups D and F of heat, cooling, water and heat cost allocation.
+func (r *Record) thermal(code *obis.Code, rule *obis.Rule, row *codeRow, q Qualifiers) bool {
+	if q&^(QualifierImport|QualifierUncorrected) != 0 {
+		return false
+	}
+	switch {
+	case r.Function == Minimum:
+		code[3], *rule = 4, obis.RuleDerived
+	case r.Function == Maximum:
+		code[3], *rule = 5, obis.RuleDerived
+	case r.Storage == 1:
+		code[3] = 2
+		if r.Tariff == 0 && r.Subunit == 0 {
+			*rule = row.setDateRule
+		}
+		return true
+	case r.Storage > 1:
+		code[3], *rule = 1, obis.RuleDerived
+	}
+	return r.Storage == 0 || r.history(code, rule)
+}
+
+// gas fills groups D and F of gas volumes.
+func (r *Record) gas(code *obis.Code, rule *obis.Rule, q Qualifiers) bool {
+	if q&^(QualifierImport|qualifierGas) != 0 || r.Function != Instantaneous {
+		return false
+	}
+	if q&QualifierBaseConditions != 0 {
+		code[3], *rule = 2, obis.RuleDerived
+	}
+	return q&qualifierGas != qualifierGas && r.history(code, rule)
+}
+
+// angle fills group E with the two signals between which the angle is.
+func (r *Record) angle(code *obis.Code, q Qualifiers) bool {
+	if r.Function != Instantaneous || r.Storage != 0 || r.Tariff != 0 {
+		return false
+	}
+	voltages := r.Quantity == QuantityPhaseAngleUU
+	switch {
+	case voltages && q == QualifierL1L2:
+		code[4] = 1
+	case voltages && q == QualifierL3L1:
+		code[4] = 2
+	case voltages && q == QualifierL2L3:
+		code[4] = 12
+	case !voltages && q == QualifierL1:
+		code[4] = 4
+	case !voltages && q == QualifierL2:
+		code[4] = 15
+	case !voltages && q == QualifierL3:
+		code[4] = 26
+	default:
+		return false
+	}
+	return true
+}
+
+// declare gives a reading the code that another record declares for it: one
+// with the same headers but for the extension.
+func declare(out *obis.Reading, records []Record, i int) {
+	r := &records[i]
+	if r.Qualifiers&QualifierOBISDeclaration != 0 {
+		out.Code, out.Rule = obis.Code{}, obis.RuleNone
+		return
+	}
+	for k := range records {
+		d := &records[k]
+		if d.Qualifiers != r.Qualifiers|QualifierOBISDeclaration || d.Quantity != r.Quantity || d.Function != r.Function ||
+			d.Storage != r.Storage || d.Tariff != r.Tariff || d.Subunit != r.Subunit || !sameVIF(d, r) {
+			continue
+		}
+		if code, ok := declaredCode(d.Data); ok {
+			out.Code, out.Rule = code, obis.RuleDeclared
+		}
+		return
+	}
+}
+
+func sameVIF(a, b *Record) bool {
+	va, vb := a.VIB(), b.VIB()
+	ta, ia := tableOf(va)
+	tb, ib := tableOf(vb)
+	return ta == tb && va[ia]&0x7F == vb[ib]&0x7F
+}
+
+// declaredCode reads the six groups of a declaration. Whether A or F comes first
+// is told by group F, which is 255 or a billing period while A is a medium.
+func declaredCode(data []byte) (obis.Code, bool) {
+	if len(data) != 6 {
+		return obis.Code{}, false
+	}
+	c := obis.Code(data)
+	if c[0] == obis.FCurrent && c[5] <= 15 {
+		c = obis.Code{c[5], c[4], c[3], c[2], c[1], c[0]}
+	}
+	return c, c.Valid()
+}

@@ -1,0 +1,195 @@
+package mbus
+
+import (
+	"io"
+
+	"github.com/openusm/meter/obis"
+)
+
+// Telegram is what one CI field begins. It aliases the input, and the memory of
+// the [Decoder] that read it.
+type Telegram struct {
+	CI       CI
+	Header   Header
+	Content  Content  // what CI announces; ContentFixed also for the old use of CI 73
+	Security Security // what was done about encryption
+	Payload  []byte   // the octets behind the header, decrypted
+	Records  []Record // of ContentRecords, ContentFixed, ContentCompact and ContentCommand
+	More     bool     // the meter has another telegram for the next request
+	Broken   error    // where the records stop being readable; a [*ParseError], nil where all could be read
+}
+
+// Decoder reads telegrams without allocating, once its memory has grown. What
+// it returned is valid until the next call of Parse. It is not safe for use by
+// several goroutines. The zero Decoder has no keys.
+type Decoder struct {
+	// Keys returns the key of a meter, nil where there is none. Nil: no keys.
+	Keys func(Address) *Key
+	// Formats remembers the formats by which compact frames are read. Nil: none are.
+	Formats Formats
+
+	records []Record
+	scratch []byte // texts in reading order and bits with the first octet first
+	plain   []byte // what was decrypted or rebuilt
+	times   []storageTime
+	iv      [16]byte
+	headers []byte // of a full frame
+	full    []byte // rebuilt from a compact frame
+	msb     bool   // numbers come with their most significant octet first
+}
+
+// Lower is what the layers below know of a telegram. The zero Lower is that of a wire.
+type Lower struct {
+	Radio   bool
+	Address Address // of the radio link layer, for headers without one and for security
+	Counter uint32  // message counter of the AFL, for mode 7
+	Counted bool    // there is such a counter
+}
+
+// Parse reads a telegram of a wired meter, from the CI field to the end of b.
+func Parse(b []byte) (Telegram, error) { return new(Decoder).Parse(b, Lower{}) }
+
+// Parse reads a telegram from the CI field to the end of b. It fails where the
+// headers cannot be read, or where the telegram stays encrypted: see [Security]
+// for what it then returns. A record that cannot be read spoils no other, see
+// [Telegram.Broken].
+func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
+	if len(b) == 0 {
+		return Telegram{}, &ParseError{Field: "CI", Err: io.ErrUnexpectedEOF}
+	}
+	t.CI = CI(b[0])
+	info := ciTable[b[0]]
+	form := info.header
+	t.Content = info.content
+	if t.CI == 0x73 && !lower.Radio && len(b) == 1+fixedLen || t.CI == 0x77 {
+		t.Content, form = ContentFixed, HeaderNone
+	}
+	d.msb = t.CI == 0x76 || t.CI == 0x77
+	d.scratch = d.scratch[:0]
+	n := 0
+	t.Header, n, err = parseHeader(b, form, d.msb)
+	if err != nil {
+		return Telegram{}, err
+	}
+	if form != HeaderLong {
+		t.Header.Address = lower.Address
+	}
+	t.Payload = b[n:]
+	base := b
+	if form != HeaderNone && t.Header.Config.Mode() != 0 && (lower.Radio || encryptable(t.Header.Config)) {
+		if err = d.decrypt(&t, b, n, lower); err != nil {
+			return t, err
+		}
+		base, n = t.Payload, 0
+	}
+	return t, d.content(&t, base, n)
+}
+
+// content reads what stands behind the header, b[n:].
+func (d *Decoder) content(t *Telegram, b []byte, n int) error {
+	switch t.Content {
+	case ContentRecords, ContentCommand:
+		d.records, t.Broken = d.appendRecords(d.records[:0], b, n)
+		t.Records = d.records
+		if d.Formats != nil && t.Broken == nil {
+			d.learn(t)
+		}
+	case ContentFixed:
+		return d.fixed(t, b, n)
+	case ContentCompact:
+		return d.compact(t, b, n)
+	case ContentFormat:
+		return d.format(t, b, n)
+	}
+	if k := len(t.Records); k > 0 {
+		t.More = t.Records[k-1].Function == MoreFollows
+	}
+	return nil
+}
+
+// Clone returns the telegram with memory of its own.
+func (t Telegram) Clone() Telegram {
+	t.Payload = append([]byte(nil), t.Payload...)
+	records := make([]Record, len(t.Records))
+	for i, r := range t.Records {
+		r.ID = append([]byte(nil), r.ID...)
+		r.Data = append([]byte(nil), r.Data...)
+		r.Value = r.Value.Clone()
+		records[i] = r
+	}
+	t.Records = records
+	return t
+}
+
+// Meter returns the identity of the meter that sent the telegram.
+func (t *Telegram) Meter() obis.Meter {
+	if t.Header.Address == (Address{}) {
+		return obis.Meter{}
+	}
+	m := t.Header.Address.Meter()
+	for i := range t.Records {
+		r := &t.Records[i]
+		if r.Value.IsNone() || r.Qualifiers != 0 {
+			continue
+		}
+		switch r.Quantity {
+		case QuantityMetrologyFirmwareVersion:
+			m.Firmware = r.Value.String()
+		case QuantityModelVersion:
+			m.Model = r.Value.String()
+		}
+	}
+	return m
+}
+
+// AppError is the application error that a meter reports instead of an answer.
+type AppError struct {
+	Code  byte
+	Known bool // Code was transmitted
+}
+
+func (e AppError) Error() string {
+	switch {
+	case !e.Known:
+		return "mbus: application error"
+	case int(e.Code) < len(appErrors):
+		return "mbus: application error: " + appErrors[e.Code]
+	}
+	return "mbus: application error: reserved code"
+}
+
+var appErrors = [...]string{
+	"unspecified", "CI field not implemented", "buffer too long", "too many records", "premature end of record",
+	"more than 10 DIFEs", "more than 10 VIFEs", "reserved", "application too busy", "too many readouts",
+}
+
+// AppError returns the application error that the telegram is, if it is one.
+func (t *Telegram) AppError() (e AppError, ok bool) {
+	if t.Content != ContentError {
+		return AppError{}, false
+	}
+	if len(t.Payload) > 0 {
+		e = AppError{t.Payload[0], true}
+	}
+	return e, true
+}
+
+// Alarm returns the alarm octet of a telegram that carries one.
+func (t *Telegram) Alarm() (alarm byte, ok bool) {
+	if t.Content != ContentAlarm || len(t.Payload) == 0 {
+		return 0, false
+	}
+	return t.Payload[0], true
+}
+
+// reversed returns the octets of b in the other order, in memory of the decoder.
+func (d *Decoder) reversed(b []byte) []byte {
+	if len(b) == 1 {
+		return b
+	}
+	at := len(d.scratch)
+	for i := len(b) - 1; i >= 0; i-- {
+		d.scratch = append(d.scratch, b[i])
+	}
+	return d.scratch[at:len(d.scratch):len(d.scratch)]
+}
