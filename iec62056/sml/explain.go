@@ -67,8 +67,8 @@ func (x *explainer) message(m Message) {
 // leaf notes a simple element.
 func (x *explainer) leaf(depth int, field string) {
 	begin := x.off
-	v, _ := x.value(field, 0)
-	x.err = nil
+	inner := cursor{b: x.element(field)}
+	v, _ := inner.value(field, 0)
 	meaning := v.String()
 	switch {
 	case v.IsNone():
