@@ -65,7 +65,10 @@ func (d *Decoder) profile(t *Telegram, r *Record) (p obis.Profile, ok bool) {
 	s := d.scaleOf(r)
 	base, known := profileBase(t.Records, r, s.exp)
 	step := profileStep(control>>4&3, spacing)
-	start, _ := d.timeOf(r)
+	var start obis.Time
+	if at := d.timeOf(r); at != nil {
+		start = at.time
+	}
 	inverse := r.Qualifiers&QualifierInverseCompactProfile != 0
 	mode := profileMode(control >> 6)
 	p.Period = step.seconds

@@ -57,34 +57,37 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		} else {
 			dst = append(dst, obis.Reading{})
 		}
+		// Field by field: a literal would be built elsewhere and copied.
 		out := &dst[len(dst)-1]
-		code, rule := r.code(medium, t.Header.Address.Type)
-		*out = obis.Reading{
-			Code: code, Rule: rule, Unit: r.Unit, Value: r.Value, Quality: status, RawID: r.ID, Source: uint32(i),
+		out.Code, out.Rule = r.code(medium, t.Header.Address.Type)
+		out.Unit, out.Value, out.RawID, out.Source = r.Unit, r.Value, r.ID, uint32(i)
+		out.Quality, out.Start, out.Time = status, obis.Time{}, obis.Time{}
+		if r.Error != 0 || r.flags != 0 || r.Function == ErrorState {
+			out.Quality = r.qualityWith(status)
 		}
-		if r.Error != 0 || r.flags != 0 {
-			q := r.Quality()
-			q.Flags |= status.Flags
-			if q.Kind == obis.StatusNone {
-				q.Raw, q.Kind = status.Raw, status.Kind
-			}
-			out.Quality = q
-		}
-		if r.Function == ErrorState {
-			out.Quality.Flags |= obis.Questionable
-		}
-		if r.Value.Kind() != obis.KindTime {
+		if at := d.timeOf(r); at != nil && r.Value.Kind() != obis.KindTime && (at.exact || r.Storage != 0) {
 			// Without a time of day the date of storage number 0 is that of
 			// the next reading day, not today.
-			if at, exact := d.timeOf(r); exact || r.Storage != 0 {
-				out.Time = at
-			}
+			out.Time = at.time
 		}
 		if declared {
 			declare(out, t.Records, i)
 		}
 	}
 	return dst
+}
+
+// qualityWith joins the quality of the record with that of the telegram.
+func (r *Record) qualityWith(status obis.Quality) obis.Quality {
+	q := r.Quality()
+	q.Flags |= status.Flags
+	if q.Kind == obis.StatusNone {
+		q.Raw, q.Kind = status.Raw, status.Kind
+	}
+	if r.Function == ErrorState {
+		q.Flags |= obis.Questionable
+	}
+	return q
 }
 
 // survey collects the times of the storage numbers, and reports whether a
@@ -121,14 +124,14 @@ func (d *Decoder) addTime(s storageTime) {
 	d.times = append(d.times, s)
 }
 
-// timeOf returns the time of the values of a storage number.
-func (d *Decoder) timeOf(r *Record) (t obis.Time, exact bool) {
+// timeOf returns the time of the values of a storage number, nil if there is none.
+func (d *Decoder) timeOf(r *Record) *storageTime {
 	for i := range d.times {
 		if t := &d.times[i]; t.storage == r.Storage && t.function == r.Function {
-			return t.time, t.exact
+			return t
 		}
 	}
-	return obis.Time{}, false
+	return nil
 }
 
 const (

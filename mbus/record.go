@@ -113,6 +113,7 @@ const (
 	effectDuration            // it is a duration, in the unit argument
 	effectProfile             // it is a compact profile
 	effectOctets              // it is not to be looked into
+	effectScaleless           // unit and scale are not known
 	effectUnsigned            // binary numbers are of type C
 	effectBits                // it is of type D
 	effectError               // RecordError argument
@@ -475,6 +476,8 @@ func (r *Record) apply(s *scale, e *vife) {
 		s.kind, s.exp, r.Unit = typeNumber, 0, obis.Unit(a)
 	case effectProfile, effectOctets:
 		s.kind = typeOctets
+	case effectScaleless:
+		s.exp, r.Unit, r.flags = 0, obis.UnitUnknown, obis.ScalerUnknown
 	case effectUnsigned:
 		if s.kind == typeNumber {
 			s.kind = typeUnsigned
