@@ -70,6 +70,12 @@ func readoutResult(readout iec62056.Readout, cfg *Config) *Result {
 	for _, err := range readout.BadLines() {
 		result.warn("%v", err)
 	}
+	result.Events = readout.Events()
+	profiles, err := readout.Profiles()
+	if err != nil {
+		result.warn("%v", err)
+	}
+	result.Profiles = profiles
 	result.Layers = []Layer{{Name: "iec62056-21"}}
 	return result
 }
