@@ -1,6 +1,10 @@
 package apdu
 
-import "github.com/openusm/meter/cosem"
+import (
+	"fmt"
+
+	"github.com/openusm/meter/cosem"
+)
 
 // Action is the outcome of invoking one method.
 type Action struct {
@@ -116,4 +120,17 @@ func (p ActionResponseWithList) AppendBinary(dst []byte) ([]byte, error) {
 // AppendBinary appends the encoding. It never fails.
 func (p ActionResponseNext) AppendBinary(dst []byte) ([]byte, error) {
 	return appendUint32(append(dst, TagActionResponse, 4, byte(p.Invoke)), p.Number), nil
+}
+
+// ParseAction reads what the blocks of a long answer hold: result and return parameters.
+func ParseAction(b []byte) (Action, error) {
+	r := newReader(b)
+	a := r.action()
+	if r.Err() == nil && r.Len() > 0 {
+		r.Fail("return-parameters", r.Offset(), fmt.Errorf("%d octets too many", r.Len()))
+	}
+	if err := r.err(); err != nil {
+		return Action{}, err
+	}
+	return a, nil
 }
