@@ -35,9 +35,11 @@ type Decoder struct {
 	plain   []byte // what was decrypted or rebuilt
 	times   []storageTime
 	iv      [16]byte
-	headers []byte // of a full frame
-	full    []byte // rebuilt from a compact frame
-	msb     bool   // numbers come with their most significant octet first
+	headers []byte       // of a full frame
+	full    []byte       // rebuilt from a compact frame
+	maker   Manufacturer // whose rules these are
+	rules   []manufacturerRow
+	msb     bool // numbers come with their most significant octet first
 }
 
 // Lower is what the layers below know of a telegram. The zero Lower is that of a wire.
