@@ -480,7 +480,7 @@ func (s *Session) findConfirmation() {
 	if i < 0 {
 		return
 	}
-	m, _, err := ParseMessage(s.in[i:])
+	m, n, err := ParseMessage(s.in[i:])
 	if err != nil || m.Kind != KindOption {
 		return
 	}
@@ -488,12 +488,16 @@ func (s *Session) findConfirmation() {
 		s.fail(fmt.Errorf("iec62056: the meter chose protocol %q: %w", m.Option.Protocol, ErrRefused))
 		return
 	}
+	s.in = append(s.in[:0], s.in[i+n:]...)
 	s.handOver(m.Option.Baud)
 }
 
+// Rest returns what came behind a hand-over and belongs to the other protocol.
+func (s *Session) Rest() []byte { return s.in }
+
 // handOver changes to the line settings of HDLC and ends.
 func (s *Session) handOver(z byte) {
-	s.in = s.in[:0]
+	s.parity = false
 	s.switchTo(z, "8N1")
 	s.phase = phaseIdle
 }
@@ -534,6 +538,7 @@ func (s *Session) expired() {
 	}
 	if s.phase == phaseConfirm {
 		// Not every meter repeats the option; if it did not take it, HDLC will tell.
+		s.in = s.in[:0]
 		s.handOver(s.rate())
 		return
 	}
@@ -545,11 +550,16 @@ func (s *Session) expired() {
 	if s.cfg.Parity == ParityAuto && s.phase == phaseIdent && !s.canSwitch {
 		s.parity = !s.parity
 	}
-	if s.goal == goalCommand {
-		s.sendCommand()
+	if s.goal != goalCommand {
+		s.signOn()
 		return
 	}
-	s.signOn()
+	if s.command.Kind == KindAck {
+		// A second acknowledgement could be taken for one of the next block.
+		s.fail(cause)
+		return
+	}
+	s.sendCommand()
 }
 
 func (s *Session) fail(err error) {
