@@ -76,9 +76,8 @@ func (r *Result) choose(patterns []obis.Pattern) (*Result, error) {
 	if missing == nil {
 		return r, nil
 	}
-	err := fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
 	if len(kept) == 0 {
-		err = fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
+		return nil, fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
 	}
-	return r, err
+	return r, fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
 }

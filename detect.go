@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Detect says which protocol the octets at the start of b belong to. It errs
@@ -162,6 +163,9 @@ type attempt struct {
 	dial     func(ctx context.Context, t Target, cfg *Config) (Session, error)
 }
 
+// detectTimeout is how long each attempt waits for an answer where the caller names no time.
+const detectTimeout = 2 * time.Second
+
 // detectSession tries the protocols one after the other and reports what it tried.
 func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	var tried []string
@@ -172,6 +176,12 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		}
 		own := *cfg
 		own.Protocol = a.protocol
+		if own.Timeout == 0 {
+			own.Timeout = detectTimeout
+		}
+		if own.Retries == 0 {
+			own.Retries = -1
+		}
 		s, err := a.dial(ctx, t, &own)
 		if err == nil {
 			return s, nil

@@ -27,6 +27,8 @@ type Decoder struct {
 	Keys func(Address) *Key
 	// Formats remembers the formats by which compact frames are read. Nil: none are.
 	Formats Formats
+	// MaxRecords is how many records a telegram may have. 0: 1024.
+	MaxRecords int
 
 	records []Record
 	scratch []byte // texts in reading order and bits with the first octet first
@@ -87,6 +89,13 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 
 // content reads what stands behind the header, b[n:].
 func (d *Decoder) content(t *Telegram, b []byte, n int) error {
+	if mode := t.Security.Mode; (mode == 5 || mode == 7) && t.Content != ContentRecords {
+		for range 2 { // the fillers that prove the key are no part of other contents
+			if n < len(b) && b[n] == difFiller {
+				n++
+			}
+		}
+	}
 	switch t.Content {
 	case ContentRecords, ContentCommand:
 		d.records, t.Broken = d.appendRecords(d.records[:0], b, n)

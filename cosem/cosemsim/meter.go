@@ -20,9 +20,8 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// Config describes a simulated meter. A nil Config is one that anybody may read over HDLC.
+// Config describes a simulated meter. A nil Config is one that anybody may read.
 type Config struct {
-	Link       dlms.Link
 	DeviceName string           // logical device name; empty means "OSM0000012345678"
 	Serial     string           // empty means "12345678"
 	Zone       *time.Location   // of the meter's clock; nil means UTC
@@ -82,7 +81,7 @@ func New(cfg *Config) *Meter {
 	}
 	m.build()
 	m.server = dlms.NewServer(&dlms.ServerConfig{
-		Link: m.cfg.Link, Devices: map[uint16]dlms.Device{1: m}, Access: m.cfg.Access, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,
+		Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: m}, Access: m.cfg.Access, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,
 		Conformance: m.cfg.Conformance, Trace: m.cfg.Trace, Logger: m.cfg.Logger,
 	})
 	return m

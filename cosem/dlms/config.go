@@ -21,6 +21,7 @@ type Link uint8
 const (
 	LinkHDLC    Link = iota // serial lines, also tunnelled through TCP
 	LinkWrapper             // TCP and UDP
+	LinkAuto                // of a server: what the first octet of a connection says
 )
 
 // Defaults of a [Config].

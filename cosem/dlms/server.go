@@ -66,16 +66,37 @@ func NewServer(cfg *ServerConfig) *Server {
 func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	conn := stream.New(rw)
 	defer conn.Close()
-	var err error
-	if s.cfg.Link == LinkWrapper {
-		err = s.serveWrapper(ctx, conn)
-	} else {
-		err = s.serveHDLC(ctx, conn)
+	link, head, err := s.cfg.Link, []byte(nil), error(nil)
+	if link == LinkAuto {
+		if link, head, err = s.listen(ctx, conn); err != nil {
+			return quiet(err)
+		}
 	}
-	if closed(err) || errors.Is(err, ErrTimeout) || errors.Is(err, os.ErrDeadlineExceeded) {
+	if link == LinkWrapper {
+		return quiet(s.serveWrapper(ctx, conn, head))
+	}
+	return quiet(s.serveHDLC(ctx, conn, head))
+}
+
+// quiet forgets errors that are the normal end of a connection.
+func quiet(err error) error {
+	if closed(err) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return err
+}
+
+// listen waits for the first octet of a connection: a flag of HDLC, or the
+// version of the wrapper.
+func (s *Server) listen(ctx context.Context, conn *stream.Conn) (link Link, head []byte, err error) {
+	head = make([]byte, 1)
+	if _, err := conn.Read(ctx, s.silence(), head); err != nil {
+		return 0, nil, err
+	}
+	if head[0] == 0 {
+		return LinkWrapper, head, nil
+	}
+	return LinkHDLC, head, nil
 }
 
 // silence returns when a connection that says nothing from now on is closed.
@@ -86,10 +107,10 @@ func (s *Server) silence() time.Time {
 	return time.Now().Add(s.cfg.Inactivity)
 }
 
-func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn) error {
+func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byte) error {
 	type pair struct{ client, server uint16 }
 	sessions := map[pair]*session{}
-	c := &wrapperCarrier{conn: conn, trace: s.cfg.Trace}
+	c := &wrapperCarrier{conn: conn, trace: s.cfg.Trace, in: head}
 	for {
 		f, err := c.frame(ctx, s.silence())
 		if err != nil {
@@ -136,8 +157,9 @@ type hdlcPeer struct {
 	session *session
 }
 
-func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn) error {
+func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) error {
 	h := &hdlcServer{server: s, conn: conn, peers: map[hdlcPair]*hdlcPeer{}}
+	_, _ = h.scanner.Write(head)
 	var buf [2048]byte
 	for {
 		until := s.silence()
