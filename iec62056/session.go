@@ -173,10 +173,8 @@ func (s *Session) reset(g goal) {
 // the session that the meter may still hold, at the rate of that session.
 func (s *Session) signOn() {
 	s.in, s.signedOn = s.in[:0], time.Time{}
-	if s.attempt > 0 && s.lastBaud != 0 {
-		s.line(s.lastBaud, "7E1")
-		s.send(Message{Kind: KindCommand, Command: [2]byte{'B', '0'}})
-		s.pause(breakPause)
+	if s.attempt > 0 && s.canSwitch {
+		s.breakOff()
 	}
 	s.lastBaud = 0
 	s.line(s.cfg.baud(), "7E1")
@@ -186,6 +184,20 @@ func (s *Session) signOn() {
 	}
 	s.send(Message{Kind: KindRequest, Address: []byte(s.cfg.Address)})
 	s.phase = phaseIdent
+}
+
+// breakOff queues a break at the rate at which the meter may still be, or at
+// the usual ones where another reader left it.
+func (s *Session) breakOff() {
+	rates := []int{s.lastBaud}
+	if s.lastBaud == 0 {
+		rates = []int{19200, 9600, 4800, 2400}
+	}
+	for _, baud := range rates {
+		s.line(baud, "7E1")
+		s.send(Message{Kind: KindCommand, Command: [2]byte{'B', '0'}})
+	}
+	s.pause(breakPause)
 }
 
 const (

@@ -81,6 +81,18 @@ func TestRecoveryAtTheWrongRate(t *testing.T) {
 }
 
 // A session that another reader left open at 9600 is ended before the sign-on.
+func TestSessionThatWasLeftOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near := serve(t, nil)
+		require.NoError(t, iec62056.NewClient(near, nil).Program(t.Context()))
+		require.Equal(t, 9600, near.Baud())
+		_, err := read(t, near, nil)
+		require.NoError(t, err)
+	})
+}
+
+// The change from 300 to 9600 must come after the last character of the option
+// and before the first of the meter, whose reaction time is 200 ms.
 func TestSwitchDelay(t *testing.T) {
 	for _, delay := range []time.Duration{0, 50 * time.Millisecond, 180 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
