@@ -62,6 +62,8 @@ type Session struct {
 	signedOn time.Time      // when it came; zero while the meter expects a request
 	sent     []byte         // what an optical head may echo
 	in       []byte         // what came and is not used up
+	scanned  int            // how far ended has looked at in
+	ended    bool           // in holds a character that may end a message
 	readout  Readout
 	reply    Message
 	command  Message
@@ -172,7 +174,8 @@ func (s *Session) reset(g goal) {
 // signOn queues a request at the initial rate. After a failure it first ends
 // the session that the meter may still hold, at the rate of that session.
 func (s *Session) signOn() {
-	s.in, s.signedOn = s.in[:0], time.Time{}
+	s.clear()
+	s.signedOn = time.Time{}
 	if s.attempt > 0 && s.canSwitch {
 		s.breakOff()
 	}
@@ -309,7 +312,7 @@ func (s *Session) sendRaw(b []byte) {
 }
 
 func (s *Session) sendCommand() {
-	s.in = s.in[:0]
+	s.clear()
 	s.send(s.command)
 	s.phase = phaseReply
 }
@@ -429,6 +432,7 @@ func (s *Session) findIdentification(now time.Time) {
 		s.head = append(s.head[:0], s.in[at:at+n]...)
 		s.id, _, _ = ParseIdentification(s.head)
 		s.in = append(s.in[:0], s.in[at+n:]...)
+		s.scanned, s.ended = 0, false
 		s.signedOn = now
 		s.identified()
 		return
@@ -453,7 +457,21 @@ func (s *Session) modeB() byte {
 	return z
 }
 
+// mayEnd reports whether what came holds a character that ends messages, so that
+// long answers are parsed once and not with every piece that arrives.
+func (s *Session) mayEnd() bool {
+	s.ended = s.ended || bytes.ContainsAny(s.in[min(s.scanned, len(s.in)):], "\x03\x04\x06\x15!")
+	s.scanned = len(s.in)
+	return s.ended
+}
+
+// clear drops what came.
+func (s *Session) clear() { s.in, s.scanned, s.ended = s.in[:0], 0, false }
+
 func (s *Session) findReadout() {
+	if !s.mayEnd() {
+		return
+	}
 	framed := bytes.IndexByte(s.in, stx)
 	block := s.in
 	switch {
@@ -482,7 +500,7 @@ func (s *Session) repeat(cause error) {
 		s.fail(cause)
 		return
 	}
-	s.in = s.in[:0]
+	s.clear()
 	s.send(Message{Kind: KindNak})
 }
 
@@ -515,6 +533,9 @@ func (s *Session) handOver(z byte) {
 }
 
 func (s *Session) findReply() {
+	if !s.mayEnd() {
+		return
+	}
 	i := bytes.IndexAny(s.in, "\x01\x02\x06\x15")
 	if i < 0 {
 		return
@@ -550,7 +571,7 @@ func (s *Session) expired() {
 	}
 	if s.phase == phaseConfirm {
 		// Not every meter repeats the option; if it did not take it, HDLC will tell.
-		s.in = s.in[:0]
+		s.clear()
 		s.handOver(s.rate())
 		return
 	}
