@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Detect says which protocol the octets at the start of b belong to. It errs
@@ -16,8 +17,8 @@ func Detect(b []byte) (Protocol, error) {
 		protocol Protocol
 		is       func([]byte) bool
 	}{
-		{SML, isSML}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056},
-		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {APDU, isAPDU},
+		{SML, isSML}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056}, {IEC62056, isDataLines},
+		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {SML, isSMLStream}, {APDU, isAPDU},
 	} {
 		if d.is(b) {
 			return d.protocol, nil
@@ -30,14 +31,17 @@ func Detect(b []byte) (Protocol, error) {
 	return "", fmt.Errorf("meter: %w starts with % x", ErrUnknown, head)
 }
 
-func isSML(b []byte) bool {
-	return bytes.HasPrefix(b, []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01})
-}
+var smlStart = []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01}
+
+func isSML(b []byte) bool { return bytes.HasPrefix(b, smlStart) }
+
+// isSMLStream knows a capture that begins in the middle of a frame.
+func isSMLStream(b []byte) bool { return bytes.Contains(b, smlStart) }
 
 // isHDLC knows the flag and the frame type 3 of IEC 62056-46.
 func isHDLC(b []byte) bool {
-	b = bytes.TrimLeft(b, "\x7E")
-	return len(b) >= 2 && b[0]&0xF0 == 0xA0 && b[0] != 0xFF
+	frame := bytes.TrimLeft(b, "\x7E")
+	return len(frame) < len(b) && len(frame) >= 2 && frame[0]&0xF0 == 0xA0
 }
 
 func isWrapper(b []byte) bool {
@@ -56,13 +60,14 @@ func isMBus(b []byte) bool {
 	return b[0] == 0xE5 && (len(b) == 1 || isMBus(b[1:]))
 }
 
-// isP1 knows a telegram that was sent unasked: identification, empty line, data.
+// isP1 knows a telegram that was sent unasked: an identification and, without
+// STX before them, data lines up to "!".
 func isP1(b []byte) bool {
-	if len(b) < 2 || b[0] != '/' {
+	if len(b) < 6 || b[0] != '/' || bytes.IndexByte(b, 0x02) >= 0 {
 		return false
 	}
 	line, rest, ok := bytes.Cut(b, []byte("\n"))
-	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")))
+	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")) || bytes.IndexByte(rest, '!') >= 0)
 }
 
 // isIEC62056 knows a sign-on, an identification and a readout, the parity bit set or not.
@@ -71,7 +76,7 @@ func isIEC62056(b []byte) bool {
 		return false
 	}
 	switch b[0] & 0x7F {
-	case '/', 0x01, 0x02:
+	case '/', 0x01, 0x02, 0x06:
 	default:
 		return false
 	}
@@ -115,17 +120,44 @@ func isAPDU(b []byte) bool {
 	if len(b) < 3 {
 		return false
 	}
-	switch t := b[0]; {
-	case t == 0x60, t == 0x61:
+	if rest := withoutLLC(b); len(rest) < len(b) {
+		return isAPDU(rest)
+	}
+	switch t := b[0]; t {
+	case 0x60, 0x61:
 		return isAARQ(b)
-	case t == 0x62, t == 0x63, t == 0x0E, t == 0x0F:
+	case 0x62, 0x63, 0x0E, 0x0F, 0x01, 0x05, 0x06, 0x08, 0x0C, 0x0D, 0x16, 0x18,
+		0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC5, 0xC7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xDF, 0xE0:
 		return true
-	case t == 0x01, t == 0x05, t == 0x06, t == 0x08, t == 0x0C, t == 0x0D, t == 0x16, t == 0x18:
-		return true
-	case t >= 0x21 && t <= 0x38, t >= 0x41 && t <= 0x58, t >= 0xC0 && t <= 0xE0:
-		return true
+	case 0x21, 0x25, 0x26, 0x28, 0x2C, 0x2D, 0x2E, 0x36, 0x38, 0x41, 0x45, 0x46, 0x48, 0x4C, 0x4D, 0x4E, 0x56, 0x58,
+		0xC8, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCF, 0xD0, 0xD1, 0xD2, 0xD3, 0xD4, 0xD5, 0xD7:
+		return isLength(b[1:])
 	}
 	return false
+}
+
+// isLength reports whether b is a length and as many octets as that says.
+func isLength(b []byte) bool {
+	switch {
+	case b[0] < 0x80:
+		return int(b[0]) == len(b)-1
+	case b[0] == 0x81:
+		return len(b) > 1 && int(b[1]) == len(b)-2
+	case b[0] == 0x82:
+		return len(b) > 2 && int(b[1])<<8|int(b[2]) == len(b)-3
+	}
+	return false
+}
+
+// isDataLines knows the middle of a readout: text with values in parentheses at the ends of lines.
+func isDataLines(b []byte) bool {
+	text := 0
+	for _, c := range b {
+		if c >= ' ' && c < 0x7F || c == '\r' || c == '\n' {
+			text++
+		}
+	}
+	return text*10 >= len(b)*8 && bytes.Contains(b, []byte("(")) && (bytes.Contains(b, []byte(")\r\n")) || bytes.Contains(b, []byte(")\n")))
 }
 
 // attempt is one way to reach a meter whose protocol is not known.
@@ -134,6 +166,9 @@ type attempt struct {
 	protocol Protocol
 	dial     func(ctx context.Context, t Target, cfg *Config) (Session, error)
 }
+
+// detectTimeout is how long each attempt waits for an answer where the caller names no time.
+const detectTimeout = 2 * time.Second
 
 // detectSession tries the protocols one after the other and reports what it tried.
 func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) {
@@ -145,6 +180,12 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		}
 		own := *cfg
 		own.Protocol = a.protocol
+		if own.Timeout == 0 {
+			own.Timeout = detectTimeout
+		}
+		if own.Retries == 0 {
+			own.Retries = -1
+		}
 		s, err := a.dial(ctx, t, &own)
 		if err == nil {
 			return s, nil

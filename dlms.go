@@ -61,7 +61,7 @@ func decodeDLMS(b []byte, cfg *Config) (*Result, error) {
 
 func decodeAPDU(b []byte, cfg *Config) (*Result, error) {
 	d := &dlmsDecoder{cfg: cfg, result: &Result{Protocol: DLMS, Clock: cfg.Clock}}
-	return d.finish(d.apdu(b))
+	return d.finish(d.apdu(withoutLLC(b)))
 }
 
 // finish returns what there is, with an error for what there is not.
@@ -131,7 +131,16 @@ func (d *dlmsDecoder) frame(f hdlc.Frame) error {
 		return nil
 	}
 	delete(d.segment, way)
-	return d.apdu(withoutLLC(pdu))
+	body := withoutLLC(pdu)
+	err := d.apdu(body)
+	if err != nil && len(body) == len(pdu) && f.Control.IsInformation() {
+		// Without an LLC header it may be a last segment whose beginning is not in the capture.
+		d.decoded = true
+		d.result.warn("a segment of %d octets without its beginning", len(pdu))
+		d.partial = errors.Join(d.partial, fmt.Errorf("meter: %w: %w", ErrPartial, err))
+		return nil
+	}
+	return err
 }
 
 // withoutLLC removes the LLC header of requests and responses, where there is one.

@@ -156,4 +156,3 @@ func (d *dlmsDecoder) ciphered(p apdu.PDU) error {
 	}
 	return fmt.Errorf("meter: %w: frame is encrypted (%s%s)", ErrMissingKey, p.Name(), title)
 }
-

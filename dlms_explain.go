@@ -88,7 +88,12 @@ func (e *explainer) information(segments map[[2]hdlc.Address][]byte, f hdlc.Fram
 		e.note(Note{Offset: offset, Octets: pdu[:llc], Depth: 1, Field: "LLC"})
 		offset += llc
 	}
-	return e.apdu(body, offset, 1)
+	err := e.apdu(body, offset, 1)
+	if err != nil && len(body) == len(pdu) && f.Control.IsInformation() {
+		e.note(Note{Offset: offset, Octets: pdu, Depth: 1, Field: "segment", Meaning: "its beginning is not in the capture"})
+		return nil
+	}
+	return err
 }
 
 func parameters(info []byte) string {

@@ -17,15 +17,20 @@ type lineSource struct {
 	Line string `json:"line"`
 }
 
-// decodeIEC62056 decodes the readouts of a capture.
+// decodeIEC62056 decodes the readouts of a capture, and names its other messages.
 func decodeIEC62056(b []byte, cfg *Config) (*Result, error) {
 	result := &Result{Protocol: IEC62056, Clock: cfg.Clock}
 	b = withoutParity(b, result)
 	for len(b) > 0 {
 		readout, n, err := iec62056.ParseReadout(b)
+		m, size, other := iec62056.ParseMessage(b)
 		switch {
 		case err == nil:
-		case errors.Is(err, io.ErrUnexpectedEOF):
+		case other == nil:
+			result.Layers = append(result.Layers, Layer{Name: "iec62056-21", Control: m.Kind.String()})
+			b = b[size:]
+			continue
+		case errors.Is(err, io.ErrUnexpectedEOF), isDataLines(b):
 			readout, n = iec62056.Salvage(b), len(b)
 			result.warn("the readout is incomplete: %v", err)
 		case len(result.Readings) > 0:
@@ -37,7 +42,7 @@ func decodeIEC62056(b []byte, cfg *Config) (*Result, error) {
 		result.add(readoutResult(readout, cfg))
 		b = bytes.TrimLeft(b[n:], "\x00\r\n ")
 	}
-	if len(result.Readings) == 0 {
+	if len(result.Layers) == 0 {
 		return nil, fmt.Errorf("meter: %w: iec62056: no data line", ErrFrame)
 	}
 	return result, nil
@@ -65,6 +70,12 @@ func readoutResult(readout iec62056.Readout, cfg *Config) *Result {
 	for _, err := range readout.BadLines() {
 		result.warn("%v", err)
 	}
+	result.Events = readout.Events()
+	profiles, err := readout.Profiles()
+	if err != nil {
+		result.warn("%v", err)
+	}
+	result.Profiles = profiles
 	result.Layers = []Layer{{Name: "iec62056-21"}}
 	return result
 }

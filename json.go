@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -351,19 +352,27 @@ func parseValue(raw json.RawMessage) (obis.Value, error) {
 		}
 		return obis.Bits(b, len(bits)), nil
 	}
-	if t, err := parseTime(s); err == nil && len(s) >= len("2026-11-20T12:00:00") {
+	if t, err := parseTime(s); err == nil && len(s) >= len("2026-11-20") {
 		return obis.Moment(t), nil
 	}
 	return obis.Text([]byte(s)), nil
 }
 
-// parseTime reads RFC 3339 with or without zone.
+// parseTime reads what TimeText writes: RFC 3339 with or without zone, a date
+// alone, and seconds from an unknown start.
 func parseTime(s string) (obis.Time, error) {
 	if s == "" {
 		return obis.Time{}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
 		return obis.FromTime(at), nil
+	}
+	if seconds, ok := strings.CutSuffix(s, "s"); ok {
+		n, err := strconv.ParseInt(seconds, 10, 32)
+		return obis.Relative(int32(n)), err
+	}
+	if at, err := time.Parse("2006-01-02", s); err == nil {
+		return obis.LocalTime(at.Year(), int(at.Month()), at.Day(), obis.Unspecified, obis.Unspecified, obis.Unspecified), nil
 	}
 	at, err := time.Parse("2006-01-02T15:04:05", s)
 	if err != nil {

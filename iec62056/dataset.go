@@ -1,9 +1,10 @@
 package iec62056
 
 import (
-	"bytes"
 	"io"
 	"iter"
+
+	"github.com/openusm/meter/iec62056/internal/field"
 )
 
 // DataSet is one entry of a readout, of a telegram or of an answer in
@@ -50,25 +51,9 @@ func (d DataSet) Field(i int) (Field, bool) {
 }
 
 // cutField takes the next pair of parentheses from values, whose form was checked before.
-func cutField(values *[]byte) (Field, bool) {
-	b := *values
-	open := bytes.IndexByte(b, '(')
-	if open < 0 {
-		return Field{}, false
-	}
-	b = b[open+1:]
-	end := bytes.IndexByte(b, ')')
-	if end < 0 {
-		return Field{}, false
-	}
-	*values = b[end+1:]
-	text := b[:end:end]
-	for i := len(text) - 1; i >= 0; i-- {
-		if text[i] == '*' {
-			return Field{Text: text[:i:i], Unit: text[i+1:]}, true
-		}
-	}
-	return Field{Text: text}, true
+func cutField(values *[]byte) (f Field, ok bool) {
+	f.Text, f.Unit, ok = field.Cut(values)
+	return f, ok
 }
 
 // Line returns the data set as it was sent.
@@ -82,7 +67,7 @@ func (d DataSet) Line() []byte {
 // the last line.
 func DataSets(b []byte) iter.Seq2[DataSet, error] {
 	return func(yield func(DataSet, error) bool) {
-		s := scanner{b: b}
+		s := newScanner(b, 0)
 		for {
 			d, err := s.next()
 			if err == io.EOF || !yield(d, err) {
@@ -94,78 +79,27 @@ func DataSets(b []byte) iter.Seq2[DataSet, error] {
 
 // scanner goes through the lines of a data block.
 type scanner struct {
-	b    []byte
-	off  int
+	field.Scanner
 	base int // added to all offsets that are reported
 }
 
+func newScanner(b []byte, base int) scanner { return scanner{field.NewScanner(b), base} }
+
 // next returns the next data set, a [*ParseError] for a bad line, or io.EOF.
-func (s *scanner) next() (DataSet, error) {
-	b, i := s.b, s.off
-	for i < len(b) && (b[i] == '\r' || b[i] == '\n') {
-		i++
-	}
-	if i == len(b) {
-		s.off = i
-		return DataSet{}, io.EOF
-	}
-	start := i
-	for i < len(b) && b[i] != '(' {
-		if c := b[i]; c < ' ' || c == ')' {
-			return s.bad(start, start, i)
-		}
-		i++
-	}
-	if i == len(b) {
-		return s.bad(start, start, i)
-	}
-	open := i
-	for {
-		for i++; i < len(b) && b[i] != ')'; i++ {
-			if c := b[i]; c == '\r' || c == '\n' || c == '(' {
-				return s.bad(start, open, i)
-			}
-		}
-		if i == len(b) {
-			return s.bad(start, open, i)
-		}
-		i++
-		next := i
-		for next < len(b) && (b[next] == '\r' || b[next] == '\n') {
-			next++
-		}
-		if next == len(b) || b[next] != '(' {
-			break
-		}
-		i = next
-	}
-	s.off = i
-	return DataSet{ID: b[start:open:open], Values: b[open:i:i], Offset: s.base + start}, nil
+func (s *scanner) next() (d DataSet, err error) {
+	var set field.Set
+	err = s.Next(&set)
+	return s.dataSet(&set), s.report(err)
 }
 
-// bad reports the line from start, whose values begin at open and which broke
-// at i, and goes on behind its end.
-func (s *scanner) bad(start, open, i int) (DataSet, error) {
-	b := s.b
-	field, err := "data set", errControl
-	switch {
-	case open == start && (i == len(b) || b[i] == '\r' || b[i] == '\n' || b[i] == ')'):
-		err = errNoValue
-	case open > start:
-		field, err = "value", errUnclosed
-		if i < len(b) && b[i] == '(' {
-			err = errNested
-		}
+func (s *scanner) dataSet(set *field.Set) DataSet {
+	return DataSet{ID: set.ID, Values: set.Values, Offset: s.base + set.Offset}
+}
+
+// report turns the error of a bad line into one of this package.
+func (s *scanner) report(err error) error {
+	if bad, ok := err.(*field.Error); ok {
+		return &ParseError{bad.Field, s.base + bad.Offset, bad.Err}
 	}
-	end := bytes.IndexAny(b[i:], "\r\n")
-	if end < 0 {
-		end = len(b) - i
-	}
-	s.off = i + end
-	d := DataSet{Offset: s.base + start}
-	if open > start {
-		d.ID = b[start:open:open]
-	}
-	d.Values = b[start+len(d.ID) : s.off : s.off]
-	return d, &ParseError{field, s.base + i, err}
+	return err
 }

@@ -159,7 +159,7 @@ func (e explainer) trailer(at int, partial bool) {
 
 // lines explains data sets.
 func (e explainer) lines(at, length, depth int) {
-	s := scanner{b: e.b[at : at+length], base: at}
+	s := newScanner(e.b[at:at+length], at)
 	for {
 		d, err := s.next()
 		switch {

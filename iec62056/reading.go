@@ -1,6 +1,7 @@
 package iec62056
 
 import (
+	"bytes"
 	"io"
 
 	"github.com/openusm/meter/iec62056/internal/field"
@@ -16,16 +17,16 @@ import (
 // where at least its id was there; [Readout.BadLines] has all of them. Load
 // profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
 func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
-	s := scanner{b: r.Data, base: r.offset}
+	s := newScanner(r.Data, r.offset)
+	var set field.Set
 	for source := uint32(0); ; source++ {
-		d, err := s.next()
-		switch {
+		switch err := s.Next(&set); {
 		case err == io.EOF:
 			return dst
 		case err == nil:
-			dst = d.AppendReadings(dst, source)
-		case len(d.ID) > 0:
-			dst = append(dst, d.start(source))
+			dst = appendReadings(dst, &set, source)
+		case len(set.ID) > 0:
+			dst = appendStart(dst, set.ID, source)
 			dst[len(dst)-1].Quality.Flags = obis.Invalid
 		}
 	}
@@ -34,31 +35,40 @@ func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
 // AppendReadings appends the readings of one data set. A date beside a value is
 // the time of that reading; further values become readings of the same code.
 func (d DataSet) AppendReadings(dst []obis.Reading, source uint32) []obis.Reading {
-	r := d.start(source)
-	if r.Code[2] == profileGroup && isProfile(d) {
-		return dst
-	}
-	class := field.ClassOf(r.Code)
+	set := field.Set{ID: d.ID, Values: d.Values}
 	rest := d.Values
-	f, ok := cutField(&rest)
-	if !ok {
+	var ok bool
+	if set.Text, set.Unit, ok = field.Cut(&rest); !ok {
 		return dst
 	}
-	if next, more := cutField(&rest); more {
-		return d.appendMany(dst, r, class, f.Unit != nil || next.Unit != nil)
-	}
-	dst = append(dst, r)
-	f.fill(&dst[len(dst)-1], class)
-	return dst
+	_, _, more := field.Cut(&rest)
+	set.Single = !more
+	return appendReadings(dst, &set, source)
 }
 
-// start returns the reading of a data set without its value.
-func (d DataSet) start(source uint32) obis.Reading {
-	r := obis.Reading{RawID: d.ID, Source: source}
-	if id, err := obis.ParseBytes(d.ID); err == nil {
-		r.Code, r.Rule = id.Code, obis.RuleTransmitted
+// appendReadings appends the readings of a data set whose first value is set.Text.
+func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Reading {
+	dst = appendStart(dst, set.ID, source)
+	r := &dst[len(dst)-1]
+	class := field.ClassOf(r.Code)
+	if set.Single {
+		r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
+		return dst
 	}
-	return r
+	if r.Code[2] == profileGroup && isProfile(DataSet{ID: set.ID, Values: set.Values}) {
+		return dst[:len(dst)-1]
+	}
+	return appendMany(dst[:len(dst)-1], *r, set.Values, class)
+}
+
+// appendStart appends the reading of a data set without its value.
+func appendStart(dst []obis.Reading, id []byte, source uint32) []obis.Reading {
+	dst = append(dst, obis.Reading{RawID: id, Source: source})
+	if code, ok := field.Code(id); ok {
+		r := &dst[len(dst)-1]
+		r.Code, r.Rule = code, obis.RuleTransmitted
+	}
+	return dst
 }
 
 // fill gives a reading the value of the field.
@@ -67,16 +77,17 @@ func (f Field) fill(r *obis.Reading, class field.Class) {
 }
 
 // appendMany is for data sets of two values and more. Dates among numbers are
-// times: of the value before them, or of the next one where that has its time.
-func (d DataSet) appendMany(dst []obis.Reading, r obis.Reading, class field.Class, units bool) []obis.Reading {
-	dated := units || class == field.Number || class == field.Count
+// times: of the value before them, or of the next one where that has its time
+// or where the date has the letter of DSMR.
+func appendMany(dst []obis.Reading, r obis.Reading, values []byte, class field.Class) []obis.Reading {
+	dated := class == field.Number || class == field.Count || bytes.IndexByte(values, '*') >= 0
 	first := len(dst)
 	var when obis.Time
-	rest := d.Values
+	rest := values
 	for f, ok := cutField(&rest); ok; f, ok = cutField(&rest) {
 		if t, isTime := f.timestamp(); isTime && dated {
 			when = t
-			if n := len(dst); n > first && takesTime(&dst[n-1], t) {
+			if n := len(dst); n > first && !f.seasonal() && takesTime(&dst[n-1], t) {
 				when = obis.Time{}
 			}
 			continue
@@ -123,6 +134,12 @@ func (f Field) timestamp() (obis.Time, bool) {
 		}
 	}
 	return obis.Time{}, true
+}
+
+// seasonal reports whether a date ends in S or W, as DSMR meters write it.
+func (f Field) seasonal() bool {
+	n := len(f.Text)
+	return n == 13 && (f.Text[n-1] == 'S' || f.Text[n-1] == 'W')
 }
 
 // identify takes what a data set says of the meter's identity.

@@ -180,7 +180,7 @@ func (r Readout) AppendBinary(dst []byte) ([]byte, error) {
 // slice that was parsed, and leaves the others.
 func (r Readout) DataSets() iter.Seq2[DataSet, error] {
 	return func(yield func(DataSet, error) bool) {
-		s := scanner{b: r.Data, base: r.offset}
+		s := newScanner(r.Data, r.offset)
 		for {
 			d, err := s.next()
 			if err == io.EOF || !yield(d, err) {

@@ -49,7 +49,7 @@ var ErrUnknownFormat = errors.New("the format of this compact frame was not seen
 var ErrFormatMismatch = errors.New("the data do not fit the remembered format")
 
 // Signature returns the signature of a format: the CRC of the headers of all records.
-func Signature(headers []byte) uint16 { return crc16(headers) }
+func Signature(headers []byte) uint16 { return CRC(headers) }
 
 // learn remembers the format of a full frame.
 func (d *Decoder) learn(t *Telegram) {
@@ -108,7 +108,7 @@ func (d *Decoder) compact(t *Telegram, b []byte, n int) error {
 	if !ok {
 		return &ParseError{Field: "data", Offset: n + 4, Err: ErrFormatMismatch}
 	}
-	if crc := crc16(full); crc != sum {
+	if crc := CRC(full); crc != sum {
 		return &ParseError{Field: "CRC of the full frame", Offset: n + 2, Err: fmt.Errorf("0x%04x, want 0x%04x: %w", sum, crc, ErrFormatMismatch)}
 	}
 	d.records, t.Broken = d.appendRecords(d.records[:0], full, 0)
@@ -158,8 +158,8 @@ func (d *Decoder) rebuild(headers, data []byte) (full []byte, ok bool) {
 	return append(d.full, data...), true
 }
 
-// crc16 is the CRC of EN 13757: polynomial 3D65, not reflected, inverted at the end.
-func crc16(b []byte) uint16 {
+// CRC is the CRC of EN 13757: polynomial 3D65, not reflected, inverted at the end. The radio link layer has it too.
+func CRC(b []byte) uint16 {
 	crc := uint16(0)
 	for _, c := range b {
 		crc = crc<<8 ^ crcTable[byte(crc>>8)^c]

@@ -35,6 +35,8 @@ type storageTime struct {
 }
 
 // AppendReadings appends a reading for each record of the telegram, in order.
+// Its code is the one that the telegram declares, else that of the standard's
+// table, else that of the manufacturer's table, else one that is derived.
 // Its RawID is the record's ID, its Source the record's index. The values of a
 // storage number get the time that a record of the same number and function has.
 func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading {
@@ -43,7 +45,11 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 	if t.Header.Form == HeaderNone && t.Content != ContentFixed {
 		status = obis.Quality{}
 	}
+	if t.Security.Unverified {
+		status.Flags |= obis.Unverified
+	}
 	declared := d.survey(t.Records)
+	rules := d.rulesOf(t.Header.Address.Manufacturer)
 	for i := range t.Records {
 		r := &t.Records[i]
 		if r.Function >= ManufacturerData && len(r.Data) == 0 {
@@ -54,30 +60,40 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		} else {
 			dst = append(dst, obis.Reading{})
 		}
+		// Field by field: a literal would be built elsewhere and copied.
 		out := &dst[len(dst)-1]
-		code, rule := r.code(medium, t.Header.Address.Type)
-		*out = obis.Reading{
-			Code: code, Rule: rule, Unit: r.Unit, Value: r.Value, Quality: status, RawID: r.ID, Source: uint32(i),
+		out.Code, out.Rule = r.code(medium, t.Header.Address.Type)
+		out.Unit, out.Value, out.RawID, out.Source = r.Unit, r.Value, r.ID, uint32(i)
+		out.Quality, out.Start, out.Time = status, obis.Time{}, obis.Time{}
+		if r.Error != 0 || r.flags != 0 || r.Function == ErrorState {
+			out.Quality = r.qualityWith(status)
 		}
-		if r.Error != 0 || r.flags != 0 {
-			q := r.Quality()
-			q.Flags |= status.Flags
-			if q.Kind == obis.StatusNone {
-				q.Raw, q.Kind = status.Raw, status.Kind
-			}
-			out.Quality = q
+		if rules != nil && out.Rule != obis.RuleStandard {
+			d.ownCode(out, r, rules)
 		}
-		if r.Function == ErrorState {
-			out.Quality.Flags |= obis.Questionable
-		}
-		if r.Value.Kind() != obis.KindTime {
-			out.Time = d.timeOf(r)
+		if at := d.timeOf(r); at != nil && r.Value.Kind() != obis.KindTime && (at.exact || r.Storage != 0) {
+			// Without a time of day the date of storage number 0 is that of
+			// the next reading day, not today.
+			out.Time = at.time
 		}
 		if declared {
 			declare(out, t.Records, i)
 		}
 	}
 	return dst
+}
+
+// qualityWith joins the quality of the record with that of the telegram.
+func (r *Record) qualityWith(status obis.Quality) obis.Quality {
+	q := r.Quality()
+	q.Flags |= status.Flags
+	if q.Kind == obis.StatusNone {
+		q.Raw, q.Kind = status.Raw, status.Kind
+	}
+	if r.Function == ErrorState {
+		q.Flags |= obis.Questionable
+	}
+	return q
 }
 
 // survey collects the times of the storage numbers, and reports whether a
@@ -95,13 +111,9 @@ func (d *Decoder) survey(records []Record) (declared bool) {
 			continue
 		}
 		t, _ := r.Value.Time()
-		exact := t.HasClock()
-		// Without a time of day the date of storage number 0 is that of the
-		// next reading day, not today.
-		if !t.HasDate() || r.Storage == 0 && !exact {
-			continue
+		if t.HasDate() {
+			d.addTime(storageTime{r.Storage, r.Function, t.HasClock(), t})
 		}
-		d.addTime(storageTime{r.Storage, r.Function, exact, t})
 	}
 	return declared
 }
@@ -118,13 +130,14 @@ func (d *Decoder) addTime(s storageTime) {
 	d.times = append(d.times, s)
 }
 
-func (d *Decoder) timeOf(r *Record) obis.Time {
+// timeOf returns the time of the values of a storage number, nil if there is none.
+func (d *Decoder) timeOf(r *Record) *storageTime {
 	for i := range d.times {
 		if t := &d.times[i]; t.storage == r.Storage && t.function == r.Function {
-			return t.time
+			return t
 		}
 	}
-	return obis.Time{}
+	return nil
 }
 
 const (
@@ -242,6 +255,9 @@ func (r *Record) electricity(code *obis.Code, rule *obis.Rule, row *codeRow, q Q
 	}
 	if !phase(code, q&qualifierPhase) {
 		return false
+	}
+	if code[2] > 80 {
+		*rule = obis.RuleDerived // neutral, and from phase to phase
 	}
 	if r.Function != Instantaneous {
 		if row.kind != codeDemand {

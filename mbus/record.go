@@ -16,7 +16,7 @@ type Record struct {
 	Value      obis.Value  // none where the meter had no value or it could not be used
 	Storage    uint64      // 41 bits
 	Qualifiers Qualifiers  // what extensions of the VIF say
-	Offset     int         // of ID in the slice given to Parse, or in the plain text of an encrypted telegram
+	Offset     int         // of ID in the slice given to Parse, or in the full frame that a compact one stands for
 	Tariff     uint32      // 20 bits
 	Subunit    uint16      // 10 bits
 	Unit       obis.Unit   // of Value; UnitUnknown where the model has none, see UnitText
@@ -113,6 +113,7 @@ const (
 	effectDuration            // it is a duration, in the unit argument
 	effectProfile             // it is a compact profile
 	effectOctets              // it is not to be looked into
+	effectScaleless           // unit and scale are not known
 	effectUnsigned            // binary numbers are of type C
 	effectBits                // it is of type D
 	effectError               // RecordError argument
@@ -176,6 +177,8 @@ func (r *Record) Quality() obis.Quality {
 const (
 	extension     = 0x80
 	maxExtensions = 10
+	// defaultRecords is what a reassembled message may hold; a frame holds at most 120.
+	defaultRecords = 1024
 
 	difManufacturer = 0x0F
 	difMore         = 0x1F
@@ -184,11 +187,12 @@ const (
 )
 
 var (
-	errTooManyDIFE   = errors.New("more than 10 extensions of the DIF")
-	errTooManyVIFE   = errors.New("more than 10 extensions of the VIF")
-	errReservedDIF   = errors.New("reserved")
-	errReservedLVAR  = errors.New("reserved length code")
-	errFieldIsCutOff = fmt.Errorf("record is cut off: %w", io.ErrUnexpectedEOF)
+	errTooManyRecords = errors.New("more")
+	errTooManyDIFE    = errors.New("more than 10 extensions of the DIF")
+	errTooManyVIFE    = errors.New("more than 10 extensions of the VIF")
+	errReservedDIF    = errors.New("reserved")
+	errReservedLVAR   = errors.New("reserved length code")
+	errFieldIsCutOff  = fmt.Errorf("record is cut off: %w", io.ErrUnexpectedEOF)
 )
 
 // AppendRecords appends the records in b, which holds nothing else. On an error
@@ -199,10 +203,17 @@ func (d *Decoder) AppendRecords(dst []Record, b []byte) ([]Record, error) {
 
 // appendRecords reads the records from b[i:] on.
 func (d *Decoder) appendRecords(dst []Record, b []byte, i int) ([]Record, error) {
+	limit := d.MaxRecords
+	if limit <= 0 {
+		limit = defaultRecords
+	}
 	for i < len(b) {
 		if b[i] == difFiller {
 			i++
 			continue
+		}
+		if len(dst) >= limit {
+			return dst, &ParseError{Field: "records", Offset: i, Err: fmt.Errorf("%w than %d", errTooManyRecords, limit)}
 		}
 		if len(dst) < cap(dst) {
 			dst = dst[:len(dst)+1]
@@ -465,6 +476,8 @@ func (r *Record) apply(s *scale, e *vife) {
 		s.kind, s.exp, r.Unit = typeNumber, 0, obis.Unit(a)
 	case effectProfile, effectOctets:
 		s.kind = typeOctets
+	case effectScaleless:
+		s.exp, r.Unit, r.flags = 0, obis.UnitUnknown, obis.ScalerUnknown
 	case effectUnsigned:
 		if s.kind == typeNumber {
 			s.kind = typeUnsigned

@@ -16,6 +16,7 @@ type Telegram struct {
 	Payload  []byte   // the octets behind the header, decrypted
 	Records  []Record // of ContentRecords, ContentFixed, ContentCompact and ContentCommand
 	More     bool     // the meter has another telegram for the next request
+	start    int      // of Payload in the slice given to Parse
 	Broken   error    // where the records stop being readable; a [*ParseError], nil where all could be read
 }
 
@@ -27,15 +28,19 @@ type Decoder struct {
 	Keys func(Address) *Key
 	// Formats remembers the formats by which compact frames are read. Nil: none are.
 	Formats Formats
+	// MaxRecords is how many records a telegram may have. 0: 1024.
+	MaxRecords int
 
 	records []Record
 	scratch []byte // texts in reading order and bits with the first octet first
 	plain   []byte // what was decrypted or rebuilt
 	times   []storageTime
 	iv      [16]byte
-	headers []byte // of a full frame
-	full    []byte // rebuilt from a compact frame
-	msb     bool   // numbers come with their most significant octet first
+	headers []byte       // of a full frame
+	full    []byte       // rebuilt from a compact frame
+	maker   Manufacturer // whose rules these are
+	rules   []manufacturerRow
+	msb     bool // numbers come with their most significant octet first
 }
 
 // Lower is what the layers below know of a telegram. The zero Lower is that of a wire.
@@ -77,16 +82,23 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 	t.Payload = b[n:]
 	base := b
 	if form != HeaderNone && t.Header.Config.Mode() != 0 && (lower.Radio || encryptable(t.Header.Config)) {
-		if err = d.decrypt(&t, b, n, lower); err != nil {
+		if base, n, err = d.decrypt(&t, b, lower); err != nil {
 			return t, err
 		}
-		base, n = t.Payload, 0
 	}
+	t.start = n
 	return t, d.content(&t, base, n)
 }
 
 // content reads what stands behind the header, b[n:].
 func (d *Decoder) content(t *Telegram, b []byte, n int) error {
+	if mode := t.Security.Mode; (mode == 5 || mode == 7) && t.Content != ContentRecords {
+		for range 2 { // the fillers that prove the key are no part of other contents
+			if n < len(b) && b[n] == difFiller {
+				n++
+			}
+		}
+	}
 	switch t.Content {
 	case ContentRecords, ContentCommand:
 		d.records, t.Broken = d.appendRecords(d.records[:0], b, n)

@@ -2,8 +2,10 @@ package mbus
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"math/bits"
+	"time"
 
 	"github.com/openusm/meter/obis"
 )
@@ -412,4 +414,22 @@ func setClock(t *obis.Time, hour, minute byte) bool {
 		t.Minute = minute
 	}
 	return (hour <= 23 || hour == 31) && (minute <= 59 || minute == 63)
+}
+
+// AppendTimeF appends the date and time that t shows, as type F: to the minute,
+// from 1981 to 2299.
+func AppendTimeF(dst []byte, t time.Time) ([]byte, error) {
+	year := t.Year()
+	if year < 1981 || year > 2299 {
+		return dst, fmt.Errorf("mbus: year %d cannot be sent", year)
+	}
+	century, yy := byte((year-1900)/100), year%100
+	if 2000 <= year && year <= 2080 {
+		century = 0 // as those have it that do not know the field
+	}
+	hour := byte(t.Hour()) | century<<5
+	if t.IsDST() {
+		hour |= 0x80
+	}
+	return append(dst, byte(t.Minute()), hour, byte(t.Day()|yy&7<<5), byte(int(t.Month())|yy>>3<<4)), nil
 }

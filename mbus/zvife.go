@@ -24,30 +24,31 @@ const (
 	QualifierEnd                         Qualifiers = 1 << 17
 	QualifierLast                        Qualifiers = 1 << 18
 	QualifierUpperLimit                  Qualifiers = 1 << 19
-	QualifierWhileExceeded               Qualifiers = 1 << 20
-	QualifierLeakage                     Qualifiers = 1 << 21
-	QualifierOverflow                    Qualifiers = 1 << 22
-	QualifierFuture                      Qualifiers = 1 << 23
-	QualifierManufacturerSpecific        Qualifiers = 1 << 24
-	QualifierL1                          Qualifiers = 1 << 25
-	QualifierL2                          Qualifiers = 1 << 26
-	QualifierL3                          Qualifiers = 1 << 27
-	QualifierNeutral                     Qualifiers = 1 << 28
-	QualifierL1L2                        Qualifiers = 1 << 29
-	QualifierL2L3                        Qualifiers = 1 << 30
-	QualifierL3L1                        Qualifiers = 1 << 31
-	QualifierQ1                          Qualifiers = 1 << 32
-	QualifierQ2                          Qualifiers = 1 << 33
-	QualifierQ3                          Qualifiers = 1 << 34
-	QualifierQ4                          Qualifiers = 1 << 35
-	QualifierImportMinusExport           Qualifiers = 1 << 36
-	QualifierSecondarySensor             Qualifiers = 1 << 37
-	QualifierHigherResolution            Qualifiers = 1 << 38
-	QualifierImportPlusExport            Qualifiers = 1 << 39
-	QualifierUnsigned                    Qualifiers = 1 << 40
-	QualifierBoolean                     Qualifiers = 1 << 41
-	QualifierToMeter                     Qualifiers = 1 << 42
-	QualifierFromMeter                   Qualifiers = 1 << 43
+	QualifierDuration                    Qualifiers = 1 << 20
+	QualifierWhileExceeded               Qualifiers = 1 << 21
+	QualifierLeakage                     Qualifiers = 1 << 22
+	QualifierOverflow                    Qualifiers = 1 << 23
+	QualifierFuture                      Qualifiers = 1 << 24
+	QualifierManufacturerSpecific        Qualifiers = 1 << 25
+	QualifierL1                          Qualifiers = 1 << 26
+	QualifierL2                          Qualifiers = 1 << 27
+	QualifierL3                          Qualifiers = 1 << 28
+	QualifierNeutral                     Qualifiers = 1 << 29
+	QualifierL1L2                        Qualifiers = 1 << 30
+	QualifierL2L3                        Qualifiers = 1 << 31
+	QualifierL3L1                        Qualifiers = 1 << 32
+	QualifierQ1                          Qualifiers = 1 << 33
+	QualifierQ2                          Qualifiers = 1 << 34
+	QualifierQ3                          Qualifiers = 1 << 35
+	QualifierQ4                          Qualifiers = 1 << 36
+	QualifierImportMinusExport           Qualifiers = 1 << 37
+	QualifierSecondarySensor             Qualifiers = 1 << 38
+	QualifierHigherResolution            Qualifiers = 1 << 39
+	QualifierImportPlusExport            Qualifiers = 1 << 40
+	QualifierUnsigned                    Qualifiers = 1 << 41
+	QualifierBoolean                     Qualifiers = 1 << 42
+	QualifierToMeter                     Qualifiers = 1 << 43
+	QualifierFromMeter                   Qualifiers = 1 << 44
 )
 
 var qualifierNames = [...]string{
@@ -71,6 +72,7 @@ var qualifierNames = [...]string{
 	"end",
 	"last",
 	"upper limit",
+	"duration",
 	"while exceeded",
 	"leakage",
 	"overflow",
@@ -213,7 +215,7 @@ var vifeTable = [2][128]vife{
 		0x3A: {QualifierUncorrected, effectNone, 0},
 		0x3B: {QualifierImport, effectNone, 0},
 		0x3C: {QualifierExport, effectNone, 0},
-		0x3D: {QualifierNonMetric, effectNone, 0},
+		0x3D: {QualifierNonMetric, effectScaleless, 0},
 		0x3E: {QualifierBaseConditions, effectNone, 0},
 		0x3F: {QualifierOBISDeclaration, effectOctets, 0},
 		0x40: {QualifierLowerLimit, effectNone, 0},
@@ -228,30 +230,30 @@ var vifeTable = [2][128]vife{
 		0x4B: {QualifierUpperLimit | QualifierFirst | QualifierEnd, effectTime, 0},
 		0x4E: {QualifierUpperLimit | QualifierLast | QualifierBegin, effectTime, 0},
 		0x4F: {QualifierUpperLimit | QualifierLast | QualifierEnd, effectTime, 0},
-		0x50: {QualifierLowerLimit | QualifierFirst, effectDuration, 7},
-		0x51: {QualifierLowerLimit | QualifierFirst, effectDuration, 6},
-		0x52: {QualifierLowerLimit | QualifierFirst, effectDuration, 5},
-		0x53: {QualifierLowerLimit | QualifierFirst, effectDuration, 4},
-		0x54: {QualifierLowerLimit | QualifierLast, effectDuration, 7},
-		0x55: {QualifierLowerLimit | QualifierLast, effectDuration, 6},
-		0x56: {QualifierLowerLimit | QualifierLast, effectDuration, 5},
-		0x57: {QualifierLowerLimit | QualifierLast, effectDuration, 4},
-		0x58: {QualifierUpperLimit | QualifierFirst, effectDuration, 7},
-		0x59: {QualifierUpperLimit | QualifierFirst, effectDuration, 6},
-		0x5A: {QualifierUpperLimit | QualifierFirst, effectDuration, 5},
-		0x5B: {QualifierUpperLimit | QualifierFirst, effectDuration, 4},
-		0x5C: {QualifierUpperLimit | QualifierLast, effectDuration, 7},
-		0x5D: {QualifierUpperLimit | QualifierLast, effectDuration, 6},
-		0x5E: {QualifierUpperLimit | QualifierLast, effectDuration, 5},
-		0x5F: {QualifierUpperLimit | QualifierLast, effectDuration, 4},
-		0x60: {QualifierFirst, effectDuration, 7},
-		0x61: {QualifierFirst, effectDuration, 6},
-		0x62: {QualifierFirst, effectDuration, 5},
-		0x63: {QualifierFirst, effectDuration, 4},
-		0x64: {QualifierLast, effectDuration, 7},
-		0x65: {QualifierLast, effectDuration, 6},
-		0x66: {QualifierLast, effectDuration, 5},
-		0x67: {QualifierLast, effectDuration, 4},
+		0x50: {QualifierLowerLimit | QualifierFirst | QualifierDuration, effectDuration, 7},
+		0x51: {QualifierLowerLimit | QualifierFirst | QualifierDuration, effectDuration, 6},
+		0x52: {QualifierLowerLimit | QualifierFirst | QualifierDuration, effectDuration, 5},
+		0x53: {QualifierLowerLimit | QualifierFirst | QualifierDuration, effectDuration, 4},
+		0x54: {QualifierLowerLimit | QualifierLast | QualifierDuration, effectDuration, 7},
+		0x55: {QualifierLowerLimit | QualifierLast | QualifierDuration, effectDuration, 6},
+		0x56: {QualifierLowerLimit | QualifierLast | QualifierDuration, effectDuration, 5},
+		0x57: {QualifierLowerLimit | QualifierLast | QualifierDuration, effectDuration, 4},
+		0x58: {QualifierUpperLimit | QualifierFirst | QualifierDuration, effectDuration, 7},
+		0x59: {QualifierUpperLimit | QualifierFirst | QualifierDuration, effectDuration, 6},
+		0x5A: {QualifierUpperLimit | QualifierFirst | QualifierDuration, effectDuration, 5},
+		0x5B: {QualifierUpperLimit | QualifierFirst | QualifierDuration, effectDuration, 4},
+		0x5C: {QualifierUpperLimit | QualifierLast | QualifierDuration, effectDuration, 7},
+		0x5D: {QualifierUpperLimit | QualifierLast | QualifierDuration, effectDuration, 6},
+		0x5E: {QualifierUpperLimit | QualifierLast | QualifierDuration, effectDuration, 5},
+		0x5F: {QualifierUpperLimit | QualifierLast | QualifierDuration, effectDuration, 4},
+		0x60: {QualifierFirst | QualifierDuration, effectDuration, 7},
+		0x61: {QualifierFirst | QualifierDuration, effectDuration, 6},
+		0x62: {QualifierFirst | QualifierDuration, effectDuration, 5},
+		0x63: {QualifierFirst | QualifierDuration, effectDuration, 4},
+		0x64: {QualifierLast | QualifierDuration, effectDuration, 7},
+		0x65: {QualifierLast | QualifierDuration, effectDuration, 6},
+		0x66: {QualifierLast | QualifierDuration, effectDuration, 5},
+		0x67: {QualifierLast | QualifierDuration, effectDuration, 4},
 		0x68: {QualifierLowerLimit | QualifierWhileExceeded, effectNone, 0},
 		0x69: {QualifierLeakage, effectNone, 0},
 		0x6A: {QualifierFirst | QualifierBegin, effectTime, 0},
@@ -289,7 +291,7 @@ var vifeTable = [2][128]vife{
 		0x0A: {QualifierQ3, effectNone, 0},
 		0x0B: {QualifierQ4, effectNone, 0},
 		0x0C: {QualifierImportMinusExport, effectNone, 0},
-		0x0D: {QualifierNonMetric, effectNone, 0},
+		0x0D: {QualifierNonMetric, effectScaleless, 0},
 		0x0E: {QualifierSecondarySensor, effectNone, 0},
 		0x0F: {QualifierHigherResolution, effectNone, 0},
 		0x10: {QualifierImportPlusExport, effectNone, 0},

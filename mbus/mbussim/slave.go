@@ -1,11 +1,14 @@
 package mbussim
 
 import (
+	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/openusm/meter/mbus"
 	"github.com/openusm/meter/mbus/link"
+	"github.com/openusm/meter/obis"
 )
 
 // Meter is a slave as it is configured.
@@ -26,7 +29,8 @@ type slave struct {
 	own      history // for its primary address and 254
 	network  history // for 253
 	access   byte
-	baud     byte // the CI field of the last change of the baud rate
+	ahead    time.Duration // of its clock
+	readout  [][]byte      // VIBs of the records to send; nil: all
 }
 
 // history is what a slave remembers to recognize repetitions.
@@ -75,7 +79,7 @@ func (s *slave) react(f link.Frame, h *history, now time.Time) []byte {
 		if s.repeated(f, h) {
 			return h.answer
 		}
-		h.answer = s.command(f.Payload, h)
+		h.answer = s.command(f.Payload, h, now)
 		return h.answer
 	case link.ReqUD2:
 		if s.repeated(f, h) && h.answer != nil {
@@ -139,7 +143,7 @@ func (s *slave) fabrication() uint32 {
 }
 
 // command carries out what the master sent, and acknowledges.
-func (s *slave) command(p []byte, h *history) []byte {
+func (s *slave) command(p []byte, h *history, now time.Time) []byte {
 	if len(p) == 0 {
 		return nil
 	}
@@ -147,35 +151,74 @@ func (s *slave) command(p []byte, h *history) []byte {
 	case ci == 0x50:
 		h.next = 0
 	case ci == 0x51:
-		s.set(p[1:])
-	case 0xB8 <= ci && ci <= 0xBF:
-		s.baud = ci
+		s.set(p[1:], now)
 	}
 	return ackFrame
 }
 
-// set carries out the records that change an address.
-func (s *slave) set(p []byte) {
-	switch {
-	case len(p) >= 3 && p[0] == 0x01 && p[1] == 0x7A && p[2] <= link.MaxPrimary:
-		s.Primary = p[2]
-	case len(p) >= 6 && p[0] == 0x0C && p[1] == 0x79:
-		s.Address.ID = binary.LittleEndian.Uint32(p[2:])
-	case len(p) >= 10 && p[0] == 0x07 && p[1] == 0x79:
-		s.Address = mbus.SecondaryAddress([8]byte(p[2:]))
+// set carries out records of the master: addresses, the clock, and what to read out.
+func (s *slave) set(p []byte, now time.Time) {
+	var d mbus.Decoder
+	all, err := d.AppendRecords(nil, p)
+	if err != nil {
+		return
 	}
+	var readout [][]byte
+	for i := range all {
+		r := &all[i]
+		selection := r.DIB()[0]&0x0F == 0x08
+		switch {
+		case r.DIB()[0] == 0x7F:
+			s.readout = nil
+		case selection:
+			readout = append(readout, append([]byte(nil), r.VIB()...))
+		case r.Quantity == mbus.QuantityBusAddress && len(r.Data) == 1 && r.Data[0] <= link.MaxPrimary:
+			s.Primary = r.Data[0]
+		case r.Quantity == mbus.QuantityEnhancedIdentification && len(r.Data) == 4:
+			s.Address.ID = binary.LittleEndian.Uint32(r.Data)
+		case r.Quantity == mbus.QuantityEnhancedIdentification && len(r.Data) == 8:
+			s.Address = mbus.SecondaryAddress([8]byte(r.Data))
+		case r.Quantity == mbus.QuantityDateTime:
+			if t, ok := r.Value.Time(); ok {
+				if at, ok := t.Instant(obis.Clock{Zone: now.Location()}); ok {
+					s.ahead = at.Sub(now)
+				}
+			}
+		}
+	}
+	if readout != nil {
+		s.readout = readout
+	}
+}
+
+// chosen returns the records that the master chose for the readout, by their VIB.
+func (s *slave) chosen(records []byte) (out []byte) {
+	if s.readout == nil {
+		return records
+	}
+	var d mbus.Decoder
+	all, err := d.AppendRecords(nil, records)
+	if err != nil {
+		return records
+	}
+	for i := range all {
+		if slices.ContainsFunc(s.readout, func(vib []byte) bool { return bytes.Equal(vib, all[i].VIB()) }) {
+			out, _ = all[i].AppendBinary(out)
+		}
+	}
+	return out
 }
 
 // telegram returns the next telegram of the readout.
 func (s *slave) telegram(h *history, now time.Time) []byte {
-	all := s.Telegrams(now)
+	all := s.Telegrams(now.Add(s.ahead))
 	if h.next >= len(all) {
 		h.next = 0
 	}
 	if len(all) == 0 {
 		return nil
 	}
-	records := append([]byte(nil), all[h.next]...)
+	records := append([]byte(nil), s.chosen(all[h.next])...)
 	h.next++
 	if h.next < len(all) {
 		records = append(records, 0x1F)

@@ -60,6 +60,8 @@ func abstractClass(c obis.Code) Class {
 		switch {
 		case c[2] == 24 && c[3] == 2, c[2] == 17:
 			return Number
+		case c[2] == 24 && (c[3] == 1 || c[3] == 4):
+			return Count // type of the sub-meter, state of its valve
 		}
 		return Text
 	}
@@ -91,8 +93,14 @@ func classService(c obis.Code) Class {
 			return Count // configuration program changes
 		}
 		return Clock
+	case 3:
+		if c[4] == 10 {
+			return Count // state of the breaker
+		}
 	case 6, 8, 9:
 		return Number
+	case 14:
+		return Count // tariff in force; text where it is a letter
 	case 7:
 		if 10 <= c[4] && c[4] <= 18 {
 			return Clock // times of power failures

@@ -41,7 +41,10 @@ func ParseTime(b []byte) (t obis.Time, ok bool) {
 		Hour: d[3], Minute: d[4], Second: d[5], Hundredths: obis.Unspecified,
 		Status: status, Deviation: deviation,
 	}
-	return t, t.HasDate() && t.HasClock()
+	if !t.HasDate() || !t.HasClock() {
+		return obis.Time{}, false
+	}
+	return t, true
 }
 
 // pairs reads two digits for each element of d.
@@ -71,7 +74,10 @@ func ParseDate(b []byte) (t obis.Time, ok bool) {
 		return obis.Time{}, false
 	}
 	t.Year, t.Month, t.Day = 2000+uint16(d[0]), d[1], d[2]
-	return t, t.HasDate()
+	if !t.HasDate() {
+		return obis.Time{}, false
+	}
+	return t, true
 }
 
 // ParseClock reads hhmmss, hhmm and Zhhmmss, with or without colons.
@@ -86,7 +92,10 @@ func ParseClock(b []byte) (t obis.Time, ok bool) {
 		ok = triple(&d, b, ":", &t)
 	}
 	t.Hour, t.Minute, t.Second = d[0], d[1], d[2]
-	return t, ok && t.HasClock()
+	if !ok || !t.HasClock() {
+		return obis.Time{}, false
+	}
+	return t, true
 }
 
 // triple reads three pairs of digits, with one of the separators between them

@@ -1,0 +1,183 @@
+package p1
+
+import (
+	"encoding/hex"
+	"io"
+
+	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/iec62056/internal/field"
+	"github.com/openusm/meter/obis"
+)
+
+// Decoder turns telegrams into readings, again and again without allocating.
+// The zero Decoder is ready. It is not safe for concurrent use.
+//
+// Texts that telegrams carry as hexadecimal digits (equipment ids, messages)
+// are decoded into memory of the Decoder, which the next telegram overwrites.
+type Decoder struct {
+	text []byte
+}
+
+// AppendReadings appends the readings of a telegram. Times keep S and W as
+// daylight saving bit of their status; no zone is sent. The last reading of a
+// sub-meter (0-n:24.2.x) has the time at which it was taken; where the meter
+// says that there is none, as for one that is unplugged, the value is invalid.
+// The power failure log and the monthly peaks are no readings: see
+// [Telegram.Events] and [Telegram.Profiles].
+//
+// A line that cannot be read gives a reading without value, flagged invalid,
+// where at least its id was there; [Telegram.BadLines] has all of them.
+func (d *Decoder) AppendReadings(dst []obis.Reading, t Telegram) []obis.Reading {
+	d.text = d.text[:0]
+	s := field.NewScanner(t.Data)
+	var set field.Set
+	for source := uint32(0); ; source++ {
+		err := s.Next(&set)
+		if err == io.EOF {
+			return dst
+		}
+		if err != nil && len(set.ID) == 0 {
+			continue
+		}
+		dst = append(dst, obis.Reading{RawID: set.ID, Source: source})
+		r := &dst[len(dst)-1]
+		if code, ok := field.Code(set.ID); ok {
+			r.Code, r.Rule = code, obis.RuleTransmitted
+		}
+		switch {
+		case err != nil:
+			r.Quality.Flags = obis.Invalid
+		case !set.Single:
+			dst = appendMany(dst, &set)
+		default:
+			d.fill(r, &set)
+		}
+	}
+}
+
+// AppendReadings is [Decoder.AppendReadings] with a Decoder of its own.
+func (t Telegram) AppendReadings(dst []obis.Reading) []obis.Reading {
+	return new(Decoder).AppendReadings(dst, t)
+}
+
+// fill gives a reading the only value of its line.
+func (d *Decoder) fill(r *obis.Reading, set *field.Set) {
+	class := field.ClassOf(r.Code)
+	r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
+	if class == field.Text && isHexText(r.Code) {
+		if text, ok := d.unhex(set.Text); ok {
+			r.Value = obis.Text(text)
+		}
+	}
+}
+
+// isHexText reports whether values of the object are octet strings, which
+// telegrams write as hexadecimal digits: ids and text messages.
+func isHexText(c obis.Code) bool {
+	return c[2] == 96 && (c[3] == 1 && c[4] != 4 || c[3] == 13) || c[0] == 0 && c[2] == 42
+}
+
+// unhex decodes text into the Decoder's memory. It is not ok where text is not
+// hexadecimal, and where what it stands for is not printable: such ids are
+// digits themselves.
+func (d *Decoder) unhex(text []byte) ([]byte, bool) {
+	if len(text) == 0 || len(text)%2 != 0 {
+		return nil, false
+	}
+	start := len(d.text)
+	out, err := hex.AppendDecode(d.text, text)
+	if err != nil {
+		return nil, false
+	}
+	for _, c := range out[start:] {
+		if c < ' ' || c == 0x7F {
+			return nil, false
+		}
+	}
+	d.text = out
+	return out[start:len(out):len(out)], true
+}
+
+// appendMany completes the last reading of dst, which stands for a line of
+// several values, and appends more where there are more, or removes it.
+func appendMany(dst []obis.Reading, set *field.Set) []obis.Reading {
+	r := &dst[len(dst)-1]
+	switch c := r.Code; {
+	case c[2] == 98 || c[2] == 99:
+		return dst[:len(dst)-1]
+	case c[0] == 0 && c[2] == 24 && c[3] == 3:
+		if history(r, set.Values) {
+			return dst
+		}
+	case len(set.Text) == stampLen && set.Unit == nil:
+		if stamped(r, set.Values) {
+			return dst
+		}
+	}
+	template := *r
+	return appendGeneric(dst[:len(dst)-1], template, set)
+}
+
+// appendGeneric leaves the rest to the rules of IEC 62056-21.
+func appendGeneric(dst []obis.Reading, r obis.Reading, set *field.Set) []obis.Reading {
+	return iec62056.DataSet{ID: set.ID, Values: set.Values}.AppendReadings(dst, r.Source)
+}
+
+// stampLen is the length of YYMMDDhhmmssX.
+const stampLen = 13
+
+// stamped reads (time)(value*unit), if that is all there is. The time is
+// 632525252525 where the meter has none.
+func stamped(r *obis.Reading, values []byte) bool {
+	when, _, _ := field.Cut(&values)
+	text, unit, ok := field.Cut(&values)
+	if _, _, more := field.Cut(&values); !ok || more {
+		return false
+	}
+	t, known := field.ParseTime(when)
+	if !known && !isUnspecified(when) {
+		return false
+	}
+	r.Time = t
+	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+	if !known {
+		r.Quality.Flags |= obis.Invalid
+	}
+	return true
+}
+
+// isUnspecified recognises a COSEM date-time of unspecified fields, as P1
+// writes it: 632525252525 and a season.
+func isUnspecified(b []byte) bool {
+	return len(b) == stampLen && string(b[:12]) == "632525252525"
+}
+
+// history reads the line of a sub-meter before version 4:
+//
+//	0-n:24.3.0(time)(status)(period)(1)(id)(unit) CR LF (value)
+//
+// The reading gets the code that the line names.
+func history(r *obis.Reading, values []byte) bool {
+	var f [7][]byte
+	for i := range f {
+		text, unit, ok := field.Cut(&values)
+		if !ok || i < 6 && unit != nil {
+			return false
+		}
+		f[i] = text
+	}
+	if _, _, more := field.Cut(&values); more || string(f[3]) != "1" {
+		return false
+	}
+	code, ok := field.Code(f[4])
+	t, known := field.ParseTime(f[0])
+	if !ok {
+		return false
+	}
+	r.Code, r.Time = code, t
+	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, f[6], f[5])
+	if !known {
+		r.Quality.Flags |= obis.Invalid
+	}
+	return true
+}

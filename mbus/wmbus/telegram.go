@@ -1,0 +1,193 @@
+package wmbus
+
+import (
+	"errors"
+
+	"github.com/openusm/meter/mbus"
+)
+
+// Telegram is a telegram with all its layers. It aliases the input, and the
+// memory of the [Decoder] that read it.
+type Telegram struct {
+	mbus.Telegram        // the layers from the transport layer on
+	Format        Format // how the frame came
+	Frame         Frame
+	ELL           ELL
+	AFL           AFL
+	sync          int // octets of the sync word in front
+}
+
+// Decoder reads telegrams. It is not safe for use by several goroutines. The
+// zero Decoder has no keys.
+type Decoder struct {
+	mbus.Decoder // keys and formats; AppendReadings
+
+	frame     []byte // octets without CRC
+	plain     []byte // of the ELL
+	fragments fragments
+	inner     inner // of the last telegram
+}
+
+// Parse reads a telegram of a format that it finds out. It fails where a layer
+// cannot be read; with an [*mbus.SecurityError] the telegram has what could be
+// read, and [ErrFragment] means that more telegrams are needed.
+func (d *Decoder) Parse(b []byte) (t Telegram, err error) {
+	if t.Frame, t.Format, _, err = detect(d.buffer(), b); err != nil {
+		return Telegram{}, err
+	}
+	t.sync = syncLen(b)
+	return t, d.layers(&t)
+}
+
+// ParseFormat reads a telegram of a known format.
+func (d *Decoder) ParseFormat(b []byte, format Format) (t Telegram, err error) {
+	t.Format = format
+	if t.Frame, _, err = parse(d.buffer(), b, format); err != nil {
+		return Telegram{}, err
+	}
+	return t, d.layers(&t)
+}
+
+// syncLen is the length of the sync word of mode C at the start of b.
+func syncLen(b []byte) int {
+	if len(b) >= 2 && b[0] == syncC && (b[1] == syncCA || b[1] == syncCB) {
+		return 2
+	}
+	return 0
+}
+
+func (d *Decoder) buffer() []byte {
+	if d.frame == nil {
+		d.frame, d.plain = make([]byte, 0, 256), make([]byte, 0, 256) // L is one octet
+	}
+	return d.frame[:0]
+}
+
+// layers reads the payload of the frame.
+func (d *Decoder) layers(t *Telegram) error {
+	err := d.unwrap(t)
+	if err == nil {
+		t.Telegram, err = d.Decoder.Parse(d.inner.octets, d.inner.lower)
+		if err == nil && t.AFL.MAC != nil {
+			err = d.authenticate(t, d.inner.octets)
+		}
+		t.Broken = t.rawOffset(shift(t.Broken, d.inner.at))
+	}
+	return t.rawOffset(shift(err, d.inner.at))
+}
+
+// inner is what the layers of radio carry.
+type inner struct {
+	octets []byte // from the CI field of the transport or application layer on
+	at     int    // where it stands in the frame without CRCs; -1 if it was put together of fragments
+	lower  mbus.Lower
+}
+
+// unwrap reads the extended link layer and the AFL, if there are such.
+func (d *Decoder) unwrap(t *Telegram) error {
+	d.inner = inner{octets: t.Frame.Payload, at: headerLen, lower: mbus.Lower{Radio: true, Address: t.Frame.Address}}
+	in := &d.inner
+	if len(in.octets) > 0 && 0x8C <= in.octets[0] && in.octets[0] <= 0x8F {
+		var n int
+		var err error
+		if t.ELL, n, err = parseELL(in.octets); err != nil {
+			return err
+		}
+		in.octets, in.at = in.octets[n:], in.at+n
+		if t.ELL.secured() {
+			plain, err := t.ELL.open(d.plain[:0], in.octets, t.Frame.Address, d.Keys)
+			if err != nil {
+				t.Header.Address, t.Payload = t.Frame.Address, in.octets
+				return err
+			}
+			in.octets, in.at = plain, in.at+crcLen
+		}
+	}
+	if len(in.octets) == 0 || in.octets[0] != 0x90 {
+		return nil
+	}
+	var err error
+	if t.AFL, err = parseAFL(in.octets); err != nil {
+		return err
+	}
+	rest := in.octets[t.AFL.afterwards:]
+	if t.AFL.Fragment() > 0 {
+		t.Header.Address = t.Frame.Address
+		if rest, err = d.fragments.add(t.Frame.Address, &t.AFL, rest); err != nil {
+			return err
+		}
+		in.at = -1
+	} else {
+		in.at += t.AFL.afterwards
+	}
+	in.octets = rest
+	in.lower.Counter, in.lower.Counted = t.AFL.Counter, t.AFL.Control&fclCounter != 0
+	return nil
+}
+
+// shift adds to the offset of an error that counts from another place. Errors in
+// a message of several fragments keep theirs.
+func shift(err error, by int) error {
+	if by < 0 {
+		return err
+	}
+	var own *ParseError
+	var app *mbus.ParseError
+	switch {
+	case errors.As(err, &own):
+		own.Offset += by
+	case errors.As(err, &app):
+		app.Offset += by
+	}
+	return err
+}
+
+// rawOffset makes an offset in the frame without CRCs one in the frame as it came.
+func (t *Telegram) rawOffset(err error) error {
+	var own *ParseError
+	var app *mbus.ParseError
+	switch {
+	case errors.As(err, &own):
+		own.Offset = raw(t.Format, own.Offset) + t.sync
+	case errors.As(err, &app):
+		app.Offset = raw(t.Format, app.Offset) + t.sync
+	}
+	return err
+}
+
+// raw returns where an octet of the frame without CRCs stands in one of a format.
+func raw(format Format, at int) int {
+	switch {
+	case format == FormatA && at >= headerLen:
+		return at + crcLen*(1+(at-headerLen)/blockLen)
+	case format == FormatB && at >= firstPartB:
+		return at + crcLen
+	}
+	return at
+}
+
+// authenticate checks the MAC of the AFL over a message that could be read: a
+// wrong MAC is thus told from a wrong key.
+func (d *Decoder) authenticate(t *Telegram, message []byte) error {
+	var key *mbus.Key
+	if d.Keys != nil {
+		key = d.Keys(t.Header.Address)
+	}
+	if key == nil {
+		t.Security.Unverified = true // readable, but not proved
+		return nil
+	}
+	ok, err := t.AFL.verify(message, key, t.Header.Address.ID)
+	switch {
+	case errors.Is(err, mbus.ErrUnsupported):
+		t.Security.Unverified = true
+		return nil
+	case err != nil:
+		return err
+	case !ok:
+		t.Records = nil
+		return &mbus.SecurityError{Address: t.Header.Address, Layer: "AFL", Mode: t.Security.Mode, Err: mbus.ErrBadMAC}
+	}
+	t.Security.Verified = true
+	return nil
+}
