@@ -232,7 +232,7 @@ func (a *Association) Check(answer []byte) error {
 	if err := a.handshake.Check(answer); err != nil {
 		return fmt.Errorf("dlms: the server does not know the secret: %w", err)
 	}
-	if a.handshake.CheckedCounter {
+	if a.handshake.CheckedCounter && !a.channel.ciphers() {
 		return a.channel.counters.Accept(security.CounterID{Title: a.channel.peer, Receive: true}, a.handshake.LastCounter)
 	}
 	return nil

@@ -188,7 +188,7 @@ func (c *Client) sendBlocks(ctx context.Context, t *transfer) error {
 
 // await returns the APDU that answers, put together where it comes in blocks.
 func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
-	tries := 0
+	tries, stuck := 0, 0
 	for {
 		answer, err := c.carrier.receive(ctx, time.Now().Add(c.cfg.Timeout))
 		if errors.Is(err, ErrTimeout) && t != nil && tries < c.cfg.Retries {
@@ -216,9 +216,16 @@ func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
 			n := newTransfer(c.cfg.Window, c.assoc.maxSend)
 			t = &n
 		}
+		acked, received := t.acked, t.received
 		whole, done, err := t.feed(p.(apdu.GeneralBlockTransfer))
 		if err != nil {
 			return nil, err
+		}
+		if stuck++; acked != t.acked || received != t.received {
+			stuck = 0
+		}
+		if stuck > 2*int(t.window)+c.cfg.Retries {
+			return nil, fmt.Errorf("dlms: general block transfer does not advance: %w", errProtocol)
 		}
 		if done {
 			if !c.pushed(whole) {

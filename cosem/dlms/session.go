@@ -112,12 +112,13 @@ func (s *session) block(b []byte) [][]byte {
 		s.frames = append(s.frames, s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.OperationNotPossible}))
 		return s.frames
 	}
-	if s.blocks == nil {
+	g := p.(apdu.GeneralBlockTransfer)
+	if s.blocks == nil || g.Number == 1 && g.Ack == 0 && len(g.Data) > 0 { // a request begins
 		t := newTransfer(s.cfg.Window, s.maxSend)
 		t.limit = s.cfg.MaxLong
 		s.blocks = &t
 	}
-	whole, done, err := s.blocks.feed(p.(apdu.GeneralBlockTransfer))
+	whole, done, err := s.blocks.feed(g)
 	if err != nil {
 		s.blocks = nil
 		s.frames = append(s.frames, s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
@@ -437,7 +438,8 @@ func (s *session) prove(parameters *cosem.Data) (*cosem.Data, cosem.ActionResult
 	s.pending = false
 	proof, _ := parameters.Bytes()
 	err := s.handshake.Check(proof)
-	if err == nil && s.handshake.CheckedCounter {
+	// The counter of the proof is below that of the message which carries it, where that is ciphered.
+	if err == nil && s.handshake.CheckedCounter && s.protection.control == 0 {
 		err = s.channel.counters.Accept(security.CounterID{Title: s.channel.peer, Receive: true}, s.handshake.LastCounter)
 	}
 	if err != nil {
