@@ -180,7 +180,7 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		}
 		own := *cfg
 		own.Protocol = a.protocol
-		if own.Timeout == 0 {
+		if own.Timeout == 0 && a.protocol != Auto {
 			own.Timeout = detectTimeout
 		}
 		if own.Retries == 0 {

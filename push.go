@@ -162,5 +162,6 @@ func (d *radio) result(b []byte, cfg *Config) (*Result, error) {
 }
 
 func (e *explainer) wmbus() error {
-	return fmt.Errorf("radio telegrams: %w", ErrNotSupported)
+	d := radioDecoder(e.cfg)
+	return d.Decoder.Explain(e.b, e.at(e.b, 0, 0))
 }

@@ -473,7 +473,7 @@ func (s *Session) findReadout() {
 		return
 	}
 	framed := bytes.IndexByte(s.in, stx)
-	block := s.in
+	var block []byte
 	switch {
 	case framed >= 0:
 		block = s.in[framed:]

@@ -172,9 +172,6 @@ func (r *Record) code(medium obis.Medium, device DeviceType) (obis.Code, obis.Ru
 // combinedHeatCooling is the device type whose cooling energy is counted as negative heat.
 const combinedHeatCooling = 0x0D
 
-// dualRegisterWater counts cold and hot water apart.
-const dualRegisterWater = 0x17
-
 func groupA(m obis.Medium, row *codeRow) byte {
 	if row.abstract {
 		return 0
