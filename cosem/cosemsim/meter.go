@@ -32,11 +32,17 @@ type Config struct {
 	Period     time.Duration    // of the load profile; zero means 15 minutes
 	Rows       int              // that the load profile holds; zero means 960
 
-	Window uint8 // of general block transfer; zero means 1
+	Window uint8  // of general block transfer; zero means 1
+	Faults Faults // what the meter does wrong; zero means nothing
 	// Conformance is what the meter knows; zero means all of package dlms.
 	Conformance apdu.Conformance
 	Trace       func(send bool, frame []byte) // nil for none
 	Logger      *slog.Logger                  // nil is silent
+}
+
+// Faults are what a simulated meter does wrong.
+type Faults struct {
+	DropImageBlock int // a block of an image that is lost the first time that it comes; zero means none
 }
 
 // Meter is a simulated meter. It serves any number of connections at a time.
@@ -50,6 +56,8 @@ type Meter struct {
 	shift   time.Duration // by which the clock was set
 	message cosem.Data    // 0-0:96.13.0, which can be written
 	relay   relay
+	image   image
+	access  []dlms.Access // with the keys that hold now
 }
 
 // object is one COSEM object of the meter.
@@ -87,6 +95,7 @@ func New(cfg *Config) *Meter {
 	if m.cfg.Rows == 0 {
 		m.cfg.Rows = 960
 	}
+	m.access = append(m.access, m.cfg.Access...)
 	m.build()
 	m.server = dlms.NewServer(&dlms.ServerConfig{
 		Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: m}, Access: m.cfg.Access, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,

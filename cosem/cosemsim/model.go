@@ -87,6 +87,8 @@ func (m *Meter) build() {
 	m.buildLoadProfile()
 	m.buildEventLog()
 	m.buildControls()
+	m.buildImage()
+	m.buildSecurity()
 }
 
 func (m *Meter) monthStart() time.Time {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/openusm/meter/cosem/apdu"
@@ -36,6 +37,7 @@ type ServerConfig struct {
 	Logger *slog.Logger                  // nil is silent
 
 	counters security.Counters
+	access   *atomic.Pointer[[]Access] // Access, or what replaced it
 }
 
 // DefaultInactivity is how long a server waits for a silent client.
@@ -51,6 +53,12 @@ const serverConformanceSN = apdu.GeneralProtection | apdu.ServiceRead | apdu.Ser
 // Server answers clients, each connection in a call of [Server.Serve].
 type Server struct{ cfg ServerConfig }
 
+// SetAccess replaces who may associate and with which keys. Associations that
+// are open go on with what they have.
+func (s *Server) SetAccess(list []Access) {
+	s.cfg.access.Store(&list)
+}
+
 // NewServer returns a server.
 func NewServer(cfg *ServerConfig) *Server {
 	s := &Server{}
@@ -60,6 +68,8 @@ func NewServer(cfg *ServerConfig) *Server {
 	if s.cfg.Access == nil {
 		s.cfg.Access = []Access{{}}
 	}
+	s.cfg.access = &atomic.Pointer[[]Access]{}
+	s.SetAccess(s.cfg.Access)
 	if s.cfg.MaxPDU == 0 {
 		s.cfg.MaxPDU = DefaultMaxPDU
 	}

@@ -466,8 +466,9 @@ func (s *session) allowed(p apdu.AARQ) (*Access, uint8) {
 		return nil, apdu.DiagnosticMechanismRequired
 	}
 	known, wrong := false, false
-	for i := range s.cfg.Access {
-		a := &s.cfg.Access[i]
+	list := *s.cfg.access.Load()
+	for i := range list {
+		a := &list[i]
 		if a.Client != 0 && a.Client != s.partner.Client {
 			continue
 		}
