@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Detect says which protocol the octets at the start of b belong to. It errs
@@ -17,7 +18,7 @@ func Detect(b []byte) (Protocol, error) {
 		is       func([]byte) bool
 	}{
 		{SML, isSML}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056}, {IEC62056, isDataLines},
-		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {APDU, isAPDU},
+		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {SML, isSMLStream}, {APDU, isAPDU},
 	} {
 		if d.is(b) {
 			return d.protocol, nil
@@ -30,9 +31,12 @@ func Detect(b []byte) (Protocol, error) {
 	return "", fmt.Errorf("meter: %w starts with % x", ErrUnknown, head)
 }
 
-func isSML(b []byte) bool {
-	return bytes.HasPrefix(b, []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01})
-}
+var smlStart = []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01}
+
+func isSML(b []byte) bool { return bytes.HasPrefix(b, smlStart) }
+
+// isSMLStream knows a capture that begins in the middle of a frame.
+func isSMLStream(b []byte) bool { return bytes.Contains(b, smlStart) }
 
 // isHDLC knows the flag and the frame type 3 of IEC 62056-46.
 func isHDLC(b []byte) bool {
@@ -56,13 +60,14 @@ func isMBus(b []byte) bool {
 	return b[0] == 0xE5 && (len(b) == 1 || isMBus(b[1:]))
 }
 
-// isP1 knows a telegram that was sent unasked: identification, empty line, data.
+// isP1 knows a telegram that was sent unasked: an identification and, without
+// STX before them, data lines up to "!".
 func isP1(b []byte) bool {
-	if len(b) < 2 || b[0] != '/' {
+	if len(b) < 6 || b[0] != '/' || bytes.IndexByte(b, 0x02) >= 0 {
 		return false
 	}
 	line, rest, ok := bytes.Cut(b, []byte("\n"))
-	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")))
+	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")) || bytes.IndexByte(rest, '!') >= 0)
 }
 
 // isIEC62056 knows a sign-on, an identification and a readout, the parity bit set or not.
@@ -162,6 +167,9 @@ type attempt struct {
 	dial     func(ctx context.Context, t Target, cfg *Config) (Session, error)
 }
 
+// detectTimeout is how long each attempt waits for an answer where the caller names no time.
+const detectTimeout = 2 * time.Second
+
 // detectSession tries the protocols one after the other and reports what it tried.
 func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	var tried []string
@@ -172,6 +180,12 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		}
 		own := *cfg
 		own.Protocol = a.protocol
+		if own.Timeout == 0 && a.protocol != Auto {
+			own.Timeout = detectTimeout
+		}
+		if own.Retries == 0 {
+			own.Retries = -1
+		}
 		s, err := a.dial(ctx, t, &own)
 		if err == nil {
 			return s, nil

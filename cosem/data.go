@@ -115,6 +115,27 @@ var tags = [256]tagInfo{
 	TagDontCare:           {kindFixed, 0, "dont-care"},
 }
 
+// sizes holds how many octets a value with a tag takes, the tag included, or that
+// the length octet behind it or more must be read.
+var sizes = func() (s [256]uint8) {
+	for i, t := range tags {
+		switch t.kind {
+		case kindFixed:
+			s[i] = 1 + t.width
+		case kindOctets:
+			s[i] = sizeString
+		default:
+			s[i] = sizeOther
+		}
+	}
+	return s
+}()
+
+const (
+	sizeString = 254
+	sizeOther  = 255
+)
+
 // String returns the name of the standard in lower case.
 func (t Tag) String() string {
 	if name := tags[t].name; name != "" {
@@ -172,12 +193,7 @@ func checkData(b []byte, off, depth int) (end int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		for range count {
-			if at, err = checkData(b, at, depth-1); err != nil {
-				return 0, err
-			}
-		}
-		return at, nil
+		return checkList(b, at, depth-1, count)
 	case kindCompact:
 		if depth == 0 {
 			return 0, &ParseError{Field: tag.name, Offset: off, Err: errDepth}
@@ -185,6 +201,27 @@ func checkData(b []byte, off, depth int) (end int, err error) {
 		return checkCompact(b, off+1, depth-1)
 	}
 	return 0, &ParseError{Field: "tag", Offset: off, Err: fmt.Errorf("0x%02x: %w", b[off], errTag)}
+}
+
+// checkList returns where a list of count elements ends.
+func checkList(b []byte, at, depth, count int) (end int, err error) {
+	for range count {
+		// Most elements are numbers or short strings: only their length is to be checked.
+		if at+1 < len(b) {
+			size := int(sizes[b[at]])
+			if size == sizeString && b[at+1] < 0x80 {
+				size = 2 + int(b[at+1])
+			}
+			if size < sizeString && at+size <= len(b) {
+				at += size
+				continue
+			}
+		}
+		if at, err = checkData(b, at, depth); err != nil {
+			return 0, err
+		}
+	}
+	return at, nil
 }
 
 // checkString returns where a string whose length stands at off ends.

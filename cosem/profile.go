@@ -3,6 +3,7 @@ package cosem
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/openusm/meter/obis"
 )
@@ -366,8 +367,9 @@ func (l *Layout) appendColumns(p *obis.Profile, fields []field, b []byte, size, 
 		switch f.role {
 		case roleClock:
 			clock = true
-			for at := f.at + 2; at < len(b); at += size {
-				p.Times = append(p.Times, obis.TimeFromBinary([12]byte(b[at:])))
+			p.Times = slices.Grow(p.Times, n)[:first+n]
+			for i, at := first, f.at+2; i < len(p.Times); i, at = i+1, at+size {
+				p.Times[i] = obis.TimeFromBinary([12]byte(b[at:]))
 			}
 		case roleValue:
 			c := &p.Columns[column]
@@ -394,22 +396,31 @@ func (l *Layout) appendColumns(p *obis.Profile, fields []field, b []byte, size, 
 
 // appendInts appends n numbers that lie size octets apart.
 func appendInts(c *obis.Column, tag Tag, b []byte, size, n int) {
-	start := len(c.Nums)
-	for i := start; i < start+n; i++ {
-		c.Present.Set(i)
-	}
+	setRange(&c.Present, len(c.Nums), n)
+	c.Nums = slices.Grow(c.Nums, n)
+	nums := c.Nums[len(c.Nums) : len(c.Nums)+n]
+	c.Nums = c.Nums[:len(c.Nums)+n]
 	at := 0
-	switch tag {
-	case TagDoubleLongUnsigned:
-		for range n {
-			c.Nums = append(c.Nums, int64(binary.BigEndian.Uint32(b[at:])))
+	if tag == TagDoubleLongUnsigned {
+		for i := range nums {
+			nums[i] = int64(binary.BigEndian.Uint32(b[at:]))
 			at += size
 		}
-	default:
-		for range n {
-			c.Nums = append(c.Nums, fixedInt(tag, b[at:]))
-			at += size
-		}
+		return
+	}
+	for i := range nums {
+		nums[i] = fixedInt(tag, b[at:])
+		at += size
+	}
+}
+
+// setRange adds n rows from the first on.
+func setRange(b *obis.Bitmap, first, n int) {
+	for end := first + n; first < end; {
+		next := min((first|63)+1, end)
+		b.Set(first)
+		(*b)[first>>6] |= (^uint64(0) >> (64 - (next - first))) << (first & 63)
+		first = next
 	}
 }
 

@@ -19,7 +19,11 @@ type Config struct {
 	Baud        int           // rate of the sign-on; 0 means 300
 	MaxBaud     int           // highest rate to ask for; 0 means any
 	Option      string        // character Y of the option for a readout, '6' to '9' being the manufacturer's; empty means '0'
-	Password    string        // for programming mode; empty means none is sent
+	Password    string        // for programming mode, sent by P1; empty means none is sent
+	Algorithm   Algorithm     // answers the operand of the meter instead of Password; nil means the password is sent as it is
+	ReadCommand string        // command that reads a register, "R1" to "R5"; empty means R5, and R1 where the meter refuses that
+	BlockLines  int           // profile lines for each partial block (R6); 0 means the whole answer at once (R5)
+	SeasonDigit bool          // times in requests for profiles begin with the season digit of VDEW; false means they do not
 	Timeout     time.Duration // for an answer to begin, and between its octets; 0 means 2.5 s
 	Retries     int           // repetitions of each step; 0 means 2, negative none
 	SwitchDelay time.Duration // between the last octet of the option and the change of the rate; 0 means 10 ms
@@ -92,7 +96,9 @@ type Client struct {
 		SetLine(baud int, framing string) error
 	}
 	drain   interface{ Drain() error }
-	program bool // the meter is in programming mode
+	program bool   // the meter is in programming mode
+	handed  bool   // the port belongs to another protocol now
+	pushed  Stream // of mode D
 }
 
 // NewClient returns a client on rw, which it owns from then on. Where rw has
@@ -135,15 +141,62 @@ func (c *Client) Readout(ctx context.Context) (Readout, error) {
 	return c.session.Readout(), nil
 }
 
-// Close ends programming mode, if the meter is in it, and closes the connection.
+// Select makes the client speak to another device on the same line.
+func (c *Client) Select(ctx context.Context, address string) error {
+	err := c.leave(ctx)
+	c.cfg.Address = address
+	c.session = NewSession(&c.cfg, c.line != nil)
+	return err
+}
+
+// Listen waits for a readout that the meter sends by itself (mode D), at 2400
+// baud where the configuration names no other rate. Broken ones are passed
+// over; [Client.Pushed] counts them. It is valid until the next call.
+func (c *Client) Listen(ctx context.Context) (Readout, error) {
+	baud := c.cfg.Baud
+	if baud <= 0 {
+		baud = 2400
+	}
+	if c.line != nil && c.session.Baud() != baud {
+		if err := c.line.SetLine(baud, "7E1"); err != nil {
+			return Readout{}, fmt.Errorf("iec62056: line to %d 7E1: %w", baud, err)
+		}
+		c.session.baud = baud
+	}
+	var buf [1024]byte
+	for {
+		if r, ok := c.pushed.Next(); ok {
+			return r, nil
+		}
+		n, err := c.conn.Read(ctx, time.Time{}, buf[:])
+		c.trace(false, buf[:n])
+		c.pushed.Feed(buf[:n])
+		if n == 0 && err != nil {
+			return Readout{}, fmt.Errorf("iec62056: read: %w", err)
+		}
+	}
+}
+
+// Pushed returns what [Client.Listen] saw so far.
+func (c *Client) Pushed() Stats { return c.pushed.Stats() }
+
+// Close ends programming mode, if the meter is in it, and closes the
+// connection unless it was handed over.
 func (c *Client) Close(ctx context.Context) error {
-	var err error
+	if c.handed {
+		return nil
+	}
+	return errors.Join(c.leave(ctx), c.conn.Close())
+}
+
+// leave ends programming mode.
+func (c *Client) leave(ctx context.Context) error {
 	if c.program {
 		c.program = false
 		c.session.BeginClose()
-		err = c.run(ctx)
+		return c.run(ctx)
 	}
-	return errors.Join(err, c.conn.Close())
+	return nil
 }
 
 // run does what the session wants until it is done.
@@ -206,7 +259,7 @@ func (c *Client) duration(n int) time.Duration {
 }
 
 func (c *Client) trace(send bool, b []byte) {
-	if c.cfg.Trace != nil {
+	if c.cfg.Trace != nil && len(b) > 0 {
 		c.cfg.Trace(send, b)
 	}
 }

@@ -77,12 +77,12 @@ func TestParseIdentificationRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, n, err := ParseIdentification([]byte(test.in))
-			refused(t, n, err, test.field, test.offset, test.short)
+			requireRefused(t, n, err, test.field, test.offset, test.short)
 		})
 	}
 }
 
-func refused(t *testing.T, n int, err error, field string, offset int, short bool) {
+func requireRefused(t *testing.T, n int, err error, field string, offset int, short bool) {
 	t.Helper()
 	var pe *ParseError
 	require.ErrorAs(t, err, &pe)
@@ -202,7 +202,7 @@ func TestParseReadoutRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, n, err := ParseReadout([]byte(test.in))
-			refused(t, n, err, test.field, test.offset, test.short)
+			requireRefused(t, n, err, test.field, test.offset, test.short)
 			require.Equal(t, test.field == "BCC", errors.Is(err, ErrChecksum))
 		})
 	}

@@ -20,10 +20,13 @@ const profileGroup = 99
 //	P.01(time)(status)(period)(n)(id)(unit)…(id)(unit)
 //
 // Time is the end of the first period, period is in minutes and empty in logs.
+// A status of two digits has the bits of VDEW; longer ones, which Landis+Gyr
+// ZMD meters have, and those of logs are kept as the manufacturer's.
 type header struct {
 	code    obis.Code
 	time    obis.Time
 	status  uint64
+	kind    obis.StatusKind
 	period  int32 // minutes
 	log     bool
 	columns int
@@ -56,6 +59,10 @@ func parseHeader(d DataSet) (h header, err error) {
 	}
 	if h.status, err = strconv.ParseUint(string(f[1].Text), 16, 64); err != nil && len(f[1].Text) > 0 {
 		return header{}, fmt.Errorf("status %q: %w", f[1].Text, errHeader)
+	}
+	h.kind = obis.StatusVDEW
+	if len(f[1].Text) > 2 {
+		h.kind = obis.StatusVendor // Landis+Gyr meters have 32 bits of their own
 	}
 	period, err := strconv.ParseUint(string(trim(f[2].Text)), 10, 16)
 	h.log = len(trim(f[2].Text)) == 0 || h.code[3] >= 97
@@ -173,7 +180,7 @@ func (h header) appendRows(p *obis.Profile, rows []byte) error {
 			h.appendCell(&p.Columns[i], i, f, p.Len())
 		}
 		if h.status != 0 {
-			p.Quality.Add(p.Len(), obis.FromStatus(obis.StatusVDEW, h.status))
+			p.Quality.Add(p.Len(), obis.FromStatus(h.kind, h.status))
 		}
 		p.Times = append(p.Times, later(h.time, n*int(h.period)))
 	}
@@ -265,7 +272,7 @@ func ParseEvents(b []byte) (events []obis.Event) {
 func (h header) event() obis.Event {
 	e := obis.Event{
 		Log: h.code, ID: uint32(h.status), Time: h.time,
-		Quality: obis.FromStatus(obis.StatusVDEW, h.status),
+		Quality: obis.FromStatus(h.kind, h.status),
 	}
 	p, rows, err := h.profile()
 	if err != nil {

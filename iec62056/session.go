@@ -62,6 +62,8 @@ type Session struct {
 	signedOn time.Time      // when it came; zero while the meter expects a request
 	sent     []byte         // what an optical head may echo
 	in       []byte         // what came and is not used up
+	scanned  int            // how far ended has looked at in
+	ended    bool           // in holds a character that may end a message
 	readout  Readout
 	reply    Message
 	command  Message
@@ -172,11 +174,10 @@ func (s *Session) reset(g goal) {
 // signOn queues a request at the initial rate. After a failure it first ends
 // the session that the meter may still hold, at the rate of that session.
 func (s *Session) signOn() {
-	s.in, s.signedOn = s.in[:0], time.Time{}
-	if s.attempt > 0 && s.lastBaud != 0 {
-		s.line(s.lastBaud, "7E1")
-		s.send(Message{Kind: KindCommand, Command: [2]byte{'B', '0'}})
-		s.pause(breakPause)
+	s.clear()
+	s.signedOn = time.Time{}
+	if s.attempt > 0 && s.canSwitch {
+		s.breakOff()
 	}
 	s.lastBaud = 0
 	s.line(s.cfg.baud(), "7E1")
@@ -186,6 +187,20 @@ func (s *Session) signOn() {
 	}
 	s.send(Message{Kind: KindRequest, Address: []byte(s.cfg.Address)})
 	s.phase = phaseIdent
+}
+
+// breakOff queues a break at the rate at which the meter may still be, or at
+// the usual ones where another reader left it.
+func (s *Session) breakOff() {
+	rates := []int{s.lastBaud}
+	if s.lastBaud == 0 {
+		rates = []int{19200, 9600, 4800, 2400}
+	}
+	for _, baud := range rates {
+		s.line(baud, "7E1")
+		s.send(Message{Kind: KindCommand, Command: [2]byte{'B', '0'}})
+	}
+	s.pause(breakPause)
 }
 
 const (
@@ -297,7 +312,7 @@ func (s *Session) sendRaw(b []byte) {
 }
 
 func (s *Session) sendCommand() {
-	s.in = s.in[:0]
+	s.clear()
 	s.send(s.command)
 	s.phase = phaseReply
 }
@@ -417,6 +432,7 @@ func (s *Session) findIdentification(now time.Time) {
 		s.head = append(s.head[:0], s.in[at:at+n]...)
 		s.id, _, _ = ParseIdentification(s.head)
 		s.in = append(s.in[:0], s.in[at+n:]...)
+		s.scanned, s.ended = 0, false
 		s.signedOn = now
 		s.identified()
 		return
@@ -441,7 +457,21 @@ func (s *Session) modeB() byte {
 	return z
 }
 
+// mayEnd reports whether what came holds a character that ends messages, so that
+// long answers are parsed once and not with every piece that arrives.
+func (s *Session) mayEnd() bool {
+	s.ended = s.ended || bytes.ContainsAny(s.in[min(s.scanned, len(s.in)):], "\x03\x04\x06\x15!")
+	s.scanned = len(s.in)
+	return s.ended
+}
+
+// clear drops what came.
+func (s *Session) clear() { s.in, s.scanned, s.ended = s.in[:0], 0, false }
+
 func (s *Session) findReadout() {
+	if !s.mayEnd() {
+		return
+	}
 	framed := bytes.IndexByte(s.in, stx)
 	block := s.in
 	switch {
@@ -470,7 +500,7 @@ func (s *Session) repeat(cause error) {
 		s.fail(cause)
 		return
 	}
-	s.in = s.in[:0]
+	s.clear()
 	s.send(Message{Kind: KindNak})
 }
 
@@ -480,7 +510,7 @@ func (s *Session) findConfirmation() {
 	if i < 0 {
 		return
 	}
-	m, _, err := ParseMessage(s.in[i:])
+	m, n, err := ParseMessage(s.in[i:])
 	if err != nil || m.Kind != KindOption {
 		return
 	}
@@ -488,17 +518,24 @@ func (s *Session) findConfirmation() {
 		s.fail(fmt.Errorf("iec62056: the meter chose protocol %q: %w", m.Option.Protocol, ErrRefused))
 		return
 	}
+	s.in = append(s.in[:0], s.in[i+n:]...)
 	s.handOver(m.Option.Baud)
 }
 
+// Rest returns what came behind a hand-over and belongs to the other protocol.
+func (s *Session) Rest() []byte { return s.in }
+
 // handOver changes to the line settings of HDLC and ends.
 func (s *Session) handOver(z byte) {
-	s.in = s.in[:0]
+	s.parity = false
 	s.switchTo(z, "8N1")
 	s.phase = phaseIdle
 }
 
 func (s *Session) findReply() {
+	if !s.mayEnd() {
+		return
+	}
 	i := bytes.IndexAny(s.in, "\x01\x02\x06\x15")
 	if i < 0 {
 		return
@@ -534,6 +571,7 @@ func (s *Session) expired() {
 	}
 	if s.phase == phaseConfirm {
 		// Not every meter repeats the option; if it did not take it, HDLC will tell.
+		s.clear()
 		s.handOver(s.rate())
 		return
 	}
@@ -545,11 +583,16 @@ func (s *Session) expired() {
 	if s.cfg.Parity == ParityAuto && s.phase == phaseIdent && !s.canSwitch {
 		s.parity = !s.parity
 	}
-	if s.goal == goalCommand {
-		s.sendCommand()
+	if s.goal != goalCommand {
+		s.signOn()
 		return
 	}
-	s.signOn()
+	if s.command.Kind == KindAck {
+		// A second acknowledgement could be taken for one of the next block.
+		s.fail(cause)
+		return
+	}
+	s.sendCommand()
 }
 
 func (s *Session) fail(err error) {

@@ -87,8 +87,9 @@ func (s *Stream) Next() (r Readout, ok bool) {
 		}
 		s.skip(start)
 		rest := s.buf[s.used:]
-		if again := Restart(rest); again > 0 {
-			s.stats.Malformed++
+		again, begun := Restart(rest)
+		if again > 0 {
+			s.malformed(begun)
 			s.skip(again)
 			continue
 		}
@@ -104,11 +105,15 @@ func (s *Stream) Next() (r Readout, ok bool) {
 			s.stats.ChecksumErrors++
 			s.skip(checked(err) + 1)
 		default:
-			if _, _, err := ParseIdentification(rest); err == nil {
-				s.stats.Malformed++
-			}
+			s.malformed(begun)
 			s.skip(1)
 		}
+	}
+}
+
+func (s *Stream) malformed(begun bool) {
+	if begun {
+		s.stats.Malformed++
 	}
 }
 
@@ -126,21 +131,36 @@ func checked(err error) int {
 }
 
 // Restart returns where, in a message that begins at b[0] with "/", another one
-// begins before the first has ended: a "/" at the start of a line with an
-// identification behind it. It returns 0 where there is none.
-func Restart(b []byte) int {
-	for at := 1; ; {
-		i := bytes.Index(b[at:], []byte("\n/"))
+// begins before the first has ended: an identification with an empty line or
+// STX behind it. It returns 0 where there is none. Begun tells whether b itself
+// is the beginning of a message, and not some "/" in other data.
+func Restart(b []byte) (at int, begun bool) {
+	return restart(b), begins(b)
+}
+
+func restart(b []byte) int {
+	for at := 1; at < len(b); at++ {
+		i := bytes.IndexByte(b[at:], '/')
 		if i < 0 {
 			return 0
 		}
-		if end := bytes.Index(b[at-1:at+i+1], []byte("\n!")); end >= 0 {
+		if end := bytes.Index(b[at-1:at+i], []byte("\n!")); end >= 0 {
 			return 0
 		}
-		at += i + 1
-		if _, _, err := ParseIdentification(b[at:]); err == nil {
+		at += i
+		if begins(b[at:]) {
 			return at
 		}
-		at++
 	}
+	return 0
+}
+
+// begins reports whether b is surely the beginning of a message and not a value
+// with a "/" in it.
+func begins(b []byte) bool {
+	id, n, err := ParseIdentification(b)
+	if err != nil || n >= len(b) || bytes.ContainsAny(id.Ident, "()") {
+		return false
+	}
+	return b[n] == '\r' || b[n] == '\n' || b[n] == stx
 }

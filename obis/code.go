@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Code is an OBIS code, the six value groups A to F in order, and equally the
@@ -211,7 +212,7 @@ func (p Pattern) Code() (Code, bool) { return p.Lo, p.Lo == p.Hi && p.Lo.Valid()
 
 // ParsePattern reads a code in any form of [Parse], in which each group may
 // also be "x" (any value) or a range "1-4" in parentheses, as in
-// "1-x:(1-2).8.x". Groups that are left out match any value, except that a
+// "1-x:(1-2).8.x" or "1.8.x". Groups that are left out match any value, except that a
 // pattern without F matches the current value (255) only; "1.8.0" therefore
 // matches that register on every channel.
 func ParsePattern(s string) (Pattern, error) {
@@ -230,9 +231,16 @@ func ParsePattern(s string) (Pattern, error) {
 	return parseWildcards(s)
 }
 
-// parseWildcards reads the full form with "x" and ranges.
+// parseWildcards reads a form with "x" and ranges, where A and B may be left out.
 func parseWildcards(s string) (p Pattern, err error) {
 	p.Lo[5], p.Hi[5] = FCurrent, FCurrent
+	written := len(s)
+	switch prefix, _, ok := strings.Cut(s, ":"); {
+	case !ok:
+		s = "x-x:" + s
+	case strings.Trim(prefix, "0123456789x") == "":
+		s = "x-" + s
+	}
 	rest := s
 	for g := range 6 {
 		var group string
@@ -241,11 +249,11 @@ func parseWildcards(s string) (p Pattern, err error) {
 			p.Lo[g], p.Hi[g], err = parseRange(group)
 		}
 		if err != nil {
-			return Pattern{}, &ParseError{Field: groupName(g), Offset: len(s) - len(rest), Err: err}
+			return Pattern{}, &ParseError{Field: groupName(g), Offset: max(written-len(rest), 0), Err: err}
 		}
 		if rest == "" {
 			if g < 3 {
-				return Pattern{}, &ParseError{Field: groupName(g + 1), Offset: len(s), Err: errMissing}
+				return Pattern{}, &ParseError{Field: groupName(g + 1), Offset: written, Err: errMissing}
 			}
 			if g == 3 {
 				p.Hi[4] = 255
@@ -253,7 +261,7 @@ func parseWildcards(s string) (p Pattern, err error) {
 			return p, nil
 		}
 	}
-	return Pattern{}, &ParseError{Field: "code", Offset: len(s) - len(rest), Err: fmt.Errorf("%q follows", rest)}
+	return Pattern{}, &ParseError{Field: "code", Offset: max(written-len(rest), 0), Err: fmt.Errorf("%q follows", rest)}
 }
 
 // cutGroup splits the text of group g, and the separator behind it, from s.
@@ -287,7 +295,7 @@ func parseRange(s string) (lo, hi byte, err error) {
 	first, last := s, s
 	if len(s) > 2 && s[0] == '(' && s[len(s)-1] == ')' {
 		var ok bool
-		if first, last, ok = cut(s[1:len(s)-1], '-'); !ok {
+		if first, last, ok = strings.Cut(s[1:len(s)-1], "-"); !ok {
 			return 0, 0, fmt.Errorf("range %q has no \"-\"", s)
 		}
 	}
@@ -303,15 +311,6 @@ func parseRange(s string) (lo, hi byte, err error) {
 		return 0, 0, fmt.Errorf("range %q is empty", s)
 	}
 	return byte(l), byte(h), nil
-}
-
-func cut(s string, sep byte) (before, after string, found bool) {
-	for i := range len(s) {
-		if s[i] == sep {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
 }
 
 // String returns the pattern in the form that [ParsePattern] reads.

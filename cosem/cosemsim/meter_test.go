@@ -20,7 +20,7 @@ var noon = time.Date(2026, 3, 10, 12, 7, 30, 0, time.UTC)
 
 func Example() {
 	meterSide, clientSide := net.Pipe()
-	meter := cosemsim.New(&cosemsim.Config{Link: dlms.LinkWrapper, Now: func() time.Time { return noon }})
+	meter := cosemsim.New(&cosemsim.Config{Now: func() time.Time { return noon }})
 	ctx := context.Background()
 	go meter.Serve(ctx, meterSide)
 
@@ -44,7 +44,6 @@ func Example() {
 func open(t *testing.T, sim cosemsim.Config, cfg dlms.Config) *dlms.Client {
 	t.Helper()
 	near, far := net.Pipe()
-	sim.Link = cfg.Link
 	if sim.Now == nil {
 		sim.Now = func() time.Time { return noon }
 	}

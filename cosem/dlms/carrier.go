@@ -23,8 +23,8 @@ type carrier interface {
 	disconnect(ctx context.Context) error
 }
 
-// ErrTimeout reports that the peer did not answer in time.
-var ErrTimeout = errors.New("dlms: no answer in time")
+// ErrTimeout reports that the peer did not answer in time. It wraps [os.ErrDeadlineExceeded].
+var ErrTimeout = fmt.Errorf("dlms: no answer in time: %w", os.ErrDeadlineExceeded)
 
 // tracer is [Config.Trace].
 type tracer func(send bool, frame []byte)
@@ -73,6 +73,7 @@ func (c *hdlcCarrier) receive(ctx context.Context, deadline time.Time) ([]byte, 
 		c.queue = c.queue[1:]
 		return apdu, nil
 	}
+	c.link.Expect()
 	return c.await(ctx, deadline, hdlc.Message)
 }
 
@@ -106,31 +107,38 @@ const writeTimeout = 30 * time.Second
 // await runs the link until the event happens.
 func (c *hdlcCarrier) await(ctx context.Context, deadline time.Time, kind hdlc.EventKind) ([]byte, error) {
 	for {
-		for {
-			e, ok := c.link.Next()
-			if !ok {
-				break
-			}
-			switch {
-			case e.Kind == kind:
-				return e.PDU, e.Err
-			case e.Kind == hdlc.Disconnected:
-				return nil, linkError(e.Err)
-			case e.Kind == hdlc.Message:
-				c.queue = append(c.queue, e.PDU)
-			case e.Kind == hdlc.Unnumbered:
-				if kind == hdlc.Message {
-					return e.PDU, nil
-				}
-				c.queue = append(c.queue, e.PDU)
-			}
+		if pdu, done, err := c.happened(kind); done {
+			return pdu, err
 		}
 		wake, err := c.write(ctx)
 		if err != nil {
 			return nil, err
 		}
+		// The link may just have given up, and nothing would end the read then.
+		if pdu, done, err := c.happened(kind); done {
+			return pdu, err
+		}
 		if err := c.read(ctx, deadline, wake); err != nil {
 			return nil, err
+		}
+	}
+}
+
+// happened looks for the event among those of the link.
+func (c *hdlcCarrier) happened(kind hdlc.EventKind) (pdu []byte, done bool, err error) {
+	for {
+		e, ok := c.link.Next()
+		switch {
+		case !ok:
+			return nil, false, nil
+		case e.Kind == kind:
+			return e.PDU, true, e.Err
+		case e.Kind == hdlc.Disconnected:
+			return nil, true, linkError(e.Err)
+		case e.Kind == hdlc.Unnumbered && kind == hdlc.Message:
+			return e.PDU, true, nil
+		case e.Kind == hdlc.Message, e.Kind == hdlc.Unnumbered:
+			c.queue = append(c.queue, e.PDU)
 		}
 	}
 }

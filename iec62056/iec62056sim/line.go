@@ -65,8 +65,17 @@ func (p *Port) SetLine(baud int, framing string) error {
 	p.line.mu.Lock()
 	defer p.line.mu.Unlock()
 	e := &p.line.ends[p.end]
+	e.forget()
 	e.settings = append(e.settings, setting{time.Now(), baud, framing})
 	return nil
+}
+
+// Baud returns the rate of this end.
+func (p *Port) Baud() int {
+	p.line.mu.Lock()
+	defer p.line.mu.Unlock()
+	s := p.line.ends[p.end].settings
+	return s[len(s)-1].baud
 }
 
 // Write queues characters, which then leave one after the other.
@@ -150,6 +159,17 @@ func (e *endpoint) take(b []byte, now time.Time) (n int, next time.Time) {
 		e.incoming = e.incoming[1:]
 	}
 	return n, time.Time{}
+}
+
+// forget drops settings that no character on its way can meet any more.
+func (e *endpoint) forget() {
+	oldest := time.Now()
+	if len(e.incoming) > 0 {
+		oldest = e.incoming[0].at
+	}
+	for len(e.settings) > 1 && !e.settings[1].from.After(oldest) {
+		e.settings = e.settings[1:]
+	}
 }
 
 func (e *endpoint) settingAt(t time.Time) setting {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/openusm/meter/iec62056"
@@ -15,11 +17,18 @@ import (
 // Config says what a [Meter] is. The zero Config, and nil, are an electricity
 // meter of mode C at 9600 baud.
 type Config struct {
-	Identification string                       // what follows "/" and tells the mode by its fourth character; empty means "OUM5METERSIM"
-	Address        string                       // answers to this device address, and to requests without one; empty means "12345678"
-	Baud           int                          // rate of the sign-on; 0 means 300
-	Lines          func(now time.Time) []string // data lines of the readout; nil means a meter with about 30 lines
-	Now            func() time.Time             // the meter's clock; nil means that of the machine
+	Identification string                                                 // what follows "/" and tells the mode by its fourth character; empty means "OUM5METERSIM"
+	Address        string                                                 // answers to this device address, and to requests without one; empty means "12345678"
+	Baud           int                                                    // rate of the sign-on; 0 means 300
+	Lines          func(now time.Time) []string                           // data lines of the readout; nil means a meter with about 30 lines
+	Now            func() time.Time                                       // the meter's clock; nil means that of the machine
+	Zone           *time.Location                                         // of the meter's clock; nil means that Now is in
+	Password       string                                                 // asked for before registers are written; empty means none
+	Operand        string                                                 // what P0 sends; empty means "00000000"
+	Days           int                                                    // how far back the load profile P.01 goes; 0 means 40
+	Logs           []Log                                                  // entries of the log P.98; nil means three of the last days
+	HandOver       func(ctx context.Context, rw io.ReadWriteCloser) error // serves HDLC after a hand-over (mode E); nil refuses one
+	Faults         Faults
 	Trace          func(send bool, frame []byte)
 }
 
@@ -44,11 +53,24 @@ func (c *Config) baud() int {
 	return c.Baud
 }
 
+// Faults are things that go wrong on real lines.
+type Faults struct {
+	WrongBlockCheck int           // the first so many blocks have a wrong block check character
+	SwitchLate      time.Duration // the rate changes so much later than the protocol wants
+	DeafTo          int           // the first so many requests get no answer
+	NoSwitch        bool          // the meter acknowledges the new rate and stays at the old one
+}
+
 // Meter is a simulated meter. Its methods may be called from several goroutines.
 type Meter struct {
 	cfg   Config
 	ident iec62056.Identification
 	start time.Time
+
+	mu      sync.Mutex
+	written map[string]string // registers that were written, by id
+	blocks  int               // sent so far
+	asked   int               // requests so far
 }
 
 // New returns a meter, which starts to count now.
@@ -60,12 +82,29 @@ func New(cfg *Config) *Meter {
 	if m.cfg.Now == nil {
 		m.cfg.Now = time.Now
 	}
+	if zone, now := m.cfg.Zone, m.cfg.Now; zone != nil {
+		m.cfg.Now = func() time.Time { return now().In(zone) }
+	}
 	if m.cfg.Lines == nil {
 		m.cfg.Lines = m.lines
 	}
 	m.start = m.cfg.Now()
 	m.ident, _, _ = iec62056.ParseIdentification([]byte("/" + m.cfg.identification() + "\r\n"))
 	return m
+}
+
+// readout returns the lines of the readout, with what was written to them.
+func (m *Meter) readout() []string {
+	lines := m.cfg.Lines(m.cfg.Now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, line := range lines {
+		id, _, _ := strings.Cut(line, "(")
+		if value, ok := m.written[id]; ok {
+			lines[i] = id + "(" + value + ")"
+		}
+	}
+	return lines
 }
 
 // lines is the readout of a meter that draws 1 kW on average.
@@ -135,7 +174,8 @@ type server struct {
 	}
 	drain  interface{ Drain() error }
 	in     []byte
-	parity bool // the reader sends parity bits through a port without parity
+	again  *iec62056.Message // a request that came while something else was expected
+	parity bool              // the reader sends parity bits through a port without parity
 }
 
 // errSilence ends a wait for the reader.
@@ -152,17 +192,26 @@ func (s *server) serve(ctx context.Context) error {
 		if err := s.setLine(s.meter.cfg.baud(), "7E1"); err != nil {
 			return err
 		}
-		m, err := s.receive(ctx, time.Time{}, false)
+		m, err := s.next(ctx)
 		if err != nil {
 			return err
 		}
-		if m.Kind != iec62056.KindRequest || !s.meter.isMeant(m.Address) {
+		if m.Kind != iec62056.KindRequest || !s.meter.isMeant(m.Address) || s.meter.isDeaf() {
 			continue
 		}
 		if err := s.answer(ctx); err != nil && err != errSilence {
 			return err
 		}
 	}
+}
+
+// next returns a request that came early, or waits for one.
+func (s *server) next(ctx context.Context) (iec62056.Message, error) {
+	if m := s.again; m != nil {
+		s.again = nil
+		return *m, nil
+	}
+	return s.receive(ctx, time.Time{}, false)
 }
 
 // isMeant reports whether a request is for this meter. Leading zeros of an
@@ -173,6 +222,13 @@ func (m *Meter) isMeant(address []byte) bool {
 		address = address[1:]
 	}
 	return len(address) == 0 || string(address) == own
+}
+
+func (m *Meter) isDeaf() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked++
+	return m.asked <= m.cfg.Faults.DeafTo
 }
 
 // answer sends the identification and what its mode makes of it.
@@ -204,33 +260,78 @@ func (s *server) answer(ctx context.Context) error {
 
 // follow does what the option select message asks for.
 func (s *server) follow(ctx context.Context, o iec62056.Option) error {
-	if rate, ok := iec62056.BaudRate(o.Baud); ok && rate <= s.meter.ident.BaudRate() {
+	if o.Protocol == '2' {
+		return s.handOver(ctx, o)
+	}
+	faults := s.meter.cfg.Faults
+	if rate, ok := iec62056.BaudRate(o.Baud); ok && rate <= s.meter.ident.BaudRate() && !faults.NoSwitch {
+		if err := s.pause(ctx, faults.SwitchLate); err != nil {
+			return err
+		}
 		if err := s.setLine(rate, "7E1"); err != nil {
 			return err
 		}
 	}
-	if o.Protocol != '0' || o.Mode != '0' {
+	switch o.Mode {
+	case '0':
+		return s.readout(ctx)
+	case '1':
+		return s.program(ctx)
+	}
+	return nil
+}
+
+// handOver repeats the option and gives the line to the other protocol.
+func (s *server) handOver(ctx context.Context, o iec62056.Option) error {
+	if s.meter.cfg.HandOver == nil {
 		return nil
 	}
-	return s.readout(ctx)
+	if err := s.send(ctx, iec62056.Message{Kind: iec62056.KindOption, Option: o}); err != nil {
+		return err
+	}
+	if rate, ok := iec62056.BaudRate(o.Baud); ok {
+		if err := s.setLine(rate, "8N1"); err != nil {
+			return err
+		}
+	}
+	if d, ok := s.conn.Unwrap().(interface{ SetReadDeadline(time.Time) error }); ok {
+		_ = d.SetReadDeadline(time.Time{})
+	}
+	return s.meter.cfg.HandOver(ctx, s.conn.Unwrap())
 }
 
 // readout sends the data block, and again on NAK.
 func (s *server) readout(ctx context.Context) error {
 	var data []byte
-	for _, line := range s.meter.cfg.Lines(s.meter.cfg.Now()) {
+	for _, line := range s.meter.readout() {
 		data = append(append(data, line...), '\r', '\n')
 	}
-	block, _ := iec62056.Message{Kind: iec62056.KindData, Data: append(data, "!\r\n"...)}.AppendBinary(nil)
+	m := iec62056.Message{Kind: iec62056.KindData, Data: append(data, "!\r\n"...)}
 	for {
-		if err := s.write(ctx, block); err != nil {
+		if err := s.sendBlock(ctx, m); err != nil {
 			return err
 		}
 		m, err := s.receive(ctx, time.Now().Add(blockTimeout), false)
+		if err == nil && m.Kind == iec62056.KindRequest {
+			s.again = &m
+			return nil
+		}
 		if err != nil || m.Kind != iec62056.KindNak {
 			return err
 		}
 	}
+}
+
+// sendBlock sends a block with a block check character, wrong if the meter is to fail.
+func (s *server) sendBlock(ctx context.Context, m iec62056.Message) error {
+	b, _ := m.AppendBinary(nil)
+	s.meter.mu.Lock()
+	s.meter.blocks++
+	if s.meter.blocks <= s.meter.cfg.Faults.WrongBlockCheck {
+		b[len(b)-1] ^= 0x55
+	}
+	s.meter.mu.Unlock()
+	return s.write(ctx, b)
 }
 
 // receive waits for the next message; octets that belong to none are skipped.
@@ -297,12 +398,8 @@ func (s *server) send(ctx context.Context, m iec62056.Message) error {
 
 func (s *server) write(ctx context.Context, b []byte) error {
 	if s.line != nil {
-		t := time.NewTimer(s.meter.ident.ReactionTime())
-		defer t.Stop()
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := s.pause(ctx, s.meter.ident.ReactionTime()); err != nil {
+			return err
 		}
 	}
 	s.trace(true, b)
@@ -317,6 +414,20 @@ func (s *server) write(ctx context.Context, b []byte) error {
 		return s.drain.Drain()
 	}
 	return nil
+}
+
+func (s *server) pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *server) setLine(baud int, framing string) error {

@@ -85,8 +85,9 @@ func (s *Stream) Next() (m Message, ok bool) {
 			}
 			continue
 		}
-		if again := iec62056.Restart(rest); again > 0 && rest[0] == '/' {
-			s.stats.Malformed++
+		again, begun := iec62056.Restart(rest)
+		if again > 0 && rest[0] == '/' {
+			s.malformed(begun)
 			s.skip(again)
 			continue
 		}
@@ -99,7 +100,13 @@ func (s *Stream) Next() (m Message, ok bool) {
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return Message{}, false
 		}
-		s.fail(rest, err)
+		s.fail(err, begun || rest[0] == tagGloCiphering)
+	}
+}
+
+func (s *Stream) malformed(begun bool) {
+	if begun {
+		s.stats.Malformed++
 	}
 }
 
@@ -116,18 +123,15 @@ func parseMessage(b []byte) (m Message, n int, err error) {
 
 // fail counts a broken telegram and skips it: all of it where its CRC was
 // reached, else its first octet.
-func (s *Stream) fail(rest []byte, err error) {
+func (s *Stream) fail(err error, begun bool) {
 	var pe *ParseError
-	switch {
-	case errors.Is(err, ErrChecksum) && errors.As(err, &pe):
+	if errors.Is(err, ErrChecksum) && errors.As(err, &pe) {
 		s.stats.ChecksumErrors++
 		s.skip(pe.Offset)
-	default:
-		if _, _, err := iec62056.ParseIdentification(rest); err == nil {
-			s.stats.Malformed++
-		}
-		s.skip(1)
+		return
 	}
+	s.malformed(begun)
+	s.skip(1)
 }
 
 func (s *Stream) skip(n int) {

@@ -2,9 +2,9 @@
 // and SML.
 package crc16
 
-// Table holds, for a polynomial, what each octet contributes to the check eight
-// octets later, seven, and so on (slicing by eight).
-type Table [8][256]uint16
+// Table holds, for a polynomial, what each octet contributes to the check sixteen
+// octets later, fifteen, and so on (slicing by sixteen).
+type Table [16][256]uint16
 
 // The polynomials, least significant bit first.
 var (
@@ -35,11 +35,12 @@ func makeTable(polynomial uint16) *Table {
 }
 
 func (t *Table) update(crc uint16, b []byte) uint16 {
-	for len(b) >= 8 {
-		x := b[:8:8]
-		crc = t[7][x[0]^byte(crc)] ^ t[6][x[1]^byte(crc>>8)] ^
-			t[5][x[2]] ^ t[4][x[3]] ^ t[3][x[4]] ^ t[2][x[5]] ^ t[1][x[6]] ^ t[0][x[7]]
-		b = b[8:]
+	for len(b) >= 16 {
+		x := b[:16:16]
+		crc = t[15][x[0]^byte(crc)] ^ t[14][x[1]^byte(crc>>8)] ^
+			t[13][x[2]] ^ t[12][x[3]] ^ t[11][x[4]] ^ t[10][x[5]] ^ t[9][x[6]] ^ t[8][x[7]] ^
+			t[7][x[8]] ^ t[6][x[9]] ^ t[5][x[10]] ^ t[4][x[11]] ^ t[3][x[12]] ^ t[2][x[13]] ^ t[1][x[14]] ^ t[0][x[15]]
+		b = b[16:]
 	}
 	for _, c := range b {
 		crc = crc>>8 ^ t[0][byte(crc)^c]

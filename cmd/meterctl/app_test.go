@@ -1,0 +1,264 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/openusm/meter"
+)
+
+// A heat meter answers on a wired M-Bus.
+const heat = "6828286808017278563412430401042a0000000c05452301000c13100235000b2b0042000a5a03070a5e02053a16"
+
+// outcome is what one run of the program left behind.
+type outcome struct {
+	exit           int
+	stdout, stderr string
+}
+
+func run(t *testing.T, stdin string, args ...string) outcome {
+	t.Helper()
+	return runContext(t.Context(), stdin, args...)
+}
+
+func runContext(ctx context.Context, stdin string, args ...string) outcome {
+	var out, errs bytes.Buffer
+	a := &app{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}
+	exit := a.run(ctx, args)
+	return outcome{exit, out.String(), errs.String()}
+}
+
+func TestExitStates(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	badKeys := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, os.WriteFile(badKeys, []byte("ek = zz\n"), 0o600))
+	for name, test := range map[string]struct {
+		exit int
+		args []string
+		says string // on stderr
+	}{
+		"decoded":                      {0, []string{"decode", heat}, ""},
+		"no such command":              {2, []string{"frobnicate"}, "unknown command"},
+		"no such flag":                 {2, []string{"read", "--frobnicate"}, "unknown flag"},
+		"no target":                    {2, []string{"read"}, "requires at least 1 arg"},
+		"bad target":                   {2, []string{"read", "tcp://nowhere"}, "host:port"},
+		"bad code":                     {2, []string{"read", "sim:dlms", "1-0"}, "obis"},
+		"bad format":                   {2, []string{"read", "sim:dlms", "-o", "xml"}, "unknown output format"},
+		"bad protocol":                 {2, []string{"decode", "--protocol", "x25", heat}, "unknown protocol"},
+		"neither file nor hexadecimal": {2, []string{"decode", "xyzzy"}, "neither a file nor hexadecimal"},
+		"nobody listens":               {3, []string{"read", "tcp://127.0.0.1:1"}, "refused"},
+		"no such port":                 {3, []string{"read", "/dev/there-is-no-such-port"}, "no such"},
+		"no such file":                 {3, []string{"read", missing}, "missing"},
+		"encrypted and no key":         {4, []string{"decode", "--protocol", "apdu", "C80A30000000010102030405"}, "encrypted"},
+		"a wrong checksum":             {6, []string{"decode", heat[:len(heat)-4] + "0016"}, "checksum"},
+		"half a frame":                 {6, []string{"decode", heat[:40]}, "EOF"},
+		"a foreign protocol":           {6, []string{"decode", "47455420"}, "no known protocol"},
+		"some codes are not there":     {7, []string{"read", "sim:iec62056", "1.8.0", "77.7.0"}, "77.7.0"},
+		"none of the codes is there":   {8, []string{"read", "sim:iec62056", "77.7.0"}, "77.7.0"},
+		"a bad key file":               {10, []string{"read", "sim:dlms", "--key-file", badKeys}, "line 1"},
+		"a key file that is not there": {10, []string{"read", "sim:dlms", "--key-file", missing}, "missing"},
+		"simulator that there is not":  {2, []string{"sim", "abacus", "--listen", "tcp://127.0.0.1:0"}, "abacus"},
+		"simulator that is nowhere":    {2, []string{"sim", "dlms"}, "--listen"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := run(t, "", test.args...)
+			require.Equal(t, test.exit, got.exit, got.stderr)
+			require.Contains(t, got.stderr, test.says)
+			if test.exit != 0 && test.exit != 7 {
+				require.Empty(t, got.stdout, "data only on stdout")
+			}
+		})
+	}
+}
+
+func TestTimeout(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = silent.Close() })
+	target := "tcp://" + silent.Addr().String()
+	for _, protocol := range []string{"dlms", "mbus", "iec62056", "auto"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			got := run(t, "", "read", target, "--protocol", protocol, "--timeout", "50ms", "--retries", "-1")
+			require.Equal(t, exitTimeout, got.exit, got.stderr)
+			require.Contains(t, got.stderr, "hint:")
+		})
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	got := runContext(ctx, "", "watch", "sim:dlms", "--interval", "10s")
+	require.Equal(t, exitInterrupted, got.exit, got.stderr)
+	require.Equal(t, 1, strings.Count(got.stdout, "\n"), "the sweep before the interrupt was printed")
+}
+
+// Every simulated meter can be read in every format.
+func TestReadSimulators(t *testing.T) {
+	for _, sim := range meter.Simulators() {
+		for _, format := range formats {
+			t.Run(sim+" "+format, func(t *testing.T) {
+				t.Parallel()
+				got := run(t, "", "read", "sim:"+sim, "-o", format)
+				require.Equal(t, exitOK, got.exit, got.stderr)
+				require.NotEmpty(t, got.stdout)
+				switch format {
+				case "json", "ndjson":
+					var r meter.Result
+					require.NoError(t, json.Unmarshal([]byte(got.stdout), &r))
+					require.NotEmpty(t, r.Meter.ID)
+					require.NotEmpty(t, r.Readings)
+					if format == "ndjson" {
+						require.Equal(t, 1, strings.Count(got.stdout, "\n"))
+					}
+				case "yaml":
+					var doc map[string]any
+					require.NoError(t, yaml.Unmarshal([]byte(got.stdout), &doc))
+					require.Equal(t, meter.Schema, doc["schema"])
+				case "senml":
+					var pack []map[string]any
+					require.NoError(t, json.Unmarshal([]byte(got.stdout), &pack))
+					require.NotEmpty(t, pack)
+				}
+			})
+		}
+	}
+}
+
+func TestProfileAndEvents(t *testing.T) {
+	got := run(t, "", "profile", "sim:dlms", "--list", "-o", "json")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Contains(t, got.stdout, "1-0:99.1.0*255")
+
+	got = run(t, "", "profile", "sim:dlms", "-o", "json")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	var r meter.Result
+	require.NoError(t, json.Unmarshal([]byte(got.stdout), &r))
+	require.Len(t, r.Profiles, 1)
+	rows := r.Profiles[0].Len()
+	require.Greater(t, rows, 96)
+
+	last := r.Profiles[0].Times[rows-1].String()
+	got = run(t, "", "profile", "sim:dlms", "--from", last, "-o", "csv")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Equal(t, 2, strings.Count(got.stdout, "\n"), "a header and one row:\n%s", got.stdout)
+
+	got = run(t, "", "events", "sim:dlms", "-o", "csv")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Contains(t, got.stdout, "0-0:99.98.0*255")
+}
+
+func TestDecodeLines(t *testing.T) {
+	got := run(t, heat+"\n# a comment\n\n"+heat[:20]+"\nnonsense\n"+heat+"\n", "decode", "--lines")
+	require.Equal(t, exitPartial, got.exit)
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	require.Len(t, lines, 4, "one object for each frame, in order")
+	require.Equal(t, lines[0], lines[3])
+	require.Contains(t, lines[0], `"value":1234500`)
+	for _, bad := range lines[1:3] {
+		var e struct{ Error string }
+		require.NoError(t, json.Unmarshal([]byte(bad), &e))
+		require.NotEmpty(t, e.Error)
+	}
+}
+
+func TestDecodeInputs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "frame")
+	want := run(t, "", "decode", heat).stdout
+	spaced := regexp.MustCompile("..").ReplaceAllString(heat, "0x$0, ")
+	for name, content := range map[string]string{"hexadecimal": heat, "with decoration": "# a frame\n" + spaced + "\n", "binary": string(unhexed(t, heat))} {
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+		require.Equal(t, want, run(t, "", "decode", file).stdout, name)
+		require.Equal(t, want, run(t, content, "decode", "-").stdout, name)
+		require.Equal(t, want, run(t, content, "decode").stdout, name)
+	}
+	require.Equal(t, want, run(t, "", "decode", heat[:10], heat[10:]).stdout, "several arguments are joined")
+}
+
+func unhexed(t *testing.T, s string) []byte {
+	b, ok := unhex(s)
+	require.True(t, ok)
+	return b
+}
+
+// A capture of two packets, the second of which is sent again.
+func TestPcap(t *testing.T) {
+	frame := unhexed(t, heat)
+	capture := pcap(tcpPacket(1000, frame[:10]), tcpPacket(1010, frame[10:]), tcpPacket(1010, frame[10:]))
+	got := run(t, string(capture), "decode")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Equal(t, run(t, "", "decode", heat).stdout, got.stdout)
+	require.NotEqual(t, exitOK, run(t, string(capture[:30]), "decode").exit)
+}
+
+func TestExplain(t *testing.T) {
+	got := run(t, "", "explain", heat)
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Contains(t, got.stdout, "data: 1234500 Wh")
+	got = run(t, "", "explain", heat[:30])
+	require.Equal(t, exitFrame, got.exit)
+	require.Contains(t, got.stdout, "length: 40 octets", "as far as it can be read")
+}
+
+func TestRecordAndReplay(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "transcript")
+	first := run(t, "", "read", "sim:iec62056", "1.8.0", "--record", file, "-o", "json")
+	require.Equal(t, exitOK, first.exit, first.stderr)
+	again := run(t, "", "read", "tcp://nowhere.example:1", "1.8.0", "--protocol", "iec62056", "--replay", file, "-o", "json")
+	require.Equal(t, exitOK, again.exit, again.stderr)
+	require.Equal(t, first.stdout, again.stdout)
+	other := run(t, "", "read", "tcp://nowhere.example:1", "--protocol", "mbus", "--replay", file)
+	require.NotEqual(t, exitOK, other.exit)
+	require.Contains(t, other.stderr, "differs")
+}
+
+func TestObis(t *testing.T) {
+	got := run(t, "", "obis", "1.8.0", "C.1.0", "-o", "table")
+	require.Equal(t, exitOK, got.exit)
+	require.Contains(t, got.stdout, "active energy import total")
+	require.Contains(t, got.stdout, "0-0:96.1.0*255")
+	got = run(t, "", "obis", "1-1:30D", "-o", "json")
+	require.Equal(t, exitUsage, got.exit)
+	require.Contains(t, got.stdout, `"error"`)
+}
+
+func TestCompletionAndVersion(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		got := run(t, "", "completion", shell)
+		require.Equal(t, exitOK, got.exit)
+		require.Contains(t, got.stdout, "meterctl")
+	}
+	require.Contains(t, run(t, "", "version").stdout, "meterctl ")
+}
+
+func TestKeysStaySecret(t *testing.T) {
+	got := run(t, "", "read", "sim:dlms", "1.7.0", "--password", "hunter2-secret", "--auth", "none", "-v")
+	require.Contains(t, got.stderr, "warning: --password")
+	require.NotContains(t, got.stdout+got.stderr, "hunter2")
+}
+
+// The commands of the README print what the README shows.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	block := regexp.MustCompile("(?s)```console\n\\$ meterctl (decode.*?)\n(meter .*?)```").FindStringSubmatch(string(text))
+	require.NotNil(t, block)
+	args := strings.Fields(strings.ReplaceAll(block[1], "\\\n", ""))
+	require.Equal(t, block[2], run(t, "", args...).stdout)
+
+	program := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(string(text))
+	require.NotNil(t, program)
+	compiles(t, program[1])
+}
