@@ -217,7 +217,11 @@ func (m *Master) ScanSecondary(ctx context.Context, cfg *Scan) ([]Found, error) 
 	if err := m.Reset(ctx, link.Selected); err != nil && !errors.Is(err, ErrGarbled) {
 		return nil, err
 	}
-	if _, err := s.branch(ctx, s.Within, stepID, 0, 1); err != nil {
+	there, err := s.branch(ctx, s.Within, stepID, 0, 1)
+	if err == nil && !there {
+		err = s.firstDigits(ctx)
+	}
+	if err != nil {
 		return s.found, err
 	}
 	if err := s.resolve(ctx); err != nil {
@@ -225,6 +229,20 @@ func (m *Master) ScanSecondary(ctx context.Context, cfg *Scan) ([]Found, error) 
 	}
 	s.progress(1)
 	return s.found, nil
+}
+
+// firstDigits tries each first digit although nobody answered to the selection of
+// all: there are slaves that no selection without a digit selects.
+func (s *scanner) firstDigits(ctx context.Context) error {
+	next, _ := s.values(s.Within, stepID)
+	for i, a := range next {
+		part := 1 / float64(len(next))
+		if _, err := s.branch(ctx, a, stepID+1, float64(i)*part, part); err != nil {
+			return err
+		}
+		s.progress(float64(i+1) * part)
+	}
+	return nil
 }
 
 // resolve tells slaves apart that agree in all but the manufacturer, by the
@@ -262,7 +280,6 @@ const (
 func (s *scanner) branch(ctx context.Context, a mbus.Address, at step, lo, span float64) (there bool, err error) {
 	f := link.Frame{Form: link.Long, C: link.SndUD.WithFCB(false), A: link.Selected, Payload: a.AppendSecondary([]byte{ciSelect})}
 	if there, err = s.knock(ctx, f); err != nil || !there {
-		s.progress(lo + span)
 		return there, err
 	}
 	s.fcb[link.Selected], s.reset[link.Selected] = true, true
@@ -272,11 +289,9 @@ func (s *scanner) branch(ctx context.Context, a mbus.Address, at step, lo, span 
 		return true, err
 	case t.Header.Form == mbus.HeaderLong || t.Content == mbus.ContentFixed:
 		s.add(Found{Address: t.Header.Address, Telegram: t})
-		s.progress(lo + span)
 		return true, nil
 	case t.CI == 0 && !collision: // acknowledged, but no data: was it a disturbance?
 		if there, err = s.knock(ctx, f); err != nil || !there {
-			s.progress(lo + span)
 			return false, err
 		}
 	}
@@ -297,12 +312,12 @@ func (s *scanner) divide(ctx context.Context, a mbus.Address, at step, lo, span 
 			return err
 		}
 		heard = heard || there
+		s.progress(lo + float64(i+1)*part)
 	}
 	if !heard {
 		// Whoever answered has a value here that cannot be given, like F for a digit.
 		return s.descend(ctx, a, at+1, lo+span-part, part, collision)
 	}
-	s.progress(lo + span)
 	return nil
 }
 
@@ -317,7 +332,6 @@ func (s *scanner) descend(ctx context.Context, a mbus.Address, at step, lo, span
 	default:
 		return s.divide(ctx, a, at, lo, span, collision)
 	}
-	s.progress(lo + span)
 	return nil
 }
 
