@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/openusm/meter/mbus/wmbus"
 	"github.com/openusm/meter/obis"
 )
 
@@ -30,21 +31,35 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 		return decodeDLMS(b, cfg)
 	case APDU:
 		return decodeAPDU(b, cfg)
-	case IEC62056, P1:
+	case IEC62056:
 		return decodeIEC62056(b, cfg)
+	case P1:
+		return decodeP1(b, cfg)
+	case SML:
+		return decodeSML(b, cfg)
+	case WMBus:
+		return decodeWMBus(b, cfg)
 	case MBus:
 		return decodeMBus(b, cfg)
 	}
 	return nil, fmt.Errorf("meter: decode %s: %w", protocol, ErrNotSupported)
 }
 
-// DecodeText decodes one line of a log: the hexadecimal digits of a frame.
+// DecodeText decodes one line of a log: the hexadecimal digits of a frame, or
+// a line of a radio receiver (rtl-wmbus, CUL).
 func DecodeText(line string, cfg *Config) (*Result, error) {
-	b, err := hex.DecodeString(strings.Join(strings.Fields(line), ""))
-	if err != nil {
-		return nil, fmt.Errorf("meter: %w: the line is not hexadecimal", ErrFrame)
+	if cfg == nil {
+		cfg = &Config{}
 	}
-	return Decode(b, cfg)
+	b, err := hex.DecodeString(strings.Join(strings.Fields(line), ""))
+	if err == nil && cfg.Protocol != WMBus {
+		return Decode(b, cfg)
+	}
+	reception, radio := wmbus.ParseLine([]byte(line))
+	if radio != nil {
+		return nil, fmt.Errorf("meter: %w: the line is neither hexadecimal nor that of a radio receiver", ErrFrame)
+	}
+	return decodeWMBus(reception.Frame, cfg)
 }
 
 // choose keeps the readings that match one of the patterns, where there are

@@ -18,7 +18,7 @@ func Detect(b []byte) (Protocol, error) {
 		is       func([]byte) bool
 	}{
 		{SML, isSML}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056}, {IEC62056, isDataLines},
-		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {APDU, isAPDU},
+		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {SML, isSMLStream}, {APDU, isAPDU},
 	} {
 		if d.is(b) {
 			return d.protocol, nil
@@ -31,9 +31,12 @@ func Detect(b []byte) (Protocol, error) {
 	return "", fmt.Errorf("meter: %w starts with % x", ErrUnknown, head)
 }
 
-func isSML(b []byte) bool {
-	return bytes.HasPrefix(b, []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01})
-}
+var smlStart = []byte{0x1B, 0x1B, 0x1B, 0x1B, 0x01, 0x01, 0x01, 0x01}
+
+func isSML(b []byte) bool { return bytes.HasPrefix(b, smlStart) }
+
+// isSMLStream knows a capture that begins in the middle of a frame.
+func isSMLStream(b []byte) bool { return bytes.Contains(b, smlStart) }
 
 // isHDLC knows the flag and the frame type 3 of IEC 62056-46.
 func isHDLC(b []byte) bool {
@@ -57,13 +60,14 @@ func isMBus(b []byte) bool {
 	return b[0] == 0xE5 && (len(b) == 1 || isMBus(b[1:]))
 }
 
-// isP1 knows a telegram that was sent unasked: identification, empty line, data.
+// isP1 knows a telegram that was sent unasked: an identification and, without
+// STX before them, data lines up to "!".
 func isP1(b []byte) bool {
-	if len(b) < 2 || b[0] != '/' {
+	if len(b) < 6 || b[0] != '/' || bytes.IndexByte(b, 0x02) >= 0 {
 		return false
 	}
 	line, rest, ok := bytes.Cut(b, []byte("\n"))
-	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")))
+	return ok && len(line) >= 5 && (bytes.HasPrefix(rest, []byte("\r\n")) || bytes.HasPrefix(rest, []byte("\n")) || bytes.IndexByte(rest, '!') >= 0)
 }
 
 // isIEC62056 knows a sign-on, an identification and a readout, the parity bit set or not.
@@ -176,7 +180,7 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		}
 		own := *cfg
 		own.Protocol = a.protocol
-		if own.Timeout == 0 {
+		if own.Timeout == 0 && a.protocol != Auto {
 			own.Timeout = detectTimeout
 		}
 		if own.Retries == 0 {

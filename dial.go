@@ -131,25 +131,29 @@ func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) 
 		return dialIEC62056
 	case MBus:
 		return dialMBus
+	case P1, SML, WMBus:
+		return dialPush
 	}
 	return nil
 }
 
 // attempts returns the ways to reach a meter of unknown protocol, the likeliest first.
 func attempts(t Target) []attempt {
-	if t.Scheme == "udp" {
+	switch t.Scheme {
+	case "udp":
 		return []attempt{{"DLMS wrapper", DLMS, dialWrapper}}
-	}
-	serial := []attempt{
-		{"IEC 62056-21 sign-on at 300 7E1", IEC62056, dialIEC62056},
-		{"DLMS HDLC at 9600 8N1", DLMS, dialHDLC},
-		{"M-Bus at 2400 8E1", MBus, dialMBus},
-	}
-	if t.Scheme != "tcp" {
-		return serial
+	case "tcp":
+		return []attempt{
+			{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
+			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"push", Auto, heardPush(0, "", 12*time.Second)},
+		}
 	}
 	return []attempt{
-		{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
-		{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialIEC62056},
+		{"push at 115200 8N1", Auto, heardPush(115200, "8N1", 11*time.Second)},
+		{"push at 9600 8N1", Auto, heardPush(9600, "8N1", 11*time.Second)},
+		{"push at 2400 8E1", Auto, heardPush(2400, "8E1", 6*time.Second)},
+		{"IEC 62056-21 sign-on at 300 7E1", IEC62056, dialModeE},
+		{"DLMS HDLC at 9600 8N1", DLMS, dialHDLC},
+		{"M-Bus at 2400 8E1", MBus, dialMBus},
 	}
 }

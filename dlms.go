@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/openusm/meter/cosem"
@@ -15,6 +14,7 @@ import (
 	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/cosem/wrapper"
 	"github.com/openusm/meter/obis"
 )
@@ -42,13 +42,15 @@ func (r *Result) attributeSources() {
 
 // dlmsDecoder decodes a capture of DLMS frames.
 type dlmsDecoder struct {
-	cfg     *Config
-	result  *Result
-	segment map[[2]hdlc.Address][]byte // by destination and source: what segments have brought so far
-	blocks  []byte                     // what blocks of a long PDU have brought so far
-	asked   []apdu.Get                 // what the last request asked for
-	partial error
-	decoded bool // something was decoded
+	cfg         *Config
+	result      *Result
+	segment     map[[2]hdlc.Address][]byte // by destination and source: what segments have brought so far
+	blocks      []byte                     // what blocks of a long PDU have brought so far
+	asked       []apdu.Get                 // what the last request asked for
+	clientTitle []byte                     // as the AARQ and the AARE of the capture have them
+	serverTitle []byte
+	partial     error
+	decoded     bool // something was decoded
 }
 
 func decodeDLMS(b []byte, cfg *Config) (*Result, error) {
@@ -183,12 +185,18 @@ func dialHDLC(ctx context.Context, t Target, cfg *Config) (Session, error) {
 }
 
 func associate(ctx context.Context, t Target, cfg *Config, l dlms.Link) (Session, error) {
-	own, err := dlmsConfig(cfg, l)
+	rw, err := cfg.open(ctx, t, 9600, "8N1")
 	if err != nil {
 		return nil, err
 	}
-	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	return associateOver(ctx, rw, cfg, l)
+}
+
+// associateOver opens an association on a connection, which it then owns.
+func associateOver(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, l dlms.Link) (Session, error) {
+	own, err := dlmsConfig(cfg, l)
 	if err != nil {
+		_ = rw.Close()
 		return nil, err
 	}
 	client := dlms.NewClient(rw, own)
@@ -201,29 +209,20 @@ func associate(ctx context.Context, t Target, cfg *Config, l dlms.Link) (Session
 	return &dlmsSession{client: client, cfg: cfg}, nil
 }
 
-// mechanisms are the names of the command line for authentication.
-var mechanisms = map[string]apdu.Mechanism{
-	"none": apdu.MechanismNone, "low": apdu.MechanismLow,
-}
-
 func dlmsConfig(cfg *Config, l dlms.Link) (*dlms.Config, error) {
-	keys := cfg.Keys
-	auth := strings.ToLower(cfg.Auth)
-	if auth == "" {
-		auth = "none"
-		if len(keys.Password) > 0 {
-			auth = "low"
-		}
+	auth, err := mechanism(cfg)
+	if err != nil {
+		return nil, err
 	}
-	mechanism, ok := mechanisms[auth]
-	if !ok {
-		return nil, fmt.Errorf("meter: %w: authentication %q", ErrNotSupported, cfg.Auth)
+	keys, err := dlmsSecurity(cfg)
+	if err != nil {
+		return nil, err
 	}
 	own := &dlms.Config{
-		Link: l, Client: cfg.Client, Server: uint16(cfg.Server), Auth: mechanism, Password: keys.Password,
+		Link: l, Client: cfg.Client, Server: uint16(cfg.Server), Auth: auth, Password: cfg.Keys.Password, Security: keys,
 		Timeout: cfg.Timeout, Retries: cfg.Retries, Clock: cfg.Clock, Trace: cfg.Trace, Logger: cfg.Logger,
 	}
-	if own.Client == 0 && auth != "none" {
+	if own.Client == 0 && (auth != apdu.MechanismNone || keys != nil) {
 		own.Client = 1
 	}
 	return own, nil
@@ -237,7 +236,9 @@ func dlmsError(err error) error {
 		return nil
 	case errors.Is(err, hdlc.ErrTimeout), errors.Is(err, dlms.ErrTimeout):
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, dlms.ErrRefused):
+	case errors.Is(err, security.ErrNoKey):
+		return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+	case errors.Is(err, dlms.ErrRefused), errors.Is(err, dlms.ErrWrongKey), errors.Is(err, security.ErrAuthentication), errors.Is(err, security.ErrSignature), errors.Is(err, security.ErrReplay):
 		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
 	case errors.As(err, new(cosem.DataAccessResult)), errors.As(err, new(cosem.ActionResult)):
 		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
@@ -407,5 +408,30 @@ func (s *dlmsSession) Events(ctx context.Context, from, to time.Time) (*Result, 
 	return result, failed
 }
 
-// simulatedDLMS describes the simulated meter.
-func simulatedDLMS(*SimulatorConfig) *cosemsim.Config { return &cosemsim.Config{} }
+// simulatedDLMS describes the simulated meter: anybody may read it as client 16,
+// and who knows the password or the keys as client 1.
+func simulatedDLMS(cfg *SimulatorConfig) (*cosemsim.Config, error) {
+	own := &cosemsim.Config{Access: []dlms.Access{{Client: dlms.DefaultClient}}}
+	keys, err := dlmsSecurity(&cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	if keys != nil {
+		keys.Title = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+		if len(cfg.Keys.MeterSystemTitle) == len(keys.Title) {
+			keys.Title = security.Title(cfg.Keys.MeterSystemTitle)
+		}
+		keys.Peer = security.Title{} // whoever knows the keys
+	}
+	for _, auth := range []apdu.Mechanism{apdu.MechanismNone, apdu.MechanismLow, apdu.MechanismManufacturer, apdu.MechanismMD5, apdu.MechanismSHA1, apdu.MechanismGMAC, apdu.MechanismSHA256, apdu.MechanismECDSA} {
+		switch {
+		case auth == apdu.MechanismNone && keys == nil,
+			auth == apdu.MechanismGMAC && keys == nil,
+			auth == apdu.MechanismECDSA && (keys == nil || keys.Signing == nil),
+			auth != apdu.MechanismNone && auth != apdu.MechanismGMAC && auth != apdu.MechanismECDSA && len(cfg.Keys.Password) == 0:
+			continue
+		}
+		own.Access = append(own.Access, dlms.Access{Client: 1, Auth: auth, Password: cfg.Keys.Password, Security: keys})
+	}
+	return own, nil
+}

@@ -52,6 +52,10 @@ func (d *dlmsDecoder) pdu(p apdu.PDU) error {
 	case apdu.EventNotification:
 		at, _ := cosem.ParseTime(p.Time)
 		d.attribute(p.Attribute, p.Data, at)
+	case apdu.AARQ:
+		d.clientTitle = p.CallingAPTitle
+	case apdu.AARE:
+		d.serverTitle = p.RespondingAPTitle
 	case apdu.GetRequestNormal:
 		d.asked = []apdu.Get{p.Get}
 	case apdu.GetRequestWithList:
@@ -146,13 +150,4 @@ func (d *dlmsDecoder) pushed(data cosem.Data, at obis.Time) {
 	part.Meter = cosem.Identify(part.Readings)
 	part.attributeSources()
 	d.result.add(part)
-}
-
-// ciphered says what a ciphered PDU needs to be read.
-func (d *dlmsDecoder) ciphered(p apdu.PDU) error {
-	title := ""
-	if g, ok := p.(apdu.GeneralCiphered); ok && len(g.SystemTitle) > 0 {
-		title = fmt.Sprintf(", system title %X", g.SystemTitle)
-	}
-	return fmt.Errorf("meter: %w: frame is encrypted (%s%s)", ErrMissingKey, p.Name(), title)
 }

@@ -2,6 +2,9 @@ package meter
 
 import (
 	"fmt"
+
+	"github.com/openusm/meter/iec62056/p1"
+	"github.com/openusm/meter/iec62056/sml"
 )
 
 // Note is one field of an explained message.
@@ -34,8 +37,14 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	case APDU:
 		body := withoutLLC(b)
 		err = e.apdu(body, len(b)-len(body), 0)
-	case IEC62056, P1:
+	case IEC62056:
 		err = e.iec62056()
+	case P1:
+		err = p1.Explain(b, e.at(b, 0, 0))
+	case SML:
+		err = sml.Explain(b, e.at(b, 0, 0))
+	case WMBus:
+		err = e.wmbus()
 	case MBus:
 		err = e.mbus()
 	default:

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/obis"
 )
@@ -70,6 +71,12 @@ func readoutResult(readout iec62056.Readout, cfg *Config) *Result {
 	for _, err := range readout.BadLines() {
 		result.warn("%v", err)
 	}
+	result.Events = readout.Events()
+	profiles, err := readout.Profiles()
+	if err != nil {
+		result.warn("%v", err)
+	}
+	result.Profiles = profiles
 	result.Layers = []Layer{{Name: "iec62056-21"}}
 	return result
 }
@@ -80,7 +87,8 @@ type iecSession struct {
 	cfg    *Config
 }
 
-func dialIEC62056(ctx context.Context, t Target, cfg *Config) (Session, error) {
+// signOn opens the connection and signs on.
+func signOn(ctx context.Context, t Target, cfg *Config) (*iec62056.Client, error) {
 	rw, err := cfg.open(ctx, t, 300, "7E1")
 	if err != nil {
 		return nil, err
@@ -93,7 +101,33 @@ func dialIEC62056(ctx context.Context, t Target, cfg *Config) (Session, error) {
 		_ = client.Close(context.WithoutCancel(ctx))
 		return nil, iecError(err)
 	}
+	return client, nil
+}
+
+func dialIEC62056(ctx context.Context, t Target, cfg *Config) (Session, error) {
+	client, err := signOn(ctx, t, cfg)
+	if err != nil {
+		return nil, err
+	}
 	return &iecSession{client, cfg}, nil
+}
+
+// dialModeE signs on and follows the identification: a meter that announces
+// HDLC (mode E) is read by DLMS on the same connection, others go on as they are.
+func dialModeE(ctx context.Context, t Target, cfg *Config) (Session, error) {
+	client, err := signOn(ctx, t, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if client.Identification().Mode() != iec62056.ModeE {
+		return &iecSession{client, cfg}, nil
+	}
+	rw, err := client.HandOver(ctx)
+	if err != nil {
+		_ = client.Close(context.WithoutCancel(ctx))
+		return nil, iecError(err)
+	}
+	return associateOver(ctx, rw, cfg, dlms.LinkHDLC)
 }
 
 func iecError(err error) error {
@@ -126,16 +160,52 @@ func (s *iecSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resul
 	return result.choose(patterns)
 }
 
+// vdewProfiles are the ids of load profiles by their codes.
+var vdewProfiles = map[obis.Code]string{obis.MustParse("P.01"): "P.01", obis.MustParse("P.02"): "P.02"}
+
+// Profiles lists the load profile that VDEW meters have; which columns it has
+// the meter tells only with its rows.
 func (s *iecSession) Profiles(context.Context) ([]*obis.Profile, error) {
-	return nil, fmt.Errorf("meter: load profiles: %w", ErrNotSupported)
+	return []*obis.Profile{{Code: obis.MustParse("P.01")}}, nil
 }
 
-func (s *iecSession) Profile(context.Context, obis.Code, time.Time, time.Time) (*Result, error) {
-	return nil, fmt.Errorf("meter: load profiles: %w", ErrNotSupported)
+func (s *iecSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
+	if !code.Valid() {
+		code = obis.MustParse("P.01")
+	}
+	id, ok := vdewProfiles[code]
+	if !ok {
+		return nil, fmt.Errorf("meter: %w: profile %v", ErrNotSupported, code)
+	}
+	profiles, err := s.client.Profile(ctx, id, s.meterTime(from), s.meterTime(to))
+	if err != nil {
+		return nil, iecError(err)
+	}
+	return &Result{Protocol: IEC62056, Meter: s.identity(), Profiles: profiles, Clock: s.cfg.Clock}, nil
 }
 
-func (s *iecSession) Events(context.Context, time.Time, time.Time) (*Result, error) {
-	return nil, fmt.Errorf("meter: event logs: %w", ErrNotSupported)
+func (s *iecSession) Events(ctx context.Context, from, to time.Time) (*Result, error) {
+	events, err := s.client.Events(ctx, "P.98", s.meterTime(from), s.meterTime(to))
+	if err != nil {
+		return nil, iecError(err)
+	}
+	return &Result{Protocol: IEC62056, Meter: s.identity(), Events: events, Clock: s.cfg.Clock}, nil
+}
+
+// identity is what the sign-on says of the meter.
+func (s *iecSession) identity() obis.Meter {
+	return iec62056.Readout{Identification: s.client.Identification()}.Meter()
+}
+
+// meterTime shows an instant as the meter's clock does.
+func (s *iecSession) meterTime(t time.Time) obis.Time {
+	if t.IsZero() {
+		return obis.Time{}
+	}
+	if s.cfg.Clock.Zone != nil {
+		t = t.In(s.cfg.Clock.Zone)
+	}
+	return obis.LocalTime(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second())
 }
 
 func (e *explainer) iec62056() error { return iec62056.Explain(e.b, e.at(e.b, 0, 0)) }

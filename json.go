@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -357,13 +358,18 @@ func parseValue(raw json.RawMessage) (obis.Value, error) {
 	return obis.Text([]byte(s)), nil
 }
 
-// parseTime reads RFC 3339 with or without zone, and a date alone.
+// parseTime reads what TimeText writes: RFC 3339 with or without zone, a date
+// alone, and seconds from an unknown start.
 func parseTime(s string) (obis.Time, error) {
 	if s == "" {
 		return obis.Time{}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, s); err == nil {
 		return obis.FromTime(at), nil
+	}
+	if seconds, ok := strings.CutSuffix(s, "s"); ok {
+		n, err := strconv.ParseInt(seconds, 10, 32)
+		return obis.Relative(int32(n)), err
 	}
 	if at, err := time.Parse("2006-01-02", s); err == nil {
 		return obis.LocalTime(at.Year(), int(at.Month()), at.Day(), obis.Unspecified, obis.Unspecified, obis.Unspecified), nil

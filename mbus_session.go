@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"time"
 
@@ -16,34 +17,97 @@ import (
 // anySlave is the primary address that every slave answers; it works with one slave on the line.
 const anySlave = 254
 
-// mbusSession is a master that reads one slave.
-type mbusSession struct {
-	master  *bus.Master
-	cfg     *Config
-	address byte
+// slave is a slave by its primary or by its secondary address.
+type slave struct {
+	primary   byte
+	secondary mbus.Address
+	selected  bool // by secondary
 }
 
-func dialMBus(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	address := uint64(anySlave)
-	if cfg.Address != "" {
-		var err error
-		if address, err = strconv.ParseUint(cfg.Address, 10, 8); err != nil || len(cfg.Address) > 3 {
-			return nil, fmt.Errorf("meter: M-Bus address %q: want 0 to 250", cfg.Address)
-		}
+func parseSlave(text string) (s slave, err error) {
+	if text == "" {
+		return slave{primary: anySlave}, nil
 	}
+	if len(text) <= 3 {
+		n, err := strconv.ParseUint(text, 10, 8)
+		if err != nil {
+			return s, fmt.Errorf("meter: M-Bus address %q: want 0 to 254, or a secondary address such as 12345678", text)
+		}
+		return slave{primary: byte(n)}, nil
+	}
+	s.selected = true
+	if s.secondary, err = mbus.ParseAddress(text); err != nil {
+		return s, fmt.Errorf("meter: M-Bus address %q: %w", text, err)
+	}
+	return s, nil
+}
+
+// mbusSession is a master that reads one slave.
+type mbusSession struct {
+	master *bus.Master
+	cfg    *Config
+	slave  slave
+}
+
+// openMaster opens the master of a bus.
+func openMaster(ctx context.Context, t Target, cfg *Config) (*bus.Master, error) {
 	rw, err := cfg.open(ctx, t, 2400, "8E1")
 	if err != nil {
 		return nil, err
 	}
-	master := bus.NewMaster(rw, &bus.Config{
-		Baud: t.Baud, Slack: cfg.Timeout, Retries: cfg.Retries, Keys: mbusKeys(cfg.Keys), Formats: &mbus.MemoryFormats{},
+	slack := cfg.Timeout
+	if slack == 0 {
+		slack = t.slack()
+	}
+	return bus.NewMaster(rw, &bus.Config{
+		Baud: t.Baud, Slack: slack, Retries: cfg.Retries, Keys: mbusKeys(cfg.Keys), Formats: &mbus.MemoryFormats{},
 		Trace: cfg.Trace, Log: cfg.Logger,
-	})
-	if err := master.Reset(ctx, byte(address)); err != nil {
+	}), nil
+}
+
+// slack is what the way to a slave adds to the time limits of the bus, 0 for the
+// default of package bus, which allows for gateways far away.
+func (t Target) slack() time.Duration {
+	switch t.Scheme {
+	case "sim":
+		return 20 * time.Millisecond
+	case "tcp":
+		if host, _, err := net.SplitHostPort(t.Address); err == nil {
+			if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+				return 150 * time.Millisecond
+			}
+		}
+	}
+	return 0
+}
+
+func dialMBus(ctx context.Context, t Target, cfg *Config) (Session, error) {
+	own, err := parseSlave(cfg.Address)
+	if err != nil {
+		return nil, err
+	}
+	master, err := openMaster(ctx, t, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if own.selected {
+		err = master.Select(ctx, own.secondary)
+	} else {
+		err = master.Reset(ctx, own.primary)
+	}
+	if err != nil {
 		_ = master.Close()
 		return nil, busError(err)
 	}
-	return &mbusSession{master, cfg, byte(address)}, nil
+	return &mbusSession{master, cfg, own}, nil
+}
+
+// telegrams reads all telegrams of the slave.
+func (s *mbusSession) telegrams(ctx context.Context) ([]mbus.Telegram, error) {
+	if s.slave.selected {
+		return s.master.ReadSecondary(ctx, s.slave.secondary)
+	}
+	return s.master.Read(ctx, s.slave.primary)
 }
 
 func busError(err error) error {
@@ -66,7 +130,7 @@ func (s *mbusSession) Close(context.Context) error { return s.master.Close() }
 
 func (s *mbusSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {
 	result := &Result{Protocol: MBus, Clock: s.cfg.Clock}
-	telegrams, failed := s.master.Read(ctx, s.address)
+	telegrams, failed := s.telegrams(ctx)
 	if failed != nil && len(telegrams) == 0 {
 		return nil, busError(failed)
 	}

@@ -28,7 +28,7 @@ type SimulatorConfig struct {
 }
 
 // Simulators returns the names of the simulated meters.
-func Simulators() []string { return []string{"dlms", "iec62056", "mbus"} }
+func Simulators() []string { return []string{"dlms", "iec62056", "mbus", "p1", "sml"} }
 
 // NewSimulator returns a simulated meter by its name.
 func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
@@ -37,9 +37,17 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 	}
 	switch name {
 	case "dlms":
-		return cosemsim.New(simulatedDLMS(cfg)), nil
+		own, err := simulatedDLMS(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return cosemsim.New(own), nil
 	case "iec62056":
-		return iec62056sim.New(nil), nil
+		return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
+	case "p1":
+		return iec62056sim.NewP1(nil), nil
+	case "sml":
+		return iec62056sim.NewSML(nil), nil
 	case "mbus":
 		return mbussim.New(&mbussim.Config{Slaves: cfg.Slaves}), nil
 	}

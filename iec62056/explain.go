@@ -188,7 +188,6 @@ func (e explainer) dataSet(d DataSet, depth int) {
 	e.note(d.Offset, len(d.ID)+len(d.Values), depth, "data set", string(d.ID))
 	e.note(d.Offset, len(d.ID), depth+1, "id", meaning)
 	class := field.ClassOf(code)
-	at := d.Offset + len(d.ID)
 	rest := d.Values
 	for f, ok := cutField(&rest); ok; f, ok = cutField(&rest) {
 		end := d.Offset + len(d.ID) + len(d.Values) - len(rest)
@@ -196,7 +195,7 @@ func (e explainer) dataSet(d DataSet, depth int) {
 		if f.Unit != nil {
 			size += 1 + len(f.Unit)
 		}
-		at = end - size
+		at := end - size
 		var r obis.Reading
 		f.fill(&r, class)
 		e.note(at+1, len(f.Text), depth+1, "value", r.Value.Kind().String()+" "+text(f.Text, "empty"))

@@ -478,7 +478,7 @@ func (s *Session) findReadout() {
 		return
 	}
 	framed := bytes.IndexByte(s.in, stx)
-	block := s.in
+	var block []byte
 	switch {
 	case framed >= 0:
 		block = s.in[framed:]

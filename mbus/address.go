@@ -147,9 +147,12 @@ func ParseManufacturer(s string) (Manufacturer, error) {
 	return m, nil
 }
 
-// String returns the three letters; characters that are none are shown as they
-// are coded, from @ to _.
+// String returns the three letters, "" for 0; characters that are no letters are
+// shown as they are coded, from @ to _.
 func (m Manufacturer) String() string {
+	if m&uniqueMask == 0 {
+		return ""
+	}
 	return string([]byte{byte(m>>10&31) + '@', byte(m>>5&31) + '@', byte(m&31) + '@'})
 }
 

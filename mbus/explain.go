@@ -65,7 +65,9 @@ func (d *Decoder) Explain(b []byte, lower Lower, all Note) error {
 	}
 	at = explainHeader(&t.Header, at, note)
 	if t.Security.Mode != 0 {
-		at = len(b) - len(t.Payload)
+		if err == nil {
+			at = t.start
+		}
 		if extra := at - headerLen(t.Header.Form); extra > 0 {
 			note(headerLen(t.Header.Form), extra, 1, "configuration extension", modeName(t.Security.Mode))
 		}
@@ -80,11 +82,7 @@ func (d *Decoder) Explain(b []byte, lower Lower, all Note) error {
 			note(at+4, len(b)-at-4, 1, "data", recordsText(&t))
 		}
 	case t.Content == ContentRecords || t.Content == ContentCommand:
-		base := 0
-		if t.Security.Encrypted {
-			base = at
-		}
-		explainRecords(&t, b, at, base, note)
+		explainRecords(&t, b, at, note)
 		if err == nil {
 			err = t.Broken
 		}
@@ -174,11 +172,11 @@ func explainFixed(t *Telegram, b []byte, note Note) {
 	}
 }
 
-// explainRecords notes records whose offsets count from base, beginning at at.
-func explainRecords(t *Telegram, b []byte, at, base int, note Note) {
+// explainRecords notes the records from b[at:] on.
+func explainRecords(t *Telegram, b []byte, at int, note Note) {
 	for i := range t.Records {
 		r := &t.Records[i]
-		start := base + r.Offset
+		start := r.Offset
 		if start > at {
 			note(at, start-at, 1, "filler", "")
 		}
@@ -197,8 +195,12 @@ func explainRecords(t *Telegram, b []byte, at, base int, note Note) {
 			at += len(r.Data)
 		}
 	}
+	if end := t.start + len(t.Payload); at < end && t.Broken == nil {
+		note(at, end-at, 1, "filler", "")
+		at = end
+	}
 	if at < len(b) && t.Broken == nil {
-		note(at, len(b)-at, 1, "filler", "")
+		note(at, len(b)-at, 1, "tag", "message authentication code")
 	}
 }
 

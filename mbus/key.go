@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
+	"io"
 )
 
 // Key is an AES-128 key, expanded once. It never shows itself. It is safe for
@@ -44,8 +45,8 @@ func double(b *[16]byte) {
 // String returns no part of the key.
 func (k *Key) String() string { return "(redacted)" }
 
-// GoString returns no part of the key.
-func (k *Key) GoString() string { return "(redacted)" }
+// Format prints no part of the key, whatever the verb.
+func (k *Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, k.String()) }
 
 // The derivation constants of key derivation function A (EN 13757-7).
 const (

@@ -35,6 +35,8 @@ type storageTime struct {
 }
 
 // AppendReadings appends a reading for each record of the telegram, in order.
+// Its code is the one that the telegram declares, else that of the standard's
+// table, else that of the manufacturer's table, else one that is derived.
 // Its RawID is the record's ID, its Source the record's index. The values of a
 // storage number get the time that a record of the same number and function has.
 func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading {
@@ -47,6 +49,7 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		status.Flags |= obis.Unverified
 	}
 	declared := d.survey(t.Records)
+	rules := d.rulesOf(t.Header.Address.Manufacturer)
 	for i := range t.Records {
 		r := &t.Records[i]
 		if r.Function >= ManufacturerData && len(r.Data) == 0 {
@@ -64,6 +67,9 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		out.Quality, out.Start, out.Time = status, obis.Time{}, obis.Time{}
 		if r.Error != 0 || r.flags != 0 || r.Function == ErrorState {
 			out.Quality = r.qualityWith(status)
+		}
+		if rules != nil && out.Rule != obis.RuleStandard {
+			d.ownCode(out, r, rules)
 		}
 		if at := d.timeOf(r); at != nil && r.Value.Kind() != obis.KindTime && (at.exact || r.Storage != 0) {
 			// Without a time of day the date of storage number 0 is that of
@@ -166,9 +172,6 @@ func (r *Record) code(medium obis.Medium, device DeviceType) (obis.Code, obis.Ru
 // combinedHeatCooling is the device type whose cooling energy is counted as negative heat.
 const combinedHeatCooling = 0x0D
 
-// dualRegisterWater counts cold and hot water apart.
-const dualRegisterWater = 0x17
-
 func groupA(m obis.Medium, row *codeRow) byte {
 	if row.abstract {
 		return 0
@@ -249,6 +252,9 @@ func (r *Record) electricity(code *obis.Code, rule *obis.Rule, row *codeRow, q Q
 	}
 	if !phase(code, q&qualifierPhase) {
 		return false
+	}
+	if code[2] > 80 {
+		*rule = obis.RuleDerived // neutral, and from phase to phase
 	}
 	if r.Function != Instantaneous {
 		if row.kind != codeDemand {

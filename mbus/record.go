@@ -16,7 +16,7 @@ type Record struct {
 	Value      obis.Value  // none where the meter had no value or it could not be used
 	Storage    uint64      // 41 bits
 	Qualifiers Qualifiers  // what extensions of the VIF say
-	Offset     int         // of ID in the slice given to Parse, or in the plain text of an encrypted telegram
+	Offset     int         // of ID in the slice given to Parse, or in the full frame that a compact one stands for
 	Tariff     uint32      // 20 bits
 	Subunit    uint16      // 10 bits
 	Unit       obis.Unit   // of Value; UnitUnknown where the model has none, see UnitText

@@ -64,78 +64,76 @@ func encryptable(c Config) bool {
 	return false
 }
 
-// decrypt replaces the payload of t, which stands at b[n:], by its plain text.
-func (d *Decoder) decrypt(t *Telegram, b []byte, n int, lower Lower) error {
+// decrypt returns the telegram b with its plain text in place of the encrypted
+// octets, and where that begins; t.Payload becomes that text.
+func (d *Decoder) decrypt(t *Telegram, b []byte, lower Lower) (text []byte, start int, err error) {
 	mode := t.Header.Config.Mode()
 	t.Security.Mode = mode
-	fail := func(err error) error { return &SecurityError{Address: t.Header.Address, Mode: mode, Err: err} }
+	start = len(b) - len(t.Payload)
+	text = b
 	switch mode {
-	case 5:
-		t.Security.Encrypted = t.Header.Config.Blocks() > 0
-		if !t.Security.Encrypted {
-			return nil
-		}
-		key := d.key(t.Header.Address)
-		if key == nil {
-			return d.noKey(t, fail)
-		}
-		d.iv = cbcVector(t.Header)
-		return d.decryptCBC(t, key, fail)
-	case 7:
-		return d.decryptMode7(t, b, n, lower, fail)
+	case 5, 7:
+		text, start, err = d.decryptBlocks(t, b, start, lower)
 	case 10:
-		return d.decryptMode10(t, b, n, fail)
+		text, start, err = d.decryptMode10(t, b, start)
+	default:
+		err = ErrUnsupported
 	}
-	return fail(ErrUnsupported)
+	var pe *ParseError
+	switch {
+	case err == nil:
+		t.Payload = text[start:]
+	case !errors.As(err, &pe):
+		err = &SecurityError{Address: t.Header.Address, Mode: mode, Err: err}
+	}
+	return text, start, err
 }
 
-// noKey reports a missing key, unless the telegram is not even whole, or in
-// plain text although it says otherwise.
-func (d *Decoder) noKey(t *Telegram, fail func(error) error) error {
-	if err := wholeBlocks(t); err != nil {
-		return err
-	}
-	if t.plain() {
-		return nil
-	}
-	return fail(ErrNoKey)
-}
-
-// plain reports whether the text that should be encrypted begins with the two
-// fillers of a plain text: the receiver has decrypted it.
-func (t *Telegram) plain() bool {
-	t.Security.Encrypted = t.Payload[0] != difFiller || t.Payload[1] != difFiller
-	return !t.Security.Encrypted
-}
-
-// wholeBlocks checks that all encrypted blocks are there.
-func wholeBlocks(t *Telegram) error {
-	if n := 16 * t.Header.Config.Blocks(); n > len(t.Payload) {
-		return &ParseError{
-			Field: "encrypted blocks", Offset: headerLen(t.Header.Form) + len(t.Payload),
-			Err: fmt.Errorf("%d octets announced: %w", n, io.ErrUnexpectedEOF),
+// decryptBlocks decrypts modes 5 and 7: whole blocks of AES-CBC, with an initial
+// vector of address and access number, or with a key that is derived for this
+// message. The plain text begins with two fillers, by which a wrong key is told.
+func (d *Decoder) decryptBlocks(t *Telegram, b []byte, start int, lower Lower) (text []byte, at int, err error) {
+	var e extensionHeader
+	if t.Header.Config.Mode() == 7 {
+		if e, start, err = parseExtension(t.Header.Config, b, start); err != nil {
+			return nil, 0, err
 		}
 	}
-	return nil
-}
-
-// decryptCBC decrypts whole blocks with the initial vector d.iv. The plain text
-// begins with two fillers, by which a wrong key is told.
-func (d *Decoder) decryptCBC(t *Telegram, key *Key, fail func(error) error) error {
-	if err := wholeBlocks(t); err != nil {
-		return err
-	}
+	sealed := b[start:]
 	n := 16 * t.Header.Config.Blocks()
-	d.plain = append(d.plain[:0], t.Payload...)
-	key.decryptCBC(&d.iv, d.plain[:n], t.Payload[:n])
-	if d.plain[0] != difFiller || d.plain[1] != difFiller {
-		if t.plain() {
-			return nil
-		}
-		return fail(ErrWrongKey)
+	if n > len(sealed) {
+		return nil, 0, &ParseError{Field: "encrypted blocks", Offset: len(b), Err: fmt.Errorf("%d octets announced: %w", n, io.ErrUnexpectedEOF)}
 	}
-	t.Payload = d.plain
-	return nil
+	if n == 0 {
+		return b, start, nil
+	}
+	// A receiver that decrypts leaves the configuration field as it was.
+	plain := sealed[0] == difFiller && sealed[1] == difFiller
+	key := d.key(t.Header.Address)
+	switch {
+	case key == nil && plain:
+		return b, start, nil
+	case key == nil:
+		t.Security.Encrypted = true
+		return nil, 0, ErrNoKey
+	}
+	t.Security.Encrypted = true
+	d.iv = [16]byte{}
+	if t.Header.Config.Mode() == 5 {
+		d.iv = cbcVector(t.Header)
+	} else if key, err = e.derive(key, t.Header.Address, lower); err != nil {
+		return nil, 0, err
+	}
+	d.plain = append(d.plain[:0], b...)
+	key.decryptCBC(&d.iv, d.plain[start:start+n], sealed[:n])
+	switch {
+	case d.plain[start] == difFiller && d.plain[start+1] == difFiller:
+		return d.plain, start, nil
+	case plain:
+		t.Security.Encrypted = false
+		return b, start, nil
+	}
+	return nil, 0, ErrWrongKey
 }
 
 // extensionHeader is what modes 7 and 10 have behind the configuration field.
@@ -146,64 +144,33 @@ type extensionHeader struct {
 	counter    uint32
 }
 
-// extension reads the octets behind the configuration field from the payload of t.
-func (t *Telegram) extension() (e extensionHeader, err error) {
-	c := t.Header.Config
+// parseExtension reads the octets behind the configuration field at b[at:], and
+// returns where they end.
+func parseExtension(c Config, b []byte, at int) (e extensionHeader, end int, err error) {
 	need := 1
 	if c.Mode() == 10 {
 		need = 2
 	}
-	at := headerLen(t.Header.Form)
-	short := func() error {
-		return &ParseError{Field: "configuration extension", Offset: at + len(t.Payload), Err: io.ErrUnexpectedEOF}
-	}
-	if len(t.Payload) < need {
-		return e, short()
-	}
-	first := t.Payload[0]
-	e.derivation = first >> 4 & 3
-	if need == 2 {
-		e.tag = t.Payload[1]
-	}
-	version := first&0x40 != 0
 	e.counted = c&0x2000 != 0
-	rest := t.Payload[need:]
+	counter := at + need
+	end = counter
 	if e.counted {
-		if len(rest) < 4 {
-			return e, short()
-		}
-		e.counter = binary.LittleEndian.Uint32(rest)
-		rest = rest[4:]
+		end += 4
 	}
-	if version {
-		if len(rest) < 1 {
-			return e, short()
-		}
-		rest = rest[1:]
+	if at < len(b) && b[at]&0x40 != 0 {
+		end++ // version of the key
 	}
-	t.Payload = rest
-	return e, nil
-}
-
-// decryptMode7 decrypts whole blocks with a key that is derived for this message.
-func (d *Decoder) decryptMode7(t *Telegram, b []byte, n int, lower Lower, fail func(error) error) error {
-	e, err := t.extension()
-	if err != nil {
-		return err
+	if end > len(b) || at >= len(b) {
+		return e, 0, &ParseError{Field: "configuration extension", Offset: len(b), Err: io.ErrUnexpectedEOF}
 	}
-	t.Security.Encrypted = t.Header.Config.Blocks() > 0
-	if !t.Security.Encrypted {
-		return nil
+	e.derivation = b[at] >> 4 & 3
+	if need == 2 {
+		e.tag = b[at+1]
 	}
-	key := d.key(t.Header.Address)
-	if key == nil {
-		return d.noKey(t, fail)
+	if e.counted {
+		e.counter = binary.LittleEndian.Uint32(b[counter:])
 	}
-	if key, err = e.derive(key, t.Header.Address, lower); err != nil {
-		return fail(err)
-	}
-	d.iv = [16]byte{}
-	return d.decryptCBC(t, key, fail)
+	return e, end, nil
 }
 
 // derive returns the key that encrypts the message.
@@ -228,45 +195,43 @@ var tagLen = [4]int{4, 8, 12, 16}
 // decryptMode10 decrypts and checks AES-CCM. The nonce is made of address and
 // counter, the header is authenticated with the text. This layout was found in
 // telegrams of Kamstrup meters, whose tags it satisfies.
-func (d *Decoder) decryptMode10(t *Telegram, b []byte, n int, fail func(error) error) error {
-	e, err := t.extension()
+func (d *Decoder) decryptMode10(t *Telegram, b []byte, header int) (text []byte, start int, err error) {
+	e, start, err := parseExtension(t.Header.Config, b, header)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	t.Security.Encrypted = true
 	if e.tag > 3 || !e.counted {
-		return fail(ErrUnsupported)
+		return nil, 0, ErrUnsupported
 	}
-	tag := tagLen[e.tag]
-	length := int(t.Header.Config & 0xFF)
-	if length == 0xFF {
-		length = len(t.Payload) - tag
-	}
-	if length < 0 || length > len(t.Payload)-tag {
-		return &ParseError{Field: "encrypted octets", Offset: len(b), Err: fmt.Errorf("%d octets and a tag of %d announced: %w", length, tag, io.ErrUnexpectedEOF)}
+	end := len(b) - tagLen[e.tag]
+	if n := int(t.Header.Config & 0xFF); n != 0xFF && start+n <= end {
+		end = start + n
+	} else if n != 0xFF || end < start {
+		return nil, 0, &ParseError{Field: "encrypted octets", Offset: len(b), Err: fmt.Errorf("%d octets and the tag announced: %w", n, io.ErrUnexpectedEOF)}
 	}
 	key := d.key(t.Header.Address)
 	if key == nil {
-		return fail(ErrNoKey)
+		return nil, 0, ErrNoKey
 	}
 	if key, err = e.derive(key, t.Header.Address, Lower{}); err != nil {
-		return fail(err)
+		return nil, 0, err
 	}
 	var nonce [13]byte
 	t.Header.Address.AppendLink(nonce[:0])
 	binary.BigEndian.PutUint32(nonce[9:], e.counter)
-	aad := b[: n+2 : n+2] // CI, header and configuration extension
-	d.plain = d.plain[:0]
-	var verified bool
-	d.plain, verified = key.openCCM(d.plain, nonce, aad, t.Payload[:length], t.Payload[len(t.Payload)-tag:])
-	if !verified {
-		if _, err := d.appendRecords(d.records[:0], d.plain, 0); err == nil && length > 0 {
-			return fail(ErrBadMAC)
-		}
-		return fail(ErrWrongKey)
+	authenticated := b[: header+2 : header+2] // CI, header and configuration extension
+	d.plain = append(d.plain[:0], b[:start]...)
+	verified := false
+	if d.plain, verified = key.openCCM(d.plain, nonce, authenticated, b[start:end], b[len(b)-tagLen[e.tag]:]); verified {
+		t.Security.Verified = true
+		return d.plain, start, nil
 	}
-	t.Payload, t.Security.Verified = d.plain, true
-	return nil
+	// A plain text that makes sense tells a wrong tag from a wrong key.
+	if _, err := d.appendRecords(d.records[:0], d.plain, start); err == nil && end > start {
+		return nil, 0, ErrBadMAC
+	}
+	return nil, 0, ErrWrongKey
 }
 
 func (d *Decoder) key(a Address) *Key {

@@ -16,6 +16,7 @@ type Telegram struct {
 	Payload  []byte   // the octets behind the header, decrypted
 	Records  []Record // of ContentRecords, ContentFixed, ContentCompact and ContentCommand
 	More     bool     // the meter has another telegram for the next request
+	start    int      // of Payload in the slice given to Parse
 	Broken   error    // where the records stop being readable; a [*ParseError], nil where all could be read
 }
 
@@ -35,9 +36,11 @@ type Decoder struct {
 	plain   []byte // what was decrypted or rebuilt
 	times   []storageTime
 	iv      [16]byte
-	headers []byte // of a full frame
-	full    []byte // rebuilt from a compact frame
-	msb     bool   // numbers come with their most significant octet first
+	headers []byte       // of a full frame
+	full    []byte       // rebuilt from a compact frame
+	maker   Manufacturer // whose rules these are
+	rules   []manufacturerRow
+	msb     bool // numbers come with their most significant octet first
 }
 
 // Lower is what the layers below know of a telegram. The zero Lower is that of a wire.
@@ -79,11 +82,11 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 	t.Payload = b[n:]
 	base := b
 	if form != HeaderNone && t.Header.Config.Mode() != 0 && (lower.Radio || encryptable(t.Header.Config)) {
-		if err = d.decrypt(&t, b, n, lower); err != nil {
+		if base, n, err = d.decrypt(&t, b, lower); err != nil {
 			return t, err
 		}
-		base, n = t.Payload, 0
 	}
+	t.start = n
 	return t, d.content(&t, base, n)
 }
 

@@ -1,6 +1,10 @@
 package apdu
 
-import "github.com/openusm/meter/cosem"
+import (
+	"fmt"
+
+	"github.com/openusm/meter/cosem"
+)
 
 // Action is the outcome of invoking one method.
 type Action struct {
@@ -12,6 +16,7 @@ type Action struct {
 type ActionResponseNormal struct {
 	Invoke InvokeID
 	Action
+	Short bool // nothing stands behind the result, as some servers end a refusal
 }
 
 // ActionResponseBlock is a part of a long answer. All blocks together hold what
@@ -53,12 +58,12 @@ func (r *reader) actionResponse() PDU {
 	}
 	switch choice {
 	case 1:
-		// jDLMS and some meters end behind the result where nothing is returned.
 		a := Action{Code: cosem.ActionResult(r.Uint8("result"))}
-		if r.Len() > 0 {
+		short := r.Err() == nil && r.Len() == 0
+		if !short {
 			a.Return = r.optionalResult()
 		}
-		return ActionResponseNormal{invoke, a}
+		return ActionResponseNormal{invoke, a, short}
 	case 2:
 		return ActionResponseBlock{invoke, r.block()}
 	case 3:
@@ -96,6 +101,9 @@ func (a Action) append(dst []byte) []byte {
 
 // AppendBinary appends the encoding. It never fails.
 func (p ActionResponseNormal) AppendBinary(dst []byte) ([]byte, error) {
+	if p.Short && p.Return == nil {
+		return append(dst, TagActionResponse, 1, byte(p.Invoke), byte(p.Code)), nil
+	}
 	return p.append(append(dst, TagActionResponse, 1, byte(p.Invoke))), nil
 }
 
@@ -116,4 +124,17 @@ func (p ActionResponseWithList) AppendBinary(dst []byte) ([]byte, error) {
 // AppendBinary appends the encoding. It never fails.
 func (p ActionResponseNext) AppendBinary(dst []byte) ([]byte, error) {
 	return appendUint32(append(dst, TagActionResponse, 4, byte(p.Invoke)), p.Number), nil
+}
+
+// ParseAction reads what the blocks of a long answer hold: result and return parameters.
+func ParseAction(b []byte) (Action, error) {
+	r := newReader(b)
+	a := r.action()
+	if r.Err() == nil && r.Len() > 0 {
+		r.Fail("return-parameters", r.Offset(), fmt.Errorf("%d octets too many", r.Len()))
+	}
+	if err := r.err(); err != nil {
+		return Action{}, err
+	}
+	return a, nil
 }

@@ -31,7 +31,7 @@ const (
 	ServiceSet          Conformance = 1 << (23 - 20)
 	SelectiveAccess     Conformance = 1 << (23 - 21)
 	ServiceEvent        Conformance = 1 << (23 - 22)
-	ServiceAction       Conformance = 1 << (23 - 23)
+	ServiceAction       Conformance = 1 << 0
 )
 
 var conformanceNames = [24]string{

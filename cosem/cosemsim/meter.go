@@ -26,12 +26,13 @@ type Config struct {
 	Serial     string           // empty means "12345678"
 	Zone       *time.Location   // of the meter's clock; nil means UTC
 	Now        func() time.Time // nil means time.Now
-	Access     []dlms.Access    // nil means everyone, without authentication
+	Access     []dlms.Access    // who may associate; nil means everyone, without authentication
 	HDLC       hdlc.Parameters  // zero fields mean the defaults of the standard
 	MaxPDU     uint16           // octets that the meter receives; zero means dlms.DefaultMaxPDU
 	Period     time.Duration    // of the load profile; zero means 15 minutes
 	Rows       int              // that the load profile holds; zero means 960
 
+	Window uint8 // of general block transfer; zero means 1
 	// Conformance is what the meter knows; zero means all of package dlms.
 	Conformance apdu.Conformance
 	Trace       func(send bool, frame []byte) // nil for none
@@ -46,6 +47,9 @@ type Meter struct {
 	mu      sync.Mutex
 	objects []object
 	index   map[obis.Code]int
+	shift   time.Duration // by which the clock was set
+	message cosem.Data    // 0-0:96.13.0, which can be written
+	relay   relay
 }
 
 // object is one COSEM object of the meter.
@@ -53,6 +57,10 @@ type object struct {
 	cosem.Object
 	// get returns the value of an attribute other than the logical name.
 	get func(index int8, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult)
+	// set writes an attribute whose access rights allow it.
+	set func(index int8, d cosem.Data) cosem.DataAccessResult
+	// action invokes a method whose access rights allow it.
+	action func(p *dlms.Partner, index int8, parameters *cosem.Data) (*cosem.Data, cosem.ActionResult)
 }
 
 // New returns a meter.
@@ -82,7 +90,7 @@ func New(cfg *Config) *Meter {
 	m.build()
 	m.server = dlms.NewServer(&dlms.ServerConfig{
 		Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: m}, Access: m.cfg.Access, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,
-		Conformance: m.cfg.Conformance, Trace: m.cfg.Trace, Logger: m.cfg.Logger,
+		Conformance: m.cfg.Conformance, Window: m.cfg.Window, Trace: m.cfg.Trace, Logger: m.cfg.Logger,
 	})
 	return m
 }
@@ -107,20 +115,82 @@ func (m *Meter) Objects(*dlms.Partner) []cosem.Object {
 func (m *Meter) Get(_ *dlms.Partner, a cosem.Attribute, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	i, ok := m.index[a.Name]
-	if !ok {
-		return cosem.Data{}, cosem.ObjectUndefined
-	}
-	o := &m.objects[i]
+	o, code := m.find(a.Class, a.Name)
 	switch {
-	case o.Class != a.Class:
-		return cosem.Data{}, cosem.ObjectClassInconsistent
+	case code != cosem.Success:
+		return cosem.Data{}, code
 	case a.Index == 1:
 		return cosem.Name(a.Name), cosem.Success
 	case a.Index < 1 || int(a.Index) > len(o.Attributes):
 		return cosem.Data{}, cosem.ObjectUndefined
+	case o.Attributes[a.Index-1].Mode&cosem.AccessRead == 0:
+		return cosem.Data{}, cosem.ReadWriteDenied
 	}
 	return o.get(a.Index, s)
+}
+
+// find returns the object of a class and a name.
+func (m *Meter) find(class cosem.Class, name obis.Code) (*object, cosem.DataAccessResult) {
+	i, ok := m.index[name]
+	switch {
+	case !ok:
+		return nil, cosem.ObjectUndefined
+	case m.objects[i].Class != class:
+		return nil, cosem.ObjectClassInconsistent
+	}
+	return &m.objects[i], cosem.Success
+}
+
+// Set writes an attribute.
+func (m *Meter) Set(_ *dlms.Partner, a cosem.Attribute, _ *cosem.Selection, d cosem.Data) cosem.DataAccessResult {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, code := m.find(a.Class, a.Name)
+	switch {
+	case code != cosem.Success:
+		return code
+	case a.Index < 1 || int(a.Index) > len(o.Attributes):
+		return cosem.ObjectUndefined
+	case o.Attributes[a.Index-1].Mode&cosem.AccessWrite == 0:
+		return cosem.ReadWriteDenied
+	}
+	return o.set(a.Index, d)
+}
+
+// Action invokes a method.
+func (m *Meter) Action(p *dlms.Partner, method cosem.Method, parameters *cosem.Data) (*cosem.Data, cosem.ActionResult) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, code := m.find(method.Class, method.Name)
+	switch {
+	case code != cosem.Success:
+		return nil, cosem.ActionResult(code)
+	case method.Index < 1 || int(method.Index) > len(o.Methods):
+		return nil, cosem.ActionResult(cosem.ObjectUndefined)
+	}
+	return o.action(p, method.Index, parameters)
+}
+
+// writable lets an attribute of the object that was added last be written.
+func (m *Meter) writable(index int8, set func(d cosem.Data) cosem.DataAccessResult) {
+	o := &m.objects[len(m.objects)-1]
+	o.Attributes[index-1].Mode |= cosem.AccessWrite
+	before := o.set
+	o.set = func(i int8, d cosem.Data) cosem.DataAccessResult {
+		if i == index {
+			return set(d)
+		}
+		return before(i, d)
+	}
+}
+
+// methods gives the object that was added last methods.
+func (m *Meter) methods(n int8, action func(p *dlms.Partner, index int8, parameters *cosem.Data) (*cosem.Data, cosem.ActionResult)) {
+	o := &m.objects[len(m.objects)-1]
+	for i := range n {
+		o.Methods = append(o.Methods, cosem.MethodAccess{Index: i + 1, Mode: cosem.AccessRead})
+	}
+	o.action = action
 }
 
 // add appends an object whose attributes can all be read.

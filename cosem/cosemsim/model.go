@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/obis"
 )
 
@@ -61,7 +62,7 @@ var profileColumns = []string{"1-0:1.8.0", "1-0:2.8.0", "1-0:3.8.0", "1-0:4.8.0"
 
 var clockColumn = cosem.Capture{Attribute: cosem.Attribute{Class: cosem.ClassClock, Name: obis.MustParse("0-0:1.0.0"), Index: 2}}
 
-func (m *Meter) now() time.Time { return m.cfg.Now().In(m.cfg.Zone) }
+func (m *Meter) now() time.Time { return m.cfg.Now().Add(m.shift).In(m.cfg.Zone) }
 
 // build makes the objects of the meter.
 func (m *Meter) build() {
@@ -85,6 +86,7 @@ func (m *Meter) build() {
 		fixed(cosem.Uint32(uint32(m.cfg.Period/time.Second))), fixed(cosem.Uint16(1))))
 	m.buildLoadProfile()
 	m.buildEventLog()
+	m.buildControls()
 }
 
 func (m *Meter) monthStart() time.Time {
@@ -99,6 +101,42 @@ func (m *Meter) buildClock() {
 		fixed(cosem.Int16(int16(-offset/60))), fixed(cosem.Uint8(0)),
 		fixed(cosem.DateTime(obis.Time{})), fixed(cosem.DateTime(obis.Time{})), fixed(cosem.Int8(60)),
 		fixed(cosem.Bool(false)), fixed(cosem.Enum(1))))
+	m.writable(2, func(d cosem.Data) cosem.DataAccessResult {
+		t, ok := d.Time()
+		if !ok {
+			return cosem.TypeUnmatched
+		}
+		at, ok := t.Instant(obis.Clock{Zone: m.cfg.Zone})
+		if !ok {
+			return cosem.TypeUnmatched
+		}
+		m.shift = at.Sub(m.cfg.Now())
+		return cosem.Success
+	})
+}
+
+// relay is the meter's disconnector.
+type relay struct{ off bool }
+
+// buildControls adds what can be written and done: a message and the disconnector.
+func (m *Meter) buildControls() {
+	m.message = cosem.OctetString(nil)
+	m.add(cosem.ClassData, "0-0:96.13.0", 2, values(func() cosem.Data { return m.message }))
+	m.writable(2, func(d cosem.Data) cosem.DataAccessResult {
+		if d.Tag() != cosem.TagOctetString {
+			return cosem.TypeUnmatched
+		}
+		m.message = d.Clone()
+		return cosem.Success
+	})
+	m.add(cosem.ClassDisconnectControl, "0-0:96.3.10", 4, values(
+		func() cosem.Data { return cosem.Bool(!m.relay.off) },
+		func() cosem.Data { return cosem.Enum(map[bool]uint8{true: 0, false: 1}[m.relay.off]) },
+		fixed(cosem.Enum(4))))
+	m.methods(2, func(_ *dlms.Partner, index int8, _ *cosem.Data) (*cosem.Data, cosem.ActionResult) {
+		m.relay.off = index == 1
+		return nil, 0
+	})
 }
 
 // buildLoadProfile adds 1-0:99.1.0: clock, status and four energies.

@@ -1,17 +1,22 @@
 package dlms
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/security"
 )
 
 // Association is the client's side of an application association: what it asks
 // for, what was agreed, and the PDUs that open and close it. It does no I/O.
 type Association struct {
 	cfg         Config
+	channel     *channel
+	handshake   security.Handshake
+	dedicated   []byte // the key that was proposed
 	conformance apdu.Conformance
 	maxSend     int // octets of an APDU that the server receives
 	invoke      apdu.InvokeID
@@ -39,43 +44,141 @@ func (e *RefusedError) Error() string {
 func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Service} }
 
 // NewAssociation prepares an association as the configuration says.
-func NewAssociation(cfg *Config) *Association {
-	return &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF}
+func NewAssociation(cfg *Config) (*Association, error) {
+	a := &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF}
+	var err error
+	a.channel, err = newChannel(a.cfg.Security)
+	return a, err
 }
 
 // Conformance returns the services that both sides know.
 func (a *Association) Conformance() apdu.Conformance { return a.conformance }
 
+// SN reports whether objects are referenced by short names.
+func (a *Association) SN() bool { return a.cfg.ShortNames }
+
+// context returns the application context that is asked for.
+func (a *Association) context() apdu.Context {
+	switch {
+	case a.cfg.ShortNames && a.channel.ciphers():
+		return apdu.ContextSNCiphered
+	case a.cfg.ShortNames:
+		return apdu.ContextSN
+	case a.channel.ciphers():
+		return apdu.ContextLNCiphered
+	}
+	return apdu.ContextLN
+}
+
 // Request returns the AARQ.
 func (a *Association) Request() ([]byte, error) {
-	initiate, _ := a.initiate().AppendBinary(nil)
-	p := apdu.AARQ{Context: apdu.ContextLN, UserInformation: initiate}
-	switch a.cfg.Auth {
-	case apdu.MechanismNone:
-	case apdu.MechanismLow:
+	p := apdu.AARQ{Context: a.context()}
+	if sec := a.cfg.Security; sec != nil && (a.channel.ciphers() || a.cfg.Auth >= apdu.MechanismGMAC) {
+		p.CallingAPTitle = sec.Title[:]
+		p.CallingAEQualifier = sec.Certificate
+	}
+	if a.cfg.UserID != 0 {
+		p.CallingAEInvocation = []byte{a.cfg.UserID}
+	}
+	switch {
+	case a.cfg.Auth == apdu.MechanismNone:
+	case a.cfg.Auth == apdu.MechanismLow:
 		p.Authentication, p.Mechanism = true, a.cfg.Auth
 		p.Value = append([]byte{}, a.cfg.Password...)
-	default:
-		return nil, fmt.Errorf("dlms: authentication %v: %w", a.cfg.Auth, errors.ErrUnsupported)
+	case a.cfg.Auth.HLS():
+		if err := a.challenge(); err != nil {
+			return nil, err
+		}
+		p.Authentication, p.Mechanism, p.Value = true, a.cfg.Auth, a.handshake.OwnChallenge
+	}
+	var err error
+	if p.UserInformation, err = a.initiate(); err != nil {
+		return nil, err
 	}
 	return p.AppendBinary(nil)
 }
 
-func (a *Association) initiate() apdu.InitiateRequest {
-	return apdu.InitiateRequest{Version: 6, Conformance: a.cfg.Conformance, MaxPDU: a.cfg.MaxPDU}
+// challenge begins a handshake.
+func (a *Association) challenge() error {
+	a.handshake = security.Handshake{Mechanism: uint8(a.cfg.Auth), Secret: security.Key(a.cfg.Password)}
+	if sec := a.cfg.Security; sec != nil {
+		h := &a.handshake
+		h.Suite, h.Own, h.Signer, h.PeerPublic, h.Sealer = sec.Suite, sec.Title, sec.Signing, sec.PeerSigning, a.channel.global
+	} else if a.cfg.Auth >= apdu.MechanismGMAC {
+		return fmt.Errorf("dlms: %v: %w: system title", a.cfg.Auth, security.ErrNoKey)
+	}
+	var err error
+	a.handshake.OwnChallenge, err = security.NewChallenge(uint8(a.cfg.Auth))
+	return err
 }
 
-// Accept takes the answer to the AARQ.
-func (a *Association) Accept(answer []byte) error {
+// initiate returns the initiate-request, ciphered in a context that ciphers.
+func (a *Association) initiate() ([]byte, error) {
+	p := apdu.InitiateRequest{Version: 6, Conformance: a.cfg.Conformance, MaxPDU: a.cfg.MaxPDU}
+	if !a.channel.ciphers() {
+		return p.AppendBinary(nil)
+	}
+	if sec := a.cfg.Security; sec.Dedicated || len(sec.DedicatedKey) > 0 {
+		p.DedicatedKey = sec.DedicatedKey
+		if len(p.DedicatedKey) == 0 {
+			p.DedicatedKey = make([]byte, sec.Suite.KeyLen())
+			if _, err := rand.Read(p.DedicatedKey); err != nil {
+				return nil, err
+			}
+		}
+	}
+	a.dedicated = p.DedicatedKey
+	plain, err := p.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	how := protection{control: a.channel.control(), style: StyleService}
+	if len(a.dedicated) > 0 {
+		how.control |= security.Encrypted
+	}
+	out, err := a.channel.protect(plain, how)
+	return append([]byte(nil), out...), err
+}
+
+// Accept takes the answer to the AARQ. Where a handshake must follow, more is true.
+func (a *Association) Accept(answer []byte) (more bool, err error) {
 	p, err := parse(answer)
 	if err != nil {
-		return err
+		return false, err
 	}
 	aare, ok := p.(apdu.AARE)
 	if !ok {
-		return unexpected(p, "AARE")
+		return false, unexpected(p, "AARE")
+	}
+	if len(aare.RespondingAPTitle) == security.TitleLen {
+		a.channel.peer = security.Title(aare.RespondingAPTitle)
 	}
 	refused := &RefusedError{Result: aare.Result, Diagnostic: aare.Diagnostic}
+	if err := a.negotiated(aare, refused); err != nil {
+		return false, err
+	}
+	if len(a.dedicated) > 0 {
+		if err := a.channel.setDedicated(a.dedicated); err != nil {
+			return false, err
+		}
+	}
+	if !a.cfg.Auth.HLS() {
+		return false, nil
+	}
+	a.handshake.Peer, a.handshake.PeerChallenge = a.channel.peer, append([]byte(nil), aare.Value...)
+	if len(aare.RespondingAEQual) > 0 && len(a.handshake.PeerPublic) == 0 {
+		if a.handshake.PeerPublic, err = security.PublicKeyOf(aare.RespondingAEQual); err != nil {
+			return false, err
+		}
+	}
+	if len(aare.Value) == 0 {
+		return false, fmt.Errorf("dlms: AARE without challenge: %w", errProtocol)
+	}
+	return true, nil
+}
+
+// negotiated reads the user-information of an AARE.
+func (a *Association) negotiated(aare apdu.AARE, refused *RefusedError) error {
 	if len(aare.UserInformation) == 0 {
 		if aare.Result != apdu.Accepted {
 			return refused
@@ -84,7 +187,14 @@ func (a *Association) Accept(answer []byte) error {
 		a.conformance = a.cfg.Conformance
 		return nil
 	}
-	user, err := parse(aare.UserInformation)
+	plain, _, err := a.channel.unprotect(aare.UserInformation)
+	if err != nil && aare.Result != apdu.Accepted {
+		return refused // what refuses us may not know our key
+	}
+	var user apdu.PDU
+	if err == nil {
+		user, err = parse(plain)
+	}
 	if err != nil {
 		return fmt.Errorf("dlms: user-information of the AARE: %w", err)
 	}
@@ -106,10 +216,69 @@ func (a *Association) Accept(answer []byte) error {
 	return nil
 }
 
-// Release returns the RLRQ.
+// Prove returns f(challenge) of the server's challenge, for reply_to_HLS_authentication.
+func (a *Association) Prove() ([]byte, error) {
+	if a.cfg.Auth == apdu.MechanismGMAC {
+		var err error
+		if a.handshake.OwnCounter, err = a.channel.counters.Next(security.CounterID{Title: a.channel.own}); err != nil {
+			return nil, err
+		}
+	}
+	return a.handshake.Answer()
+}
+
+// Check takes f(challenge) of our own challenge.
+func (a *Association) Check(answer []byte) error {
+	if err := a.handshake.Check(answer); err != nil {
+		return fmt.Errorf("dlms: the server does not know the secret: %w", err)
+	}
+	if a.handshake.CheckedCounter && !a.channel.ciphers() {
+		return a.channel.counters.Accept(security.CounterID{Title: a.channel.peer, Receive: true}, a.handshake.LastCounter)
+	}
+	return nil
+}
+
+// Release returns the RLRQ, with a protected initiate-request in a context that ciphers.
 func (a *Association) Release() ([]byte, error) {
 	reason := uint8(0)
-	return apdu.RLRQ{Reason: &reason}.AppendBinary(nil)
+	p := apdu.RLRQ{Reason: &reason}
+	if a.channel.ciphers() {
+		plain, err := apdu.InitiateRequest{Version: 6, Conformance: a.cfg.Conformance, MaxPDU: a.cfg.MaxPDU}.AppendBinary(nil)
+		if err != nil {
+			return nil, err
+		}
+		if p.UserInformation, err = a.channel.protect(plain, protection{control: a.channel.control(), style: StyleService}); err != nil {
+			return nil, err
+		}
+	}
+	return p.AppendBinary(nil)
+}
+
+// Protect returns the APDU that carries a request; it is valid until the next call.
+func (a *Association) Protect(plain []byte) ([]byte, error) {
+	if !a.channel.ciphers() && !(a.cfg.Security != nil && a.cfg.Security.Sign) {
+		return plain, nil
+	}
+	return a.channel.protect(plain, a.channel.standard(a.conformance&apdu.GeneralProtection != 0))
+}
+
+// Unprotect returns the APDU that an answer carries, and how far it can be
+// trusted; it is valid until the next call.
+func (a *Association) Unprotect(b []byte) ([]byte, security.Trust, error) {
+	plain, p, err := a.channel.unprotect(b)
+	return plain, p.trust, err
+}
+
+// overhead returns how many octets protection adds to an APDU at most.
+func (a *Association) overhead() int {
+	if !a.channel.ciphers() {
+		return 0
+	}
+	n := 1 + 1 + security.TitleLen + 4 + 5 + 12
+	if a.cfg.Security.Sign || a.cfg.Security.Style == StyleCiphering {
+		n += 400
+	}
+	return n
 }
 
 // next numbers a request.

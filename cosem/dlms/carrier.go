@@ -73,6 +73,7 @@ func (c *hdlcCarrier) receive(ctx context.Context, deadline time.Time) ([]byte, 
 		c.queue = c.queue[1:]
 		return apdu, nil
 	}
+	c.link.Expect()
 	return c.await(ctx, deadline, hdlc.Message)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 )
@@ -23,6 +24,10 @@ type Client struct {
 	conn    *stream.Conn
 	carrier carrier
 	assoc   *Association
+	setup   error // why the configuration cannot work
+	open    bool
+	// unverified is set by answers whose tag could not be checked for want of a key.
+	unverified bool
 
 	objects []cosem.Object
 	byName  map[obis.Code][]int
@@ -35,7 +40,7 @@ type Client struct {
 // NewClient returns a client that talks over rw, which it then owns.
 func NewClient(rw io.ReadWriteCloser, cfg *Config) *Client {
 	c := &Client{cfg: cfg.withDefaults(), conn: stream.New(rw)}
-	c.assoc = NewAssociation(&c.cfg)
+	c.assoc, c.setup = NewAssociation(&c.cfg)
 	c.carrier = newCarrier(c.conn, &c.cfg)
 	c.scalers = map[cosem.Attribute]cosem.ScalerUnit{}
 	c.layouts = map[obis.Code]*cosem.Layout{}
@@ -63,10 +68,14 @@ func newCarrier(conn *stream.Conn, cfg *Config) carrier {
 	}
 }
 
-// Open connects the link and opens the association.
+// Open connects the link, opens the association and, with high level security,
+// proves to each side that the other one knows the secret.
 func (c *Client) Open(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.setup != nil {
+		return c.setup
+	}
 	if err := c.carrier.connect(ctx); err != nil {
 		return err
 	}
@@ -74,15 +83,49 @@ func (c *Client) Open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := c.exchange(ctx, request)
+	answer, err := c.transmit(ctx, request)
 	if err != nil {
 		return err
 	}
-	if err := c.assoc.Accept(answer); err != nil {
+	more, err := c.assoc.Accept(answer)
+	if err != nil {
 		return err
 	}
+	if more {
+		if err := c.prove(ctx); err != nil {
+			return err
+		}
+	}
+	c.open = true
 	c.cfg.Logger.Debug("association opened", "conformance", c.assoc.Conformance().String())
 	return nil
+}
+
+// prove is the second half of a high level security handshake.
+func (c *Client) prove(ctx context.Context) error {
+	proof, err := c.assoc.Prove()
+	if err != nil {
+		return err
+	}
+	parameters := cosem.OctetString(proof)
+	var answer *cosem.Data
+	if c.assoc.SN() {
+		answer, err = c.proveSN(ctx, parameters)
+	} else {
+		answer, err = c.action(ctx, cosem.Method{Class: cosem.ClassAssociationLN, Name: associationName, Index: 1}, &parameters)
+	}
+	var refused cosem.ActionResult
+	if errors.As(err, &refused) {
+		return &RefusedError{Result: apdu.RejectedPermanent, Diagnostic: apdu.Diagnostic{Code: apdu.DiagnosticAuthenticationFailure}}
+	}
+	if err != nil {
+		return err
+	}
+	if answer == nil {
+		return fmt.Errorf("dlms: the server did not prove that it knows the secret: %w", security.ErrAuthentication)
+	}
+	b, _ := answer.Bytes()
+	return c.assoc.Check(b)
 }
 
 // Close releases the association, disconnects the link and closes the
@@ -90,10 +133,14 @@ func (c *Client) Open(ctx context.Context) error {
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	err := c.release(ctx)
+	var err error
+	if c.open {
+		err = c.release(ctx)
+	}
 	if closed(err) {
 		err = nil
 	}
+	c.open = false
 	return errors.Join(err, c.conn.Close())
 }
 
@@ -102,31 +149,155 @@ func (c *Client) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.exchange(ctx, request); err != nil {
+	if _, err := c.transmit(ctx, request); err != nil {
 		return err
 	}
 	return c.carrier.disconnect(ctx)
 }
 
-// exchange sends an APDU and returns the answer.
-func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
+// transmit sends an APDU as it is, and returns the APDU that answers.
+func (c *Client) transmit(ctx context.Context, request []byte) ([]byte, error) {
+	if len(request) > c.assoc.maxSend && c.assoc.Conformance()&apdu.GeneralBlocks != 0 {
+		return c.transmitBlocks(ctx, request)
+	}
 	if err := c.carrier.send(ctx, request, true); err != nil {
 		return nil, err
 	}
-	deadline := time.Now().Add(c.cfg.Timeout)
+	return c.await(ctx, nil)
+}
+
+// transmitBlocks sends an APDU by general block transfer.
+func (c *Client) transmitBlocks(ctx context.Context, request []byte) ([]byte, error) {
+	t := newTransfer(c.cfg.Window, c.assoc.maxSend)
+	t.send(request)
+	if err := c.sendBlocks(ctx, &t); err != nil {
+		return nil, err
+	}
+	return c.await(ctx, &t)
+}
+
+func (c *Client) sendBlocks(ctx context.Context, t *transfer) error {
+	frames := t.poll(nil)
+	for i, b := range frames {
+		if err := c.carrier.send(ctx, b, i == len(frames)-1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await returns the APDU that answers, put together where it comes in blocks.
+func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
+	tries, stuck := 0, 0
 	for {
-		answer, err := c.carrier.receive(ctx, deadline)
+		answer, err := c.carrier.receive(ctx, time.Now().Add(c.cfg.Timeout))
+		if errors.Is(err, ErrTimeout) && t != nil && tries < c.cfg.Retries {
+			tries++
+			t.repeat()
+			if err := c.sendBlocks(ctx, t); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
-		if len(answer) > 0 && (answer[0] == apdu.TagDataNotification || answer[0] == apdu.TagEventNotification) {
-			continue // a push between request and answer
+		if len(answer) == 0 || answer[0] != apdu.TagGeneralBlockTransfer {
+			if c.pushed(answer) {
+				continue
+			}
+			return answer, nil
 		}
-		return answer, nil
+		p, err := parse(answer)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			n := newTransfer(c.cfg.Window, c.assoc.maxSend)
+			t = &n
+		}
+		acked, received := t.acked, t.received
+		whole, done, err := t.feed(p.(apdu.GeneralBlockTransfer))
+		if err != nil {
+			return nil, err
+		}
+		if stuck++; acked != t.acked || received != t.received {
+			stuck = 0
+		}
+		if stuck > 2*int(t.window)+c.cfg.Retries {
+			return nil, fmt.Errorf("dlms: general block transfer does not advance: %w", errProtocol)
+		}
+		if done {
+			if !c.pushed(whole) {
+				return whole, nil
+			}
+			t = nil
+			continue
+		}
+		if err := c.sendBlocks(ctx, t); err != nil {
+			return nil, err
+		}
 	}
 }
 
-// request sends a PDU and returns the PDU that answers it.
+// pushed takes an APDU that answers nothing: what a meter sends of its own accord.
+func (c *Client) pushed(b []byte) bool {
+	if len(b) == 0 {
+		return true
+	}
+	switch b[0] {
+	case apdu.TagDataNotification, apdu.TagEventNotification, apdu.TagInformationReport:
+	case 0xCA, 0xD2, 0x38, 0x58: // the same, ciphered by service
+	default:
+		return false
+	}
+	plain, trust, err := c.assoc.Unprotect(b)
+	if err != nil {
+		c.cfg.Logger.Warn("push between request and answer", "error", err)
+		return true
+	}
+	if p, err := parse(plain); err == nil && c.cfg.Push != nil {
+		c.cfg.Push(p, trust)
+	}
+	return true
+}
+
+// exchange sends a request, protected as the association calls for, and returns the answer.
+func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
+	protected, err := c.assoc.Protect(request)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.transmit(ctx, protected)
+	for ; err == nil; answer, err = c.await(ctx, nil) {
+		plain, trust, err := c.assoc.Unprotect(answer)
+		if err != nil {
+			return nil, err
+		}
+		if trust == security.Unverified {
+			c.unverified = true
+		}
+		if late(request, plain) {
+			continue
+		}
+		if c.pushed(plain) {
+			continue
+		}
+		return plain, nil
+	}
+	return nil, err
+}
+
+// late reports whether an answer belongs to an earlier request.
+func late(request, answer []byte) bool {
+	if len(request) < 3 || len(answer) < 3 || request[0] < 0xC0 || request[0] > 0xC7 || answer[0] < 0xC0 || answer[0] > 0xC7 {
+		return false
+	}
+	return (request[2]^answer[2])&0x0F != 0
+}
+
+// request sends a PDU and returns the PDU that answers it. It aliases memory of
+// the client's that the next request uses again.
 func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
 	b, err := p.AppendBinary(nil)
 	if err != nil {
@@ -139,6 +310,18 @@ func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
 	return parse(answer)
 }
 
+// idempotent is request for what may be asked twice: it is repeated where no
+// answer comes. Number gives each of the requests its invoke-id.
+func (c *Client) idempotent(ctx context.Context, number func(apdu.InvokeID) apdu.PDU) (apdu.PDU, error) {
+	for try := 0; ; try++ {
+		p, err := c.request(ctx, number(c.assoc.next()))
+		if try == c.cfg.Retries || !errors.Is(err, ErrTimeout) || ctx.Err() != nil || c.cfg.Link == LinkHDLC {
+			return p, err // HDLC repeats by itself
+		}
+		c.cfg.Logger.Warn("no answer, asking again", "try", try+1)
+	}
+}
+
 // Get reads one attribute; the selection may be nil. A refusal is a [cosem.DataAccessResult].
 // The data are the caller's own.
 func (c *Client) Get(ctx context.Context, a cosem.Attribute, s *cosem.Selection) (cosem.Data, error) {
@@ -148,7 +331,12 @@ func (c *Client) Get(ctx context.Context, a cosem.Attribute, s *cosem.Selection)
 }
 
 func (c *Client) get(ctx context.Context, a cosem.Attribute, s *cosem.Selection) (cosem.Data, error) {
-	p, err := c.request(ctx, apdu.GetRequestNormal{Invoke: c.assoc.next(), Get: apdu.Get{Attribute: a, Selection: s}})
+	if c.assoc.SN() {
+		return c.getSN(ctx, a, s)
+	}
+	p, err := c.idempotent(ctx, func(id apdu.InvokeID) apdu.PDU {
+		return apdu.GetRequestNormal{Invoke: id, Get: apdu.Get{Attribute: a, Selection: s}}
+	})
 	if err != nil {
 		return cosem.Data{}, err
 	}
@@ -245,14 +433,14 @@ func (c *Client) getList(ctx context.Context, list []apdu.Get) ([]apdu.Result, e
 
 // batch returns how much of the list fits into one request.
 func (c *Client) batch(list []apdu.Get) []apdu.Get {
-	if c.assoc.Conformance()&apdu.MultipleReferences == 0 {
+	if c.assoc.Conformance()&apdu.MultipleReferences == 0 || c.assoc.SN() {
 		return list[:1]
 	}
 	size := 4
 	for i, g := range list {
 		b, _ := apdu.GetRequestNormal{Get: g}.AppendBinary(nil)
 		size += len(b) - 3
-		if i > 0 && size > c.assoc.maxSend || i == maxBatch {
+		if i > 0 && size+c.assoc.overhead() > c.assoc.maxSend || i == maxBatch {
 			return list[:i]
 		}
 	}
@@ -269,7 +457,7 @@ func (c *Client) getOne(ctx context.Context, g apdu.Get) (apdu.Result, error) {
 }
 
 func (c *Client) getBatch(ctx context.Context, batch []apdu.Get) ([]apdu.Result, error) {
-	p, err := c.request(ctx, apdu.GetRequestWithList{Invoke: c.assoc.next(), List: batch})
+	p, err := c.idempotent(ctx, func(id apdu.InvokeID) apdu.PDU { return apdu.GetRequestWithList{Invoke: id, List: batch} })
 	if err != nil {
 		return nil, err
 	}

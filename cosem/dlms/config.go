@@ -11,6 +11,7 @@ import (
 
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
 
@@ -48,10 +49,20 @@ type Config struct {
 	Auth     apdu.Mechanism
 	Password []byte // of low level security, and the secret of the HLS mechanisms that need one
 
+	// Security is needed to cipher, and for the mechanisms from HLS-GMAC on; nil for none.
+	Security *Security
+	// UserID is sent as the client's user; zero means none.
+	UserID uint8
+	// ShortNames references objects by short names (SN), as old meters do.
+	ShortNames bool
+
 	Timeout      time.Duration // for an answer; zero means DefaultTimeout
 	FrameTimeout time.Duration // between octets of one HDLC frame; zero means hdlc.DefaultFrameTimeout
 	Retries      int           // of requests that may be repeated; zero means DefaultRetries, negative none
 	MaxPDU       uint16        // octets that we receive; zero means DefaultMaxPDU
+	// Window is how many blocks of a general block transfer we receive before we
+	// acknowledge; zero means 1.
+	Window uint8
 	// Conformance is what the client proposes; zero means all that it knows.
 	Conformance apdu.Conformance
 	// Echo is set for adapters that hear what they send.
@@ -60,13 +71,22 @@ type Config struct {
 	// instants; the zero Clock trusts the deviation and takes local times for UTC.
 	Clock obis.Clock
 
+	// Push is called for what the meter sends of its own accord between request
+	// and answer; it must not keep the PDU. Nil means to ignore it.
+	Push func(p apdu.PDU, trust security.Trust)
+
 	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
 }
 
 // clientConformance is what a [Client] knows to use.
-const clientConformance = apdu.BlockTransferGet | apdu.MultipleReferences | apdu.ServiceGet | apdu.SelectiveAccess |
+const clientConformance = apdu.BlockTransferGet | apdu.BlockTransferSet | apdu.BlockTransferAction | apdu.MultipleReferences |
+	apdu.ServiceGet | apdu.ServiceSet | apdu.ServiceAction | apdu.ServiceAccess | apdu.SelectiveAccess | apdu.GeneralBlocks |
 	apdu.ServiceNotification | apdu.ServiceEvent | apdu.PriorityManagement
+
+// clientConformanceSN is the same for SN referencing.
+const clientConformanceSN = apdu.ServiceRead | apdu.ServiceWrite | apdu.UnconfirmedWrites | apdu.ParameterizedAccess |
+	apdu.MultipleReferences | apdu.ServiceInformation | apdu.BlockTransferGet | apdu.BlockTransferSet
 
 func (c *Config) withDefaults() Config {
 	var d Config
@@ -96,6 +116,12 @@ func (c *Config) withDefaults() Config {
 	}
 	if d.Conformance == 0 {
 		d.Conformance = clientConformance
+		if d.ShortNames {
+			d.Conformance = clientConformanceSN
+		}
+		if d.Security != nil && (d.Security.Style == StyleAuto || d.Security.Style == StyleGeneral || d.Security.Style == StyleCiphering || d.Security.Sign) {
+			d.Conformance |= apdu.GeneralProtection
+		}
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)

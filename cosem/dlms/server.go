@@ -10,6 +10,7 @@ import (
 
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/internal/stream"
 )
 
@@ -22,17 +23,30 @@ type ServerConfig struct {
 	HDLC     hdlc.Parameters   // of HDLC; zero fields mean the defaults of the standard
 	MaxPDU   uint16            // octets that we receive; zero means DefaultMaxPDU
 	// Conformance is what the server knows; zero means all that this package implements.
-	Conformance apdu.Conformance
-	Inactivity  time.Duration // after which a silent connection is closed; zero means DefaultInactivity, negative never
+	Conformance   apdu.Conformance
+	ConformanceSN apdu.Conformance // the same for SN referencing
+	MaxLong       int              // octets of a request that comes in blocks; zero means 1 MiB
+	Window        uint8            // blocks of a general block transfer that we receive before we acknowledge; zero means 1
+	// Counters keep the invocation counters of accesses that have none of their
+	// own; nil means that they are forgotten when the server ends.
+	Counters   security.Counters
+	Inactivity time.Duration // after which a silent connection is closed; zero means DefaultInactivity, negative never
 
 	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
+
+	counters security.Counters
 }
 
 // DefaultInactivity is how long a server waits for a silent client.
 const DefaultInactivity = 120 * time.Second
 
-const serverConformance = apdu.BlockTransferGet | apdu.MultipleReferences | apdu.ServiceGet | apdu.SelectiveAccess | apdu.PriorityManagement
+const serverConformance = apdu.GeneralProtection | apdu.GeneralBlocks | apdu.BlockTransferGet | apdu.BlockTransferSet |
+	apdu.BlockTransferAction | apdu.MultipleReferences | apdu.ServiceGet | apdu.ServiceSet | apdu.ServiceAction | apdu.ServiceAccess |
+	apdu.SelectiveAccess | apdu.PriorityManagement | apdu.ServiceNotification | apdu.ServiceEvent
+
+const serverConformanceSN = apdu.GeneralProtection | apdu.ServiceRead | apdu.ServiceWrite | apdu.UnconfirmedWrites | apdu.ParameterizedAccess |
+	apdu.MultipleReferences | apdu.ServiceInformation | apdu.BlockTransferGet
 
 // Server answers clients, each connection in a call of [Server.Serve].
 type Server struct{ cfg ServerConfig }
@@ -51,6 +65,15 @@ func NewServer(cfg *ServerConfig) *Server {
 	}
 	if s.cfg.Conformance == 0 {
 		s.cfg.Conformance = serverConformance
+	}
+	if s.cfg.ConformanceSN == 0 {
+		s.cfg.ConformanceSN = serverConformanceSN
+	}
+	if s.cfg.MaxLong == 0 {
+		s.cfg.MaxLong = 1 << 20
+	}
+	if s.cfg.counters = s.cfg.Counters; s.cfg.counters == nil {
+		s.cfg.counters = &security.MemoryCounters{}
 	}
 	if s.cfg.Inactivity == 0 {
 		s.cfg.Inactivity = DefaultInactivity
@@ -127,13 +150,11 @@ func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byt
 			}
 			sessions[p] = newSession(&s.cfg, device, p.client, p.server)
 		}
-		answer := sessions[p].handle(f.APDU)
-		if len(answer) == 0 {
-			continue
-		}
 		c.local, c.remote = f.Destination, f.Source
-		if err := c.send(ctx, answer, false); err != nil {
-			return err
+		for _, answer := range sessions[p].handle(f.APDU) {
+			if err := c.send(ctx, answer, false); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -214,9 +235,11 @@ func (h *hdlcServer) frame(ctx context.Context, f hdlc.Frame) error {
 		case hdlc.Connected, hdlc.Disconnected:
 			p.session.close()
 		case hdlc.Message:
-			if answer := p.session.handle(e.PDU); len(answer) > 0 {
+			answers := p.session.handle(e.PDU)
+			for _, answer := range answers {
 				p.link.Send(answer, false)
-			} else {
+			}
+			if len(answers) == 0 {
 				p.link.Release()
 			}
 		}

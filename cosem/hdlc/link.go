@@ -14,6 +14,7 @@ const (
 	DefaultRetries      = 3
 
 	busyPause  = 200 * time.Millisecond // before a station that was not ready is asked again
+	idlePause  = 50 * time.Millisecond  // before a station that had nothing to say is asked again
 	maxMessage = 1 << 16
 )
 
@@ -40,13 +41,15 @@ type Link struct {
 	peerBusy bool // the peer sent RNR
 	ack      bool // something must be acknowledged
 
-	command  Control // primary: the unnumbered command to send; 0 for none
-	va, vs   uint8   // the oldest frame that is not acknowledged, the next to send
-	vr       uint8   // the next frame to receive
-	out      []byte  // LLC and PDU that are being sent, from va on
-	segments []int   // lengths of the segments in out that were sent and not acknowledged
-	outgoing bool    // out holds a message that is not wholly acknowledged
-	in       []byte  // what was received of a segmented message
+	command  Control   // primary: the unnumbered command to send; 0 for none
+	va, vs   uint8     // the oldest frame that is not acknowledged, the next to send
+	vr       uint8     // the next frame to receive
+	out      []byte    // LLC and PDU that are being sent, from va on
+	segments []int     // lengths of the segments in out that were sent and not acknowledged
+	outgoing bool      // out holds a message that is not wholly acknowledged
+	queue    [][]byte  // PDUs that are sent after it
+	pause    time.Time // before a station that had nothing to say is asked again
+	in       []byte    // what was received of a segmented message
 
 	reply    []byte // secondary: an unnumbered response to write
 	deadline time.Time
@@ -132,17 +135,30 @@ func (l *Link) begin(command Control, s state) {
 	l.waiting, l.peerBusy = false, false
 }
 
-// Send queues a PDU; the one before it must have been sent. A primary that
-// expects no answer, as to an unconfirmed request, says so.
+// Send queues a PDU. A primary that expects no answer, as to an unconfirmed
+// request, says so.
 func (l *Link) Send(pdu []byte, confirmed bool) {
+	l.tries = 0
+	l.waiting = l.primary && confirmed
+	if l.outgoing {
+		l.queue = append(l.queue, bytes.Clone(pdu))
+		return
+	}
+	l.start(pdu)
+}
+
+// start begins to send a PDU.
+func (l *Link) start(pdu []byte) {
 	llc := llcResponse
 	if l.primary {
 		llc = llcRequest
 	}
 	l.out = append(append(l.out[:0], llc...), pdu...)
-	l.segments, l.outgoing, l.tries = l.segments[:0], true, 0
-	l.waiting = l.primary && confirmed
+	l.segments, l.outgoing = l.segments[:0], true
 }
+
+// Expect makes a primary ask for a PDU, where the answer is more than one.
+func (l *Link) Expect() { l.waiting = l.primary && l.state == connected }
 
 // Release tells a secondary that there is no answer to the last message.
 func (l *Link) Release() { l.ack = true }
@@ -183,7 +199,7 @@ func (l *Link) Receive(now time.Time, f Frame) {
 	case UA, DM, FRMR:
 		l.answered(f)
 	case 0, RR, RNR:
-		l.numbered(f)
+		l.numbered(now, f)
 	default:
 		if !l.primary {
 			l.reply = append(l.reply, byte(FRMR))
@@ -222,7 +238,7 @@ func (l *Link) commanded(f Frame) {
 func (l *Link) reset() {
 	l.va, l.vs, l.vr = 0, 0, 0
 	l.out, l.segments, l.outgoing, l.in = l.out[:0], l.segments[:0], false, l.in[:0]
-	l.ack, l.waiting, l.peerBusy = false, false, false
+	l.ack, l.waiting, l.peerBusy, l.queue, l.pause = false, false, false, nil, time.Time{}
 }
 
 // answered takes the secondary's unnumbered response.
@@ -259,7 +275,7 @@ func (l *Link) end(err error) {
 }
 
 // numbered takes an I, RR or RNR frame.
-func (l *Link) numbered(f Frame) {
+func (l *Link) numbered(now time.Time, f Frame) {
 	if l.state != connected {
 		if !l.primary && l.state == disconnected && f.Control&PollFinal != 0 {
 			l.reply = append(l.reply[:0], byte(DM))
@@ -271,6 +287,9 @@ func (l *Link) numbered(f Frame) {
 	if !f.Control.IsInformation() {
 		if !l.outgoing && !l.primary {
 			l.ack = true
+		}
+		if !l.outgoing && l.waiting && l.turn && !l.ack {
+			l.pause = now.Add(idlePause)
 		}
 		return
 	}
@@ -316,8 +335,13 @@ func (l *Link) acknowledged(n uint8) {
 	}
 	l.segments = l.segments[:copy(l.segments, l.segments[count:])]
 	l.va = n
-	if len(l.out) == 0 {
-		l.outgoing = false
+	if len(l.out) > 0 {
+		return
+	}
+	l.outgoing = false
+	if len(l.queue) > 0 {
+		l.start(l.queue[0])
+		l.queue = l.queue[1:]
 	}
 }
 
@@ -336,6 +360,9 @@ func (l *Link) Poll(now time.Time, dst []byte) ([]byte, time.Time) {
 		}
 		l.tries++
 		l.turn = true
+	}
+	if l.turn && l.waiting && !l.outgoing && now.Before(l.pause) {
+		return dst, l.pause
 	}
 	if l.turn && !(l.peerBusy && now.Before(l.deadline)) {
 		dst = l.transmit(now, dst)

@@ -10,12 +10,10 @@ import (
 // payload is one field, at depth 1.
 func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
 	f, n, err := Parse(b)
-	broken := len(b)
+	broken := n // fields from here on are not noted
 	var pe *ParseError
 	if errors.As(err, &pe) {
-		broken = min(pe.Offset, len(b))
-	} else {
-		broken = n
+		broken = pe.Offset
 	}
 	field := func(offset, length, depth int, name, meaning string) {
 		if length > 0 && offset+length <= broken {

@@ -23,6 +23,8 @@ type AFL struct {
 	MAC        []byte
 	Length     uint16 // ML: of the whole message
 	afterwards int    // octets that the layer takes
+	control    uint16 // FCL as it came with this fragment
+	macLen     int
 }
 
 const (
@@ -39,9 +41,6 @@ func (a AFL) Fragment() int { return int(a.Control & 0xFF) }
 
 // More reports whether more fragments follow.
 func (a AFL) More() bool { return a.Control&fclMore != 0 }
-
-// present reports whether there is such a layer.
-func (a AFL) present() bool { return a.afterwards > 0 }
 
 // macLen is the length of the MAC by the authentication type of MCL.
 var macLen = [16]int{3: 2, 4: 4, 5: 8, 6: 12, 7: 16, 8: 12, 9: 16}
@@ -66,6 +65,7 @@ func parseAFL(b []byte) (a AFL, err error) {
 		return b[at-n : at : at]
 	}
 	a.Control = binary.LittleEndian.Uint16(take(2))
+	a.control = a.Control
 	if a.Control&fclMessage != 0 {
 		a.Message = take(1)[0]
 	}
@@ -89,7 +89,7 @@ func parseAFL(b []byte) (a AFL, err error) {
 		if n < 0 || at+n > end {
 			return fail("MAC", at, fmt.Errorf("%d octets do not fit", n))
 		}
-		a.MAC = take(n)
+		a.MAC, a.macLen = take(n), n
 	}
 	if a.Control&fclLength != 0 {
 		a.Length = binary.LittleEndian.Uint16(take(2))

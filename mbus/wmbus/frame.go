@@ -220,7 +220,7 @@ const (
 func Detect(b []byte) (f Frame, format Format, n int, err error) { return detect(nil, b) }
 
 func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
-	if len(b) >= 2 && b[0] == syncC && (b[1] == syncCA || b[1] == syncCB) {
+	if syncLen(b) > 0 {
 		format = FormatA
 		if b[1] == syncCB {
 			format = FormatB

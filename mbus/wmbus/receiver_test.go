@@ -217,3 +217,42 @@ func FuzzCoding(f *testing.F) {
 		_, _ = AppendFromManchester(nil, b)
 	})
 }
+
+// Every octet is explained once, also where CRCs stand between.
+func FuzzExplain(f *testing.F) {
+	for _, s := range []string{
+		bare, "0f44ae0c7856341201074447780b134365871e6d",
+		"40449315785634123303900f002c25b30a000021924d4f2fb66e017a75002007109058475f4bc91df878b80a1b0f98b629024aac727942bfc549233c0140829b93",
+		"54cd2a442d2c313134331b16d4638d20e903241e202e453cff7cb68c402fc7111964987dac469de3a9c064108e768767b8e2dbb8b8",
+		"3044372c060382533c168c20307a3000ff2a100101000000ee96dcb77c54d3693cf56934a05b182b104c18ede38b67278d",
+		"32442d2c313134331b168f20e93a63665544330a3103241e202e453cff7cb68c402f1964987dac469de3a9c064108e768767db",
+	} {
+		f.Add(golden.Unhex(f, s))
+	}
+	key, err := mbus.NewKey(golden.Unhex(f, "000102030405060708090A0B0C0D0E0F"))
+	require.NoError(f, err)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := Decoder{}
+		d.Keys = func(mbus.Address) *mbus.Key { return key }
+		next := 0
+		err := d.Explain(b, func(offset, length, depth int, field, meaning string) {
+			require.Equal(t, next, offset, field)
+			require.Positive(t, length, field)
+			next += length
+			require.LessOrEqual(t, next, len(b), field)
+		})
+		d = Decoder{}
+		d.Keys = func(mbus.Address) *mbus.Key { return key }
+		tg, parsed := d.Parse(b)
+		if parsed == nil {
+			_, _, n, err := Detect(b)
+			require.NoError(t, err)
+			require.Equal(t, n, next, "%x", b)
+		}
+		if parsed == nil && tg.Broken != nil {
+			require.Error(t, err)
+			return
+		}
+		require.Equal(t, parsed, err)
+	})
+}

@@ -14,6 +14,7 @@ type Telegram struct {
 	Frame         Frame
 	ELL           ELL
 	AFL           AFL
+	sync          int // octets of the sync word in front
 }
 
 // Decoder reads telegrams. It is not safe for use by several goroutines. The
@@ -24,6 +25,7 @@ type Decoder struct {
 	frame     []byte // octets without CRC
 	plain     []byte // of the ELL
 	fragments fragments
+	inner     inner // of the last telegram
 }
 
 // Parse reads a telegram of a format that it finds out. It fails where a layer
@@ -33,6 +35,7 @@ func (d *Decoder) Parse(b []byte) (t Telegram, err error) {
 	if t.Frame, t.Format, _, err = detect(d.buffer(), b); err != nil {
 		return Telegram{}, err
 	}
+	t.sync = syncLen(b)
 	return t, d.layers(&t)
 }
 
@@ -45,6 +48,14 @@ func (d *Decoder) ParseFormat(b []byte, format Format) (t Telegram, err error) {
 	return t, d.layers(&t)
 }
 
+// syncLen is the length of the sync word of mode C at the start of b.
+func syncLen(b []byte) int {
+	if len(b) >= 2 && b[0] == syncC && (b[1] == syncCA || b[1] == syncCB) {
+		return 2
+	}
+	return 0
+}
+
 func (d *Decoder) buffer() []byte {
 	if d.frame == nil {
 		d.frame, d.plain = make([]byte, 0, 256), make([]byte, 0, 256) // L is one octet
@@ -54,55 +65,110 @@ func (d *Decoder) buffer() []byte {
 
 // layers reads the payload of the frame.
 func (d *Decoder) layers(t *Telegram) error {
-	rest := t.Frame.Payload
-	lower := mbus.Lower{Radio: true, Address: t.Frame.Address}
-	if len(rest) > 0 && 0x8C <= rest[0] && rest[0] <= 0x8F {
+	err := d.unwrap(t)
+	if err == nil {
+		t.Telegram, err = d.Decoder.Parse(d.inner.octets, d.inner.lower)
+		if err == nil && t.AFL.MAC != nil {
+			err = d.authenticate(t, d.inner.octets)
+		}
+		t.Broken = t.rawOffset(shift(t.Broken, d.inner.at))
+	}
+	return t.rawOffset(shift(err, d.inner.at))
+}
+
+// inner is what the layers of radio carry.
+type inner struct {
+	octets []byte // from the CI field of the transport or application layer on
+	at     int    // where it stands in the frame without CRCs; -1 if it was put together of fragments
+	lower  mbus.Lower
+}
+
+// unwrap reads the extended link layer and the AFL, if there are such.
+func (d *Decoder) unwrap(t *Telegram) error {
+	d.inner = inner{octets: t.Frame.Payload, at: headerLen, lower: mbus.Lower{Radio: true, Address: t.Frame.Address}}
+	in := &d.inner
+	if len(in.octets) > 0 && 0x8C <= in.octets[0] && in.octets[0] <= 0x8F {
 		var n int
 		var err error
-		if t.ELL, n, err = parseELL(rest); err != nil {
+		if t.ELL, n, err = parseELL(in.octets); err != nil {
 			return err
 		}
-		rest = rest[n:]
+		in.octets, in.at = in.octets[n:], in.at+n
 		if t.ELL.secured() {
-			plain, err := t.ELL.open(d.plain[:0], rest, t.Frame.Address, d.Keys)
+			plain, err := t.ELL.open(d.plain[:0], in.octets, t.Frame.Address, d.Keys)
 			if err != nil {
-				t.Header.Address, t.Payload = t.Frame.Address, rest
+				t.Header.Address, t.Payload = t.Frame.Address, in.octets
 				return err
 			}
-			rest = plain
+			in.octets, in.at = plain, in.at+crcLen
 		}
 	}
-	if len(rest) > 0 && rest[0] == 0x90 {
-		var err error
-		if t.AFL, err = parseAFL(rest); err != nil {
-			return err
-		}
-		rest = rest[t.AFL.afterwards:]
-		if t.AFL.Fragment() > 0 {
-			if rest, err = d.fragments.add(t.Frame.Address, &t.AFL, rest); err != nil {
-				t.Header.Address = t.Frame.Address
-				return err
-			}
-		}
-		lower.Counter, lower.Counted = t.AFL.Counter, t.AFL.Control&fclCounter != 0
+	if len(in.octets) == 0 || in.octets[0] != 0x90 {
+		return nil
 	}
 	var err error
-	t.Telegram, err = d.Decoder.Parse(rest, lower)
-	if t.AFL.present() && t.AFL.MAC != nil {
-		err = d.authenticate(t, rest, err)
+	if t.AFL, err = parseAFL(in.octets); err != nil {
+		return err
+	}
+	rest := in.octets[t.AFL.afterwards:]
+	if t.AFL.Fragment() > 0 {
+		t.Header.Address = t.Frame.Address
+		if rest, err = d.fragments.add(t.Frame.Address, &t.AFL, rest); err != nil {
+			return err
+		}
+		in.at = -1
+	} else {
+		in.at += t.AFL.afterwards
+	}
+	in.octets = rest
+	in.lower.Counter, in.lower.Counted = t.AFL.Counter, t.AFL.Control&fclCounter != 0
+	return nil
+}
+
+// shift adds to the offset of an error that counts from another place. Errors in
+// a message of several fragments keep theirs.
+func shift(err error, by int) error {
+	if by < 0 {
+		return err
+	}
+	var own *ParseError
+	var app *mbus.ParseError
+	switch {
+	case errors.As(err, &own):
+		own.Offset += by
+	case errors.As(err, &app):
+		app.Offset += by
 	}
 	return err
 }
 
-// authenticate checks the MAC of the AFL. Where it is wrong, a plain text that
-// could be read tells a wrong MAC from a wrong key.
-func (d *Decoder) authenticate(t *Telegram, message []byte, parsed error) error {
-	fail := func(err error) error {
-		return &mbus.SecurityError{Address: t.Header.Address, Layer: "AFL", Mode: t.Security.Mode, Err: err}
+// rawOffset makes an offset in the frame without CRCs one in the frame as it came.
+func (t *Telegram) rawOffset(err error) error {
+	var own *ParseError
+	var app *mbus.ParseError
+	switch {
+	case errors.As(err, &own):
+		own.Offset = raw(t.Format, own.Offset) + t.sync
+	case errors.As(err, &app):
+		app.Offset = raw(t.Format, app.Offset) + t.sync
 	}
-	if parsed != nil {
-		return parsed
+	return err
+}
+
+// raw returns where an octet of the frame without CRCs stands in one of a format.
+func raw(format Format, at int) int {
+	switch {
+	case format == FormatA && at >= headerLen:
+		return at + crcLen*(1+(at-headerLen)/blockLen)
+	case format == FormatB && at >= firstPartB:
+		return at + crcLen
 	}
+	return at
+}
+
+// authenticate checks the MAC of the AFL over a message that could be read: a
+// wrong MAC is thus told from a wrong key.
+func (d *Decoder) authenticate(t *Telegram, message []byte) error {
 	var key *mbus.Key
 	if d.Keys != nil {
 		key = d.Keys(t.Header.Address)
@@ -119,7 +185,8 @@ func (d *Decoder) authenticate(t *Telegram, message []byte, parsed error) error 
 	case err != nil:
 		return err
 	case !ok:
-		return fail(mbus.ErrBadMAC)
+		t.Records = nil
+		return &mbus.SecurityError{Address: t.Header.Address, Layer: "AFL", Mode: t.Security.Mode, Err: mbus.ErrBadMAC}
 	}
 	t.Security.Verified = true
 	return nil

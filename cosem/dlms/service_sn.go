@@ -1,0 +1,173 @@
+package dlms
+
+import (
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/apdu"
+)
+
+// shortNames gives the objects of an association short names.
+type shortNames struct {
+	objects []cosem.Object
+}
+
+// baseStep is how far the base names of two objects lie apart.
+const baseStep = 0x100
+
+// shortNames returns the names of this association, which are given once.
+func (s *session) shortNames() *shortNames {
+	if s.names == nil {
+		s.names = &shortNames{objects: append([]cosem.Object(nil), s.device.Objects(&s.partner)...)}
+		for i := range s.names.objects {
+			s.names.objects[i].BaseName = uint16(baseStep * (i + 1))
+		}
+	}
+	return s.names
+}
+
+// find returns the object to which a short name belongs and the offset in it.
+func (n *shortNames) find(name uint16) (o cosem.Object, offset uint16, ok bool) {
+	i := int(name/baseStep) - 1
+	if i < 0 || i >= len(n.objects) {
+		return cosem.Object{}, 0, false
+	}
+	return n.objects[i], name % baseStep, true
+}
+
+// attribute returns the attribute that a short name stands for.
+func (n *shortNames) attribute(name uint16) (cosem.Attribute, bool) {
+	o, offset, ok := n.find(name)
+	index := offset/attributeStep + 1
+	if !ok || offset%attributeStep != 0 || int(index) > len(o.Attributes) {
+		return cosem.Attribute{}, false
+	}
+	return o.Attribute(int8(index)), true
+}
+
+// method returns the method that a short name stands for.
+func (n *shortNames) method(name uint16) (cosem.Method, bool) {
+	o, offset, ok := n.find(name)
+	first, has := methodOffsets[o.Class]
+	if !ok || !has || offset < first || (offset-first)%attributeStep != 0 {
+		return cosem.Method{}, false
+	}
+	return o.Method(int8((offset-first)/attributeStep + 1)), true
+}
+
+// serveSN answers a request of SN referencing.
+func (s *session) serveSN(p apdu.PDU) []byte {
+	switch p := p.(type) {
+	case apdu.ReadRequest:
+		return s.readSN(p)
+	case apdu.WriteRequest:
+		response := apdu.WriteResponse{}
+		for _, code := range s.writeSN(p.List, p.Data) {
+			w := apdu.Written{Code: code}
+			if code != cosem.Success {
+				w.Kind = 1
+			}
+			response.List = append(response.List, w)
+		}
+		return s.reply(response)
+	case apdu.UnconfirmedWrite:
+		s.writeSN(p.List, p.Data)
+		return nil
+	}
+	return s.reply(apdu.ExceptionResponse{State: 2, Service: apdu.ServiceNotSupported})
+}
+
+func (s *session) readSN(p apdu.ReadRequest) []byte {
+	if len(p.List) == 1 && p.List[0].Kind == apdu.VariableBlockNumber {
+		return s.readNextSN(p.List[0])
+	}
+	s.long = longAnswer{}
+	response := apdu.ReadResponse{}
+	for _, v := range p.List {
+		item := apdu.Read{Result: s.readVariable(v)}
+		if item.Code != cosem.Success {
+			item.Kind = apdu.ReadError
+		}
+		response.List = append(response.List, item)
+	}
+	if plain := s.plain(response); len(plain) > s.room() && s.conformance&apdu.BlockTransferGet != 0 {
+		s.long = longAnswer{raw: append([]byte(nil), plain[1:]...), active: true}
+		return s.answerBlockSN()
+	}
+	return s.reply(response)
+}
+
+// readVariable reads what a variable-access-specification names.
+func (s *session) readVariable(v apdu.Variable) apdu.Result {
+	switch {
+	case v.Kind == apdu.VariableParameterized && v.Name == baseAssociationSN+replyToHLS:
+		d, code := s.prove(&v.Selection.Parameters)
+		if code != 0 {
+			return apdu.Result{Code: cosem.DataAccessResult(code)}
+		}
+		return apdu.Result{Data: *d}
+	case v.Kind != apdu.VariableName && v.Kind != apdu.VariableParameterized:
+		return apdu.Result{Code: cosem.OtherReason}
+	case v.Name == baseAssociationSN+attributeStep:
+		return apdu.Result{Data: s.objectListSN()}
+	case v.Name == baseAssociationSN:
+		return apdu.Result{Data: cosem.Name(associationName)}
+	}
+	a, ok := s.shortNames().attribute(v.Name)
+	if !ok {
+		return apdu.Result{Code: cosem.ObjectUndefined}
+	}
+	return s.read(apdu.Get{Attribute: a, Selection: v.Selection})
+}
+
+// objectListSN returns attribute object_list of Association SN.
+func (s *session) objectListSN() cosem.Data {
+	entry := func(base uint16, o cosem.Object) cosem.Data {
+		return cosem.Structure(cosem.Int16(int16(base)), cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name))
+	}
+	list := []cosem.Data{entry(baseAssociationSN, cosem.Object{Class: cosem.ClassAssociationSN, Version: 1, Name: associationName})}
+	for _, o := range s.shortNames().objects {
+		list = append(list, entry(o.BaseName, o))
+	}
+	return cosem.Array(list...)
+}
+
+// answerBlockSN answers with the next block of a long read-response.
+func (s *session) answerBlockSN() []byte {
+	n := min(len(s.long.raw), max(1, s.room()-blockOverhead))
+	s.long.number++
+	b := apdu.Block{Last: n == len(s.long.raw), Number: s.long.number, Raw: s.long.raw[:n]}
+	s.long.raw = s.long.raw[n:]
+	s.long.active = !b.Last
+	return s.reply(apdu.ReadResponse{List: []apdu.Read{{Kind: apdu.ReadBlock, Block: b}}})
+}
+
+func (s *session) readNextSN(v apdu.Variable) []byte {
+	if !s.long.active || v.Number != s.long.number {
+		code := cosem.DataBlockNumberInvalid
+		if !s.long.active {
+			code = cosem.NoLongGetInProgress
+		}
+		s.long = longAnswer{}
+		return s.reply(apdu.ReadResponse{List: []apdu.Read{{Kind: apdu.ReadError, Result: apdu.Result{Code: code}}}})
+	}
+	return s.answerBlockSN()
+}
+
+// writeSN writes attributes and invokes methods by their short names.
+func (s *session) writeSN(list []apdu.Variable, data []cosem.Data) []cosem.DataAccessResult {
+	codes := make([]cosem.DataAccessResult, len(list))
+	for i, v := range list {
+		codes[i] = cosem.OtherReason
+		if len(data) != len(list) || v.Kind != apdu.VariableName && v.Kind != apdu.VariableParameterized {
+			continue
+		}
+		if a, ok := s.shortNames().attribute(v.Name); ok {
+			codes[i] = s.write(apdu.Get{Attribute: a, Selection: v.Selection}, data[i])
+			continue
+		}
+		codes[i] = cosem.ObjectUndefined
+		if m, ok := s.shortNames().method(v.Name); ok {
+			codes[i] = cosem.DataAccessResult(s.invoke(m, &data[i]).Code)
+		}
+	}
+	return codes
+}

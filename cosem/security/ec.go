@@ -1,0 +1,196 @@
+package security
+
+import (
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/binary"
+	"fmt"
+	"math/big"
+)
+
+// Signer signs with the private key of one party. A [SigningKey] is one; a
+// hardware security module may be another.
+type Signer interface {
+	// Sign returns r and s of ECDSA over the message, hashed as the suite says.
+	Sign(message []byte) ([]byte, error)
+}
+
+// Agreer takes part in key agreement with a static private key. An
+// [AgreementKey] is one; a hardware security module may be another.
+type Agreer interface {
+	// Agree returns the shared secret with a peer's public key, x and y.
+	Agree(public []byte) ([]byte, error)
+}
+
+// curve returns the curves and the size of a coordinate for a suite.
+func (s Suite) curve() (elliptic.Curve, ecdh.Curve, int, error) {
+	switch s {
+	case Suite1:
+		return elliptic.P256(), ecdh.P256(), 32, nil
+	case Suite2:
+		return elliptic.P384(), ecdh.P384(), 48, nil
+	}
+	return nil, nil, 0, fmt.Errorf("%w: suite %d has no elliptic curve", ErrSuite, s)
+}
+
+// hash returns the digest of the suite.
+func (s Suite) hash(message []byte) []byte {
+	if s == Suite2 {
+		h := sha512.Sum384(message)
+		return h[:]
+	}
+	h := sha256.Sum256(message)
+	return h[:]
+}
+
+// SigningKey is a private key for signatures, held in memory.
+type SigningKey struct {
+	suite Suite
+	key   *ecdsa.PrivateKey
+}
+
+// NewSigningKey returns the key whose private number is given, 32 or 48 octets.
+func NewSigningKey(s Suite, private Key) (*SigningKey, error) {
+	c, _, _, err := s.curve()
+	if err != nil {
+		return nil, err
+	}
+	k, err := ecdsa.ParseRawPrivateKey(c, private)
+	if err != nil {
+		return nil, fmt.Errorf("security: private key: %w", err)
+	}
+	return &SigningKey{s, k}, nil
+}
+
+// SigningKeyFrom returns the key of a parsed PEM or PKCS#8 file.
+func SigningKeyFrom(k *ecdsa.PrivateKey) (*SigningKey, error) {
+	switch k.Curve {
+	case elliptic.P256():
+		return &SigningKey{Suite1, k}, nil
+	case elliptic.P384():
+		return &SigningKey{Suite2, k}, nil
+	}
+	return nil, fmt.Errorf("%w: private key of another curve", ErrSuite)
+}
+
+// String hides the key.
+func (k *SigningKey) String() string { return "[redacted]" }
+
+// GoString hides the key.
+func (k *SigningKey) GoString() string { return "[redacted]" }
+
+// Public returns the public key, x and y.
+func (k *SigningKey) Public() []byte {
+	b, err := k.key.PublicKey.Bytes()
+	if err != nil {
+		return nil
+	}
+	return b[1:]
+}
+
+// Sign implements [Signer].
+func (k *SigningKey) Sign(message []byte) ([]byte, error) {
+	_, _, size, err := k.suite.curve()
+	if err != nil {
+		return nil, err
+	}
+	r, s, err := ecdsa.Sign(rand.Reader, k.key, k.suite.hash(message))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]byte, 2*size)
+	r.FillBytes(out[:size])
+	s.FillBytes(out[size:])
+	return out, nil
+}
+
+// VerifySignature checks r and s over a message against a public key, x and y.
+func VerifySignature(s Suite, public, message, signature []byte) error {
+	c, _, size, err := s.curve()
+	if err != nil {
+		return err
+	}
+	if len(public) != 2*size {
+		return fmt.Errorf("%w: public key of %d octets", ErrKeyLength, len(public))
+	}
+	key, err := ecdsa.ParseUncompressedPublicKey(c, append([]byte{4}, public...))
+	if err != nil {
+		return fmt.Errorf("security: public key: %w", err)
+	}
+	if len(signature) != 2*size {
+		return fmt.Errorf("%w: %d octets, want %d", ErrSignature, len(signature), 2*size)
+	}
+	if !ecdsa.Verify(key, s.hash(message), new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// AgreementKey is a private key for key agreement, held in memory.
+type AgreementKey struct{ key *ecdh.PrivateKey }
+
+// NewAgreementKey returns the key whose private number is given, 32 or 48 octets.
+func NewAgreementKey(s Suite, private Key) (*AgreementKey, error) {
+	_, c, _, err := s.curve()
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.NewPrivateKey(private)
+	if err != nil {
+		return nil, fmt.Errorf("security: private key: %w", err)
+	}
+	return &AgreementKey{k}, nil
+}
+
+// GenerateAgreementKey returns a new key, for one use.
+func GenerateAgreementKey(s Suite) (*AgreementKey, error) {
+	_, c, _, err := s.curve()
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return &AgreementKey{k}, nil
+}
+
+// String hides the key.
+func (k *AgreementKey) String() string { return "[redacted]" }
+
+// GoString hides the key.
+func (k *AgreementKey) GoString() string { return "[redacted]" }
+
+// Public returns the public key, x and y.
+func (k *AgreementKey) Public() []byte { return k.key.PublicKey().Bytes()[1:] }
+
+// Agree implements [Agreer].
+func (k *AgreementKey) Agree(public []byte) ([]byte, error) {
+	peer, err := k.key.Curve().NewPublicKey(append([]byte{4}, public...))
+	if err != nil {
+		return nil, fmt.Errorf("security: public key: %w", err)
+	}
+	return k.key.ECDH(peer)
+}
+
+// algorithm is the identifier of AES-GCM in key derivation.
+func (s Suite) algorithm() []byte {
+	id := []byte{0x60, 0x85, 0x74, 0x05, 0x08, 0x03, 0x00}
+	if s == Suite2 {
+		id[6] = 0x01
+	}
+	return id
+}
+
+// DeriveKey returns the key that follows from a shared secret and what
+// identifies the parties (concatenation KDF of NIST SP 800-56A).
+func DeriveKey(s Suite, secret []byte, partyU, partyV []byte) Key {
+	message := binary.BigEndian.AppendUint32(nil, 1)
+	message = append(append(message, secret...), s.algorithm()...)
+	message = append(append(message, partyU...), partyV...)
+	return s.hash(message)[:s.KeyLen()]
+}
