@@ -16,13 +16,18 @@ import (
 // A line that cannot be read gives a reading without value, flagged invalid,
 // where at least its id was there; [Readout.BadLines] has all of them. Load
 // profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
+// The registers of Landis+Gyr Ultraheat heat meters, which look like OBIS codes
+// and are none, get theirs from a table of the manufacturer where it is public.
 func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
 	s := newScanner(r.Data, r.offset)
+	ultraheat := r.Identification.isUltraheat()
 	var set field.Set
 	for source := uint32(0); ; source++ {
 		switch err := s.Next(&set); {
 		case err == io.EOF:
 			return dst
+		case err == nil && ultraheat:
+			dst = appendUltraheat(dst, &set, source)
 		case err == nil:
 			dst = appendReadings(dst, &set, source)
 		case len(set.ID) > 0:

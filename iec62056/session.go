@@ -61,6 +61,7 @@ type Session struct {
 	head     []byte         // the identification message
 	signedOn time.Time      // when it came; zero while the meter expects a request
 	sent     []byte         // what an optical head may echo
+	echoes   bool           // it does
 	in       []byte         // what came and is not used up
 	scanned  int            // how far ended has looked at in
 	ended    bool           // in holds a character that may end a message
@@ -389,6 +390,9 @@ func (s *Session) Feed(now time.Time, in []byte) {
 // dropEcho removes what was sent from the front of what came: optical heads
 // show their own light.
 func (s *Session) dropEcho() {
+	if s.phase == phaseConfirm && !s.echoes {
+		return // the meter's confirmation looks the same
+	}
 	n := 0
 	for n < len(s.sent) && n < len(s.in) && s.sent[n] == s.in[n] {
 		n++
@@ -396,6 +400,7 @@ func (s *Session) dropEcho() {
 	if n == len(s.sent) && n > 1 {
 		s.in = append(s.in[:0], s.in[n:]...)
 		s.sent = s.sent[:0]
+		s.echoes = true
 	}
 }
 

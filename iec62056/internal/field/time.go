@@ -147,7 +147,10 @@ func separated(b []byte) (obis.Time, bool) {
 				return obis.Time{}, false
 			}
 			clock, ok := ParseClock(b[i+1:])
-			return Join(date, clock), ok
+			if !ok {
+				return obis.Time{}, false
+			}
+			return Join(date, clock), true
 		}
 	}
 	return obis.Time{}, false
