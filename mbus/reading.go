@@ -172,9 +172,6 @@ func (r *Record) code(medium obis.Medium, device DeviceType) (obis.Code, obis.Ru
 // combinedHeatCooling is the device type whose cooling energy is counted as negative heat.
 const combinedHeatCooling = 0x0D
 
-// dualRegisterWater counts cold and hot water apart.
-const dualRegisterWater = 0x17
-
 func groupA(m obis.Medium, row *codeRow) byte {
 	if row.abstract {
 		return 0
@@ -314,16 +311,22 @@ func phase(code *obis.Code, q Qualifiers) bool {
 		if *c != 12 {
 			return false
 		}
-		*c = 124
-		if q == QualifierL2L3 {
-			*c = 125
-		} else if q == QualifierL3L1 {
-			*c = 126
-		}
+		*c = betweenPhasesC(q)
 	default:
 		return false
 	}
 	return true
+}
+
+// betweenPhasesC is group C of a voltage between two phases.
+func betweenPhasesC(q Qualifiers) byte {
+	switch q {
+	case QualifierL2L3:
+		return 125
+	case QualifierL3L1:
+		return 126
+	}
+	return 124
 }
 
 // thermal fills groups D and F of heat, cooling, water and heat cost allocation.
