@@ -81,7 +81,7 @@ type Scan struct {
 type scanner struct {
 	*Master
 	Scan
-	found  []Found
+	slaves []Found
 	alike  []mbus.Address             // several slaves answer to it, given all but the manufacturer
 	makers map[mbus.Manufacturer]bool // those seen on the bus, and those to be tried anyway
 	done   float64
@@ -105,12 +105,12 @@ func (m *Master) scanner(cfg *Scan) *scanner {
 }
 
 func (s *scanner) add(f Found) {
-	s.found = append(s.found, f)
+	s.slaves = append(s.slaves, f)
 	if f.Address != (mbus.Address{}) {
 		s.makers[f.Address.Manufacturer] = true
 	}
-	if s.Scan.Found != nil {
-		s.Scan.Found(f)
+	if s.Found != nil {
+		s.Found(f)
 	}
 }
 
@@ -118,7 +118,7 @@ func (s *scanner) add(f Found) {
 func (s *scanner) progress(done float64) {
 	s.done = max(s.done, done)
 	if s.Progress != nil {
-		s.Progress(s.done, len(s.found))
+		s.Progress(s.done, len(s.slaves))
 	}
 }
 
@@ -130,11 +130,11 @@ func (m *Master) ScanPrimary(ctx context.Context, cfg *Scan) ([]Found, error) {
 	total := float64(last - int(s.First) + 1)
 	for a := int(s.First); a <= last; a++ {
 		if err := s.primary(ctx, byte(a)); err != nil {
-			return s.found, err
+			return s.slaves, err
 		}
 		s.progress(float64(a-int(s.First)+1) / total)
 	}
-	return s.found, nil
+	return s.slaves, nil
 }
 
 // primary tries one primary address.
@@ -222,13 +222,13 @@ func (m *Master) ScanSecondary(ctx context.Context, cfg *Scan) ([]Found, error) 
 		err = s.firstDigits(ctx)
 	}
 	if err != nil {
-		return s.found, err
+		return s.slaves, err
 	}
 	if err := s.resolve(ctx); err != nil {
-		return s.found, err
+		return s.slaves, err
 	}
 	s.progress(1)
-	return s.found, nil
+	return s.slaves, nil
 }
 
 // firstDigits tries each first digit although nobody answered to the selection of
@@ -249,7 +249,7 @@ func (s *scanner) firstDigits(ctx context.Context) error {
 // manufacturers that the whole scan has seen.
 func (s *scanner) resolve(ctx context.Context) error {
 	for _, a := range s.alike {
-		before := len(s.found)
+		before := len(s.slaves)
 		for _, maker := range slices.Sorted(maps.Keys(s.makers)) {
 			b := a
 			b.Manufacturer = maker
@@ -257,7 +257,7 @@ func (s *scanner) resolve(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(s.found)-before < 2 { // another one is still there
+		if len(s.slaves)-before < 2 { // another one is still there
 			s.add(Found{Address: a, Collision: true})
 		}
 	}

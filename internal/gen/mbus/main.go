@@ -64,7 +64,7 @@ func table(name string) ([]map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	r := csv.NewReader(f)
 	r.Comment = '#'
 	rows, err := r.ReadAll()
