@@ -209,12 +209,17 @@ const (
 	wakeUpPause = 1600 * time.Millisecond // the standard has 1.5 s to 1.7 s after the NULs
 )
 
+// mode is what the configuration says, or else the identification.
+func (s *Session) mode() Mode {
+	if s.cfg.Mode != ModeAuto {
+		return s.cfg.Mode
+	}
+	return s.id.Mode()
+}
+
 // selectOption queues what makes the identified meter do what the goal wants.
 func (s *Session) selectOption() {
-	mode := s.cfg.Mode
-	if mode == ModeAuto {
-		mode = s.id.Mode()
-	}
+	mode := s.mode()
 	s.signedOn = time.Time{}
 	switch {
 	case s.goal == goalReadout && (mode == ModeA || mode == ModeB):
@@ -252,7 +257,7 @@ func (s *Session) selectOption() {
 func (s *Session) programWithoutOption() {
 	s.phase = phaseIdle
 	if s.goal == goalHandOver {
-		s.err = fmt.Errorf("iec62056: mode %v has no hand-over to HDLC: %w", s.id.Mode(), ErrRefused)
+		s.err = fmt.Errorf("iec62056: mode %v has no hand-over to HDLC: %w", s.mode(), ErrRefused)
 	}
 }
 
@@ -446,7 +451,7 @@ func (s *Session) findIdentification(now time.Time) {
 
 // identified goes on behind the identification: at once where the meter does not wait.
 func (s *Session) identified() {
-	if s.id.Mode() == ModeB {
+	if s.mode() == ModeB {
 		s.switchTo(s.modeB(), "7E1")
 	}
 	if s.goal == goalIdentify {

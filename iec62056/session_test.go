@@ -38,6 +38,12 @@ func replay(t *testing.T, file string) {
 	if strings.Contains(script[1].text, "12345678") {
 		cfg.Address = "12345678"
 	}
+	switch goal {
+	case "readout as mode A":
+		goal, cfg.Mode = "readout", ModeA
+	case "readout 6":
+		goal, cfg.Option = "readout", "6"
+	}
 	s := NewSession(cfg, true)
 	begin := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	now := begin

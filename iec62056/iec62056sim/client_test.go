@@ -248,6 +248,43 @@ func TestProgrammingMode(t *testing.T) {
 	})
 }
 
+func TestMeterThatKnowsR1Alone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near := serve(t, &iec62056sim.Config{Faults: iec62056sim.Faults{NoR5: true}})
+		c := iec62056.NewClient(near, nil)
+		for range 2 {
+			r, err := c.Read(t.Context(), "1.8.0")
+			require.NoError(t, err)
+			require.Equal(t, "1-0:1.8.0*255", r.AppendReadings(nil)[0].Code.String())
+		}
+	})
+}
+
+func TestEveryRate(t *testing.T) {
+	for _, z := range "0123456789ABCDEFGHI" {
+		synctest.Test(t, func(t *testing.T) {
+			near := serve(t, &iec62056sim.Config{Identification: "OUM" + string(z) + "METERSIM"})
+			_, err := read(t, near, &iec62056.Config{Retries: -1})
+			require.NoError(t, err)
+			rate, ok := iec62056.BaudRate(byte(z))
+			require.True(t, ok)
+			require.Equal(t, rate, near.Baud())
+		})
+	}
+}
+
+func TestDamagedPartialBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+		near := serve(t, &iec62056sim.Config{Now: func() time.Time { return now }, Faults: iec62056sim.Faults{WrongBlockCheck: 2}})
+		c := iec62056.NewClient(near, &iec62056.Config{BlockLines: 7})
+		profiles, err := c.Profile(t.Context(), "P.01", obis.LocalTime(2026, 11, 19, 0, 0, 0), obis.LocalTime(2026, 11, 20, 0, 0, 0))
+		require.NoError(t, err)
+		require.Len(t, profiles, 1)
+		require.Equal(t, 97, profiles[0].Len())
+	})
+}
+
 func TestWrongPasswordIsCalledSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Password: "12345678"})

@@ -94,7 +94,7 @@ func (m *Meter) command(c iec62056.Message, allowed bool) []iec62056.Message {
 		return []iec62056.Message{{Kind: iec62056.KindAck}}
 	case kind == 'W', kind == 'E':
 		return answer(errorDenied)
-	case kind != 'R' || !ok:
+	case kind != 'R' || !ok || m.cfg.Faults.NoR5 && c.Command[1] == '5':
 		return answer(errorUnknown)
 	case id == "P.01":
 		return m.interval(m.profile, argument)

@@ -305,6 +305,28 @@ func TestExplain(t *testing.T) {
 	require.Contains(t, got[len(got)-1], "correct")
 }
 
+func TestExplainGoesAsFarAsItCan(t *testing.T) {
+	b := load(t, "v5.txt")
+	lines := 0
+	err := Explain(b[:300], func(offset, length, _ int, field, _ string) {
+		require.LessOrEqual(t, offset+length, 300)
+		if field == "data set" {
+			lines++
+		}
+	})
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, 11, lines)
+	b[300] ^= 1
+	lines = 0
+	err = Explain(b, func(_, _, _ int, field, _ string) {
+		if field == "data set" {
+			lines++
+		}
+	})
+	require.ErrorIs(t, err, ErrChecksum)
+	require.Greater(t, lines, 30)
+}
+
 func TestAppendReadingsAllocatesNothing(t *testing.T) {
 	b := load(t, "v5.txt")
 	var d Decoder
