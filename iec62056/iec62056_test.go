@@ -220,6 +220,17 @@ func TestParity(t *testing.T) {
 	require.Equal(t, 1, StripParity([]byte{'1'}))
 }
 
+func TestBlockCheckOfEveryLength(t *testing.T) {
+	b := []byte("The quick brown fox jumps over the lazy dog")
+	for n := range len(b) + 1 {
+		var want byte
+		for _, c := range b[:n] {
+			want ^= c
+		}
+		require.Equal(t, want, BlockCheck(b[:n]))
+	}
+}
+
 func TestParseMessage(t *testing.T) {
 	for name, test := range map[string]struct {
 		in   string
