@@ -71,7 +71,7 @@ func (d *Decoder) learn(t *Telegram) {
 }
 
 // format reads a format frame: length, signature and headers.
-func (d *Decoder) format(t *Telegram, b []byte, n int) error {
+func (d *Decoder) format(b []byte, n int) error {
 	p := b[n:]
 	if len(p) < 3 || len(p) < 1+int(p[0]) {
 		return &ParseError{Field: "format", Offset: len(b), Err: io.ErrUnexpectedEOF}

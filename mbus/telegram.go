@@ -111,7 +111,7 @@ func (d *Decoder) content(t *Telegram, b []byte, n int) error {
 	case ContentCompact:
 		return d.compact(t, b, n)
 	case ContentFormat:
-		return d.format(t, b, n)
+		return d.format(b, n)
 	}
 	if k := len(t.Records); k > 0 {
 		t.More = t.Records[k-1].Function == MoreFollows

@@ -64,7 +64,7 @@ func table(name string) ([]map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	r := csv.NewReader(f)
 	r.Comment = '#'
 	rows, err := r.ReadAll()
@@ -132,7 +132,7 @@ func (g *generator) vifs(b *bytes.Buffer) error {
 		return err
 	}
 	body.WriteString("}\n")
-	b.WriteString("// The quantities of the tables.\nconst (\n")
+	b.WriteString("// The quantities of the tables, the names of VIFs. The numbers follow the tables:\n// keep names, not numbers.\nconst (\n")
 	for i, q := range g.quantities {
 		fmt.Fprintf(b, "%s Quantity = %d\n", constant("Quantity", q), i+1)
 	}
@@ -232,7 +232,7 @@ func (g *generator) vifes(b *bytes.Buffer) error {
 	if len(names) > 64 {
 		return fmt.Errorf("%d qualifiers do not fit 64 bits", len(names))
 	}
-	b.WriteString("// The qualifiers.\nconst (\n")
+	b.WriteString("// The qualifiers, what extensions say of a value. The numbers follow the tables:\n// keep names, not numbers.\nconst (\n")
 	for i, q := range names {
 		fmt.Fprintf(b, "%s Qualifiers = 1 << %d\n", constant("Qualifier", q), i)
 	}
