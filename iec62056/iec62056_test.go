@@ -407,7 +407,7 @@ func BenchmarkReadout(b *testing.B) {
 		}
 		dst = r.AppendReadings(dst[:0])
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*floorRuns, "of_floor")
+	b.ReportMetric(float64(floor)/floorRuns*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 

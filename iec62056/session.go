@@ -37,6 +37,7 @@ var (
 	ErrNoAnswer = errors.New("no answer")
 	ErrGarbled  = errors.New("only octets that are no text came: wrong rate or framing")
 	ErrRefused  = errors.New("refused by the meter")
+	ErrPassword = errors.New("password refused") // an ErrRefused too
 )
 
 // Session is the reader's side of a conversation, without I/O and clock: begin

@@ -306,7 +306,7 @@ func TestWrongPasswordIsCalledSo(t *testing.T) {
 		c := iec62056.NewClient(near, &iec62056.Config{Password: "00000000"})
 		err := c.Program(t.Context())
 		require.ErrorIs(t, err, iec62056.ErrRefused)
-		require.ErrorContains(t, err, "password")
+		require.ErrorIs(t, err, iec62056.ErrPassword)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Password: "12345678"})
@@ -314,7 +314,10 @@ func TestWrongPasswordIsCalledSo(t *testing.T) {
 		_, err := c.Read(t.Context(), "1.8.0")
 		require.NoError(t, err, "reading needs no password")
 		var refused *iec62056.MeterError
-		require.ErrorAs(t, c.Write(t.Context(), "1.8.0", "0"), &refused)
+		err = c.Write(t.Context(), "1.8.0", "0")
+		require.ErrorAs(t, err, &refused)
+		require.ErrorIs(t, err, iec62056.ErrRefused)
+		require.NotErrorIs(t, err, iec62056.ErrPassword)
 	})
 }
 

@@ -471,7 +471,7 @@ func BenchmarkTelegram(b *testing.B) {
 		}
 		dst = d.AppendReadings(dst[:0], telegram)
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*100, "of_floor")
+	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 
