@@ -522,6 +522,10 @@ func (s *Session) repeat(cause error) {
 
 // findConfirmation waits for the meter to repeat the option, then changes to HDLC.
 func (s *Session) findConfirmation() {
+	if bytes.IndexByte(s.in, stx) >= 0 && isText(s.in) {
+		s.fail(fmt.Errorf("iec62056: the meter answers HDLC with its readout: %w", ErrRefused))
+		return
+	}
 	i := bytes.IndexByte(s.in, ack)
 	if i < 0 {
 		return
