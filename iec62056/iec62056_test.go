@@ -220,6 +220,17 @@ func TestParity(t *testing.T) {
 	require.Equal(t, 1, StripParity([]byte{'1'}))
 }
 
+func TestBlockCheckOfEveryLength(t *testing.T) {
+	b := []byte("The quick brown fox jumps over the lazy dog")
+	for n := range len(b) + 1 {
+		var want byte
+		for _, c := range b[:n] {
+			want ^= c
+		}
+		require.Equal(t, want, BlockCheck(b[:n]))
+	}
+}
+
 func TestParseMessage(t *testing.T) {
 	for name, test := range map[string]struct {
 		in   string
@@ -396,7 +407,7 @@ func BenchmarkReadout(b *testing.B) {
 		}
 		dst = r.AppendReadings(dst[:0])
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*floorRuns, "of_floor")
+	b.ReportMetric(float64(floor)/floorRuns*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 

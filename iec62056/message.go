@@ -209,6 +209,9 @@ type MeterError struct{ Text string }
 
 func (e *MeterError) Error() string { return "iec62056: the meter answered " + e.Text }
 
+// Unwrap returns [ErrRefused].
+func (e *MeterError) Unwrap() error { return ErrRefused }
+
 // Err returns a [*MeterError] where the data are an error message: one value
 // that begins with "ER", without an address.
 func (m Message) Err() error {

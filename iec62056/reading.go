@@ -55,11 +55,11 @@ func (d DataSet) AppendReadings(dst []obis.Reading, source uint32) []obis.Readin
 func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Reading {
 	dst = appendStart(dst, set.ID, source)
 	r := &dst[len(dst)-1]
-	class := field.ClassOf(r.Code)
 	if set.Single {
-		r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
+		r.Value, r.Unit, r.Quality.Flags = field.Single(r.Code, set)
 		return dst
 	}
+	class := field.ClassOf(r.Code)
 	if r.Code[2] == profileGroup && isProfile(DataSet{ID: set.ID, Values: set.Values}) {
 		return dst[:len(dst)-1]
 	}

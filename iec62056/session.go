@@ -15,6 +15,7 @@ type Step struct {
 	Framing string    // StepLine: "7E1", "8N1"
 	Until   time.Time // StepPause and StepRead
 	Err     error     // StepDone: nil, or why it failed
+	Cause   error     // why this step begins a repetition; nil where it does not
 
 	wait time.Duration // of a pause that has not begun
 }
@@ -36,6 +37,7 @@ var (
 	ErrNoAnswer = errors.New("no answer")
 	ErrGarbled  = errors.New("only octets that are no text came: wrong rate or framing")
 	ErrRefused  = errors.New("refused by the meter")
+	ErrPassword = errors.New("password refused") // an ErrRefused too
 )
 
 // Session is the reader's side of a conversation, without I/O and clock: begin
@@ -48,6 +50,7 @@ type Session struct {
 	goal    goal
 	phase   phase
 	err     error
+	cause   error // why the next step begins a repetition
 	queue   []Step
 	until   time.Time // deadline of the phase, zero until the first poll
 	attempt int       // sign-ons that failed
@@ -360,9 +363,11 @@ func (s *Session) pop(now time.Time) (Step, bool) {
 		}
 	}
 	done := *step
+	done.Cause, s.cause = s.cause, nil
 	s.queue = append(s.queue[:0], s.queue[1:]...)
 	switch done.Kind {
 	case StepPause:
+		s.cause = done.Cause
 		return Step{}, false
 	case StepLine:
 		s.baud = done.Baud
@@ -510,12 +515,17 @@ func (s *Session) repeat(cause error) {
 		s.fail(cause)
 		return
 	}
+	s.cause = cause
 	s.clear()
 	s.send(Message{Kind: KindNak})
 }
 
 // findConfirmation waits for the meter to repeat the option, then changes to HDLC.
 func (s *Session) findConfirmation() {
+	if bytes.IndexByte(s.in, stx) >= 0 && isText(s.in) {
+		s.fail(fmt.Errorf("iec62056: the meter answers HDLC with its readout: %w", ErrRefused))
+		return
+	}
 	i := bytes.IndexByte(s.in, ack)
 	if i < 0 {
 		return
@@ -593,16 +603,17 @@ func (s *Session) expired() {
 	if s.cfg.Parity == ParityAuto && s.phase == phaseIdent && !s.canSwitch {
 		s.parity = !s.parity
 	}
-	if s.goal != goalCommand {
-		s.signOn()
-		return
-	}
-	if s.command.Kind == KindAck {
+	if s.goal == goalCommand && s.command.Kind == KindAck {
 		// A second acknowledgement could be taken for one of the next block.
 		s.fail(cause)
 		return
 	}
-	s.sendCommand()
+	s.cause = cause
+	if s.goal == goalCommand {
+		s.sendCommand()
+		return
+	}
+	s.signOn()
 }
 
 func (s *Session) fail(err error) {

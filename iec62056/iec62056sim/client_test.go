@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -248,6 +250,19 @@ func TestProgrammingMode(t *testing.T) {
 	})
 }
 
+func TestRetriesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		near := serve(t, &iec62056sim.Config{Faults: iec62056sim.Faults{DeafTo: 1, WrongBlockCheck: 1}})
+		_, err := read(t, near, &iec62056.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		require.NoError(t, err)
+		require.Equal(t, 2, strings.Count(log.String(), "msg=again"), log.String())
+		require.Contains(t, log.String(), "identification at 300 baud: no answer")
+		require.Contains(t, log.String(), "wrong block check character")
+		require.Contains(t, log.String(), "baud=9600 framing=7E1")
+	})
+}
+
 func TestMeterThatKnowsR1Alone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Faults: iec62056sim.Faults{NoR5: true}})
@@ -291,7 +306,7 @@ func TestWrongPasswordIsCalledSo(t *testing.T) {
 		c := iec62056.NewClient(near, &iec62056.Config{Password: "00000000"})
 		err := c.Program(t.Context())
 		require.ErrorIs(t, err, iec62056.ErrRefused)
-		require.ErrorContains(t, err, "password")
+		require.ErrorIs(t, err, iec62056.ErrPassword)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Password: "12345678"})
@@ -299,11 +314,14 @@ func TestWrongPasswordIsCalledSo(t *testing.T) {
 		_, err := c.Read(t.Context(), "1.8.0")
 		require.NoError(t, err, "reading needs no password")
 		var refused *iec62056.MeterError
-		require.ErrorAs(t, c.Write(t.Context(), "1.8.0", "0"), &refused)
+		err = c.Write(t.Context(), "1.8.0", "0")
+		require.ErrorAs(t, err, &refused)
+		require.ErrorIs(t, err, iec62056.ErrRefused)
+		require.NotErrorIs(t, err, iec62056.ErrPassword)
 	})
 }
 
-// reversed is a manufacturer's algorithm: the operand backwards, sent by P1.
+// reversed is a manufacturer's algorithm: the operand backwards, sent by P2.
 type reversed struct{}
 
 func (reversed) Answer(operand, _ []byte) (string, []byte, error) {
@@ -311,7 +329,7 @@ func (reversed) Answer(operand, _ []byte) (string, []byte, error) {
 	for i := len(operand) - 1; i >= 0; i-- {
 		b = append(b, operand[i])
 	}
-	return "P1", b, nil
+	return "P2", b, nil
 }
 
 type failing struct{}

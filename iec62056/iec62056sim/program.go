@@ -45,7 +45,7 @@ func (s *server) program(ctx context.Context) error {
 		case m.Kind != iec62056.KindCommand:
 		case m.Command == [2]byte{'B', '0'}:
 			return nil
-		case m.Command == [2]byte{'P', '1'}:
+		case m.Command == [2]byte{'P', '1'}, m.Command == [2]byte{'P', '2'}:
 			if string(m.Data) != "("+s.meter.cfg.Password+")" && s.meter.cfg.Password != "" {
 				return s.send(ctx, command("B0", ""))
 			}

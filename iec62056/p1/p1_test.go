@@ -207,6 +207,18 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Every prefix waits for more. The line end behind four digits of CRC may be missing.
+func TestPrefixes(t *testing.T) {
+	b := load(t, "v5.txt")
+	for i := range len(b) - 2 {
+		_, _, err := Parse(b[:i])
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d", i)
+	}
+	_, n, err := Parse(b[:len(b)-2])
+	require.NoError(t, err)
+	require.Equal(t, len(b)-2, n)
+}
+
 func TestEncryptedIsHandedOn(t *testing.T) {
 	e := Encrypted{
 		SystemTitle: []byte("SAGgp\x00\x00\x01"), SecurityControl: 0x30, InvocationCounter: 0x01020304,
@@ -459,7 +471,7 @@ func BenchmarkTelegram(b *testing.B) {
 		}
 		dst = d.AppendReadings(dst[:0], telegram)
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*100, "of_floor")
+	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 
