@@ -123,13 +123,14 @@ func handCoded(dst []obis.Reading, frame []byte) []obis.Reading {
 		id := b[start:i]
 		n := int(codeLen[dif&15])
 		var m int64
-		if dif&8 != 0 {
+		switch {
+		case dif&8 != 0:
 			for k := n - 1; k >= 0; k-- {
 				m = m*100 + int64(b[i+k]>>4)*10 + int64(b[i+k]&15)
 			}
-		} else if n == 4 {
+		case n == 4:
 			m = int64(int32(binary.LittleEndian.Uint32(b[i:])))
-		} else {
+		default:
 			m = int64(int16(binary.LittleEndian.Uint16(b[i:])))
 		}
 		i += n

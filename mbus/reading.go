@@ -311,16 +311,22 @@ func phase(code *obis.Code, q Qualifiers) bool {
 		if *c != 12 {
 			return false
 		}
-		*c = 124
-		if q == QualifierL2L3 {
-			*c = 125
-		} else if q == QualifierL3L1 {
-			*c = 126
-		}
+		*c = betweenPhasesC(q)
 	default:
 		return false
 	}
 	return true
+}
+
+// betweenPhasesC is group C of a voltage between two phases.
+func betweenPhasesC(q Qualifiers) byte {
+	switch q {
+	case QualifierL2L3:
+		return 125
+	case QualifierL3L1:
+		return 126
+	}
+	return 124
 }
 
 // thermal fills groups D and F of heat, cooling, water and heat cost allocation.

@@ -530,7 +530,8 @@ func (d *Decoder) plainText(r *Record, s *scale, b []byte, i, j int) (next int, 
 		n2, err2 = d.vifes(&old, &so, b, n2)
 	}
 	code := b[i] & 0x0F
-	if err2 == nil && !(err1 == nil && d.readable(b, n1, code)) && d.readable(b, n2, code) {
+	first := err1 == nil && d.readable(b, n1, code)
+	if !first && err2 == nil && d.readable(b, n2, code) {
 		*r, *s = old, so
 		return n2, nil
 	}

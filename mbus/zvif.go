@@ -2,7 +2,8 @@
 
 package mbus
 
-// The quantities of the tables.
+// The quantities of the tables, the names of VIFs. The numbers follow the tables:
+// keep names, not numbers.
 const (
 	QuantityEnergy                         Quantity = 1
 	QuantityVolume                         Quantity = 2

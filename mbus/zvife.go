@@ -2,7 +2,8 @@
 
 package mbus
 
-// The qualifiers.
+// The qualifiers, what extensions say of a value. The numbers follow the tables:
+// keep names, not numbers.
 const (
 	QualifierAverage                     Qualifiers = 1 << 0
 	QualifierInverseCompactProfile       Qualifiers = 1 << 1

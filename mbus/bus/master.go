@@ -255,7 +255,7 @@ func (m *Master) receive(ctx context.Context) (link.Frame, error) {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return link.Frame{}, m.silence()
-		case err != nil && !(errors.Is(err, io.EOF) && n > 0):
+		case err != nil && (n == 0 || !errors.Is(err, io.EOF)):
 			return link.Frame{}, err
 		case len(m.in) > 4*link.MaxFrame:
 			return link.Frame{}, m.silence()

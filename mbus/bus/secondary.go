@@ -58,7 +58,7 @@ func (m *Master) ReadSecondary(ctx context.Context, a mbus.Address) ([]mbus.Tele
 
 // Found is a slave that a scan found.
 type Found struct {
-	Primary   byte         // of a scan by primary address, and where the answer has one
+	Primary   byte         // the slave's own, also where a scan by secondary address found it
 	Address   mbus.Address // the zero Address where the slave did not tell it
 	Collision bool         // several slaves answer to this address and could not be told apart
 	Telegram  mbus.Telegram
@@ -81,10 +81,11 @@ type Scan struct {
 type scanner struct {
 	*Master
 	Scan
-	found  []Found
-	alike  []mbus.Address             // several slaves answer to it, given all but the manufacturer
-	makers map[mbus.Manufacturer]bool // those seen on the bus, and those to be tried anyway
-	done   float64
+	slaves   []Found
+	answered byte                       // the primary address in the last answer
+	alike    []mbus.Address             // several slaves answer to it, given all but the manufacturer
+	makers   map[mbus.Manufacturer]bool // those seen on the bus, and those to be tried anyway
+	done     float64
 }
 
 func (m *Master) scanner(cfg *Scan) *scanner {
@@ -105,12 +106,12 @@ func (m *Master) scanner(cfg *Scan) *scanner {
 }
 
 func (s *scanner) add(f Found) {
-	s.found = append(s.found, f)
+	s.slaves = append(s.slaves, f)
 	if f.Address != (mbus.Address{}) {
 		s.makers[f.Address.Manufacturer] = true
 	}
-	if s.Scan.Found != nil {
-		s.Scan.Found(f)
+	if s.Found != nil {
+		s.Found(f)
 	}
 }
 
@@ -118,7 +119,7 @@ func (s *scanner) add(f Found) {
 func (s *scanner) progress(done float64) {
 	s.done = max(s.done, done)
 	if s.Progress != nil {
-		s.Progress(s.done, len(s.found))
+		s.Progress(s.done, len(s.slaves))
 	}
 }
 
@@ -130,11 +131,11 @@ func (m *Master) ScanPrimary(ctx context.Context, cfg *Scan) ([]Found, error) {
 	total := float64(last - int(s.First) + 1)
 	for a := int(s.First); a <= last; a++ {
 		if err := s.primary(ctx, byte(a)); err != nil {
-			return s.found, err
+			return s.slaves, err
 		}
 		s.progress(float64(a-int(s.First)+1) / total)
 	}
-	return s.found, nil
+	return s.slaves, nil
 }
 
 // primary tries one primary address.
@@ -198,6 +199,7 @@ func (s *scanner) once(ctx context.Context, a byte) (mbus.Telegram, error) {
 		return mbus.Telegram{}, err
 	}
 	s.fcb[a] = !s.fcb[a]
+	s.answered = reply.A
 	if reply.Form == link.Ack || reply.Form == link.Short {
 		return mbus.Telegram{}, fmt.Errorf("%w: %s frame to a request for data", ErrUnexpected, reply.Form)
 	}
@@ -217,21 +219,39 @@ func (m *Master) ScanSecondary(ctx context.Context, cfg *Scan) ([]Found, error) 
 	if err := m.Reset(ctx, link.Selected); err != nil && !errors.Is(err, ErrGarbled) {
 		return nil, err
 	}
-	if _, err := s.branch(ctx, s.Within, stepID, 0, 1); err != nil {
-		return s.found, err
+	there, err := s.branch(ctx, s.Within, stepID, 0, 1)
+	if err == nil && !there {
+		err = s.firstDigits(ctx)
+	}
+	if err != nil {
+		return s.slaves, err
 	}
 	if err := s.resolve(ctx); err != nil {
-		return s.found, err
+		return s.slaves, err
 	}
 	s.progress(1)
-	return s.found, nil
+	return s.slaves, nil
+}
+
+// firstDigits tries each first digit although nobody answered to the selection of
+// all: there are slaves that no selection without a digit selects.
+func (s *scanner) firstDigits(ctx context.Context) error {
+	next, _ := s.values(s.Within, stepID)
+	for i, a := range next {
+		part := 1 / float64(len(next))
+		if _, err := s.branch(ctx, a, stepID+1, float64(i)*part, part); err != nil {
+			return err
+		}
+		s.progress(float64(i+1) * part)
+	}
+	return nil
 }
 
 // resolve tells slaves apart that agree in all but the manufacturer, by the
 // manufacturers that the whole scan has seen.
 func (s *scanner) resolve(ctx context.Context) error {
 	for _, a := range s.alike {
-		before := len(s.found)
+		before := len(s.slaves)
 		for _, maker := range slices.Sorted(maps.Keys(s.makers)) {
 			b := a
 			b.Manufacturer = maker
@@ -239,7 +259,7 @@ func (s *scanner) resolve(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(s.found)-before < 2 { // another one is still there
+		if len(s.slaves)-before < 2 { // another one is still there
 			s.add(Found{Address: a, Collision: true})
 		}
 	}
@@ -262,7 +282,6 @@ const (
 func (s *scanner) branch(ctx context.Context, a mbus.Address, at step, lo, span float64) (there bool, err error) {
 	f := link.Frame{Form: link.Long, C: link.SndUD.WithFCB(false), A: link.Selected, Payload: a.AppendSecondary([]byte{ciSelect})}
 	if there, err = s.knock(ctx, f); err != nil || !there {
-		s.progress(lo + span)
 		return there, err
 	}
 	s.fcb[link.Selected], s.reset[link.Selected] = true, true
@@ -271,12 +290,10 @@ func (s *scanner) branch(ctx context.Context, a mbus.Address, at step, lo, span 
 	case err != nil:
 		return true, err
 	case t.Header.Form == mbus.HeaderLong || t.Content == mbus.ContentFixed:
-		s.add(Found{Address: t.Header.Address, Telegram: t})
-		s.progress(lo + span)
+		s.add(Found{Primary: s.answered, Address: t.Header.Address, Telegram: t})
 		return true, nil
 	case t.CI == 0 && !collision: // acknowledged, but no data: was it a disturbance?
 		if there, err = s.knock(ctx, f); err != nil || !there {
-			s.progress(lo + span)
 			return false, err
 		}
 	}
@@ -297,12 +314,12 @@ func (s *scanner) divide(ctx context.Context, a mbus.Address, at step, lo, span 
 			return err
 		}
 		heard = heard || there
+		s.progress(lo + float64(i+1)*part)
 	}
 	if !heard {
 		// Whoever answered has a value here that cannot be given, like F for a digit.
 		return s.descend(ctx, a, at+1, lo+span-part, part, collision)
 	}
-	s.progress(lo + span)
 	return nil
 }
 
@@ -317,7 +334,6 @@ func (s *scanner) descend(ctx context.Context, a mbus.Address, at step, lo, span
 	default:
 		return s.divide(ctx, a, at, lo, span, collision)
 	}
-	s.progress(lo + span)
 	return nil
 }
 

@@ -82,7 +82,7 @@ const gap = 300 * time.Millisecond
 // Serve answers the master at the other end of rw until it hangs up or ctx ends.
 func (b *Bus) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	conn := stream.New(rw)
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	var in []byte
 	buf := make([]byte, 512)
 	for {

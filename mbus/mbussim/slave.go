@@ -33,7 +33,7 @@ type slave struct {
 	readout  [][]byte      // VIBs of the records to send; nil: all
 }
 
-// history is what a slave remembers to recognize repetitions.
+// history is what a slave remembers to recognise repetitions.
 type history struct {
 	seen   bool // there was a request with FCV
 	fcb    bool
@@ -147,10 +147,10 @@ func (s *slave) command(p []byte, h *history, now time.Time) []byte {
 	if len(p) == 0 {
 		return nil
 	}
-	switch ci := p[0]; {
-	case ci == 0x50:
+	switch p[0] {
+	case 0x50:
 		h.next = 0
-	case ci == 0x51:
+	case 0x51:
 		s.set(p[1:], now)
 	}
 	return ackFrame

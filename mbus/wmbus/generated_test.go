@@ -138,7 +138,7 @@ func compareGenerated(t testing.TB, row generatedRow) (problems []string) {
 	if len(profiles) > 0 {
 		var expanded []generatedRecord
 		row.Expected.Records, expanded = splitExpanded(row.Expected.Records)
-		problems = append(problems, compareExpanded(records, profiles[0], expanded)...)
+		problems = append(problems, compareExpanded(profiles[0], expanded)...)
 		records = withoutProfiles(records)
 	}
 	return append(problems, compareGeneratedRecords(row, records, readings)...)
@@ -171,7 +171,7 @@ func withoutProfiles(all []mbus.Record) (plain []mbus.Record) {
 }
 
 // compareExpanded compares the rows of a profile, whose storage numbers count on from that of its record.
-func compareExpanded(records []mbus.Record, p obis.Profile, want []generatedRecord) (problems []string) {
+func compareExpanded(p obis.Profile, want []generatedRecord) (problems []string) {
 	if p.Len() != len(want) {
 		return []string{fmt.Sprintf("profile of %d rows, want %d", p.Len(), len(want))}
 	}

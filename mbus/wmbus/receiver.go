@@ -16,7 +16,7 @@ type Reception struct {
 	RSSI     int    // signal strength in dBm, 0 if not told
 }
 
-// Receiver splits what a receiver sends into telegrams, and recognizes which
+// Receiver splits what a receiver sends into telegrams, and recognises which
 // kind of receiver it is: IMST iM871A, Amber AMB8465 (Würth Metis) with or
 // without command mode, a CUL, rtl-wmbus, or lines of hexadecimal digits. The
 // zero Receiver is ready for use.

@@ -3,6 +3,7 @@ package wmbus
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -85,7 +86,7 @@ func TestReceiverRecovers(t *testing.T) {
 	var got []string
 	for range 20 {
 		rec, err := r.Next()
-		if err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			break
 		}
 		if err == nil {
@@ -119,7 +120,7 @@ func FuzzReceiver(f *testing.F) {
 		r.Feed(b)
 		for range len(b) + 1 {
 			rec, err := r.Next()
-			if err == io.ErrUnexpectedEOF {
+			if errors.Is(err, io.ErrUnexpectedEOF) {
 				break
 			}
 			require.LessOrEqual(t, len(rec.Frame), len(b)+1)
