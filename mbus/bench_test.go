@@ -136,7 +136,7 @@ func handCoded(dst []obis.Reading, frame []byte) []obis.Reading {
 		i += n
 		v := &vifTable[0][vif&0x7F]
 		dst = append(dst, obis.Reading{
-			Code: obis.Code{6, 0, codeTable[obis.Heat][v.quantity].c[0], dif >> 6 & 1, 0, 255}, Unit: v.unit, Rule: obis.RuleStandard,
+			Code: obis.Code{6, 0, codeTable[obis.Heat][v.quantity].code[2], dif >> 6 & 1, 0, 255}, Unit: v.unit, Rule: obis.RuleStandard,
 			Value: obis.Int(m, v.exp), RawID: id, Source: uint32(len(dst)),
 		})
 	}
