@@ -72,8 +72,10 @@ func Identify(readings []obis.Reading) obis.Meter {
 			if len(b) > 3 && isFlagID(b[:3]) {
 				m.Manufacturer = text[:3]
 			}
-		case c[0] <= 1 && c[2] == 96 && c[3] == 1 && c[4] == 0 && c[5] == 255:
+		case c[0] <= 1 && c[2] == 96 && c[3] == 1 && c[4] == 0 && c[5] == 255, c == obis.Code{1, 1, 0, 0, 5, 255}:
 			m.Serial = text
+		case c == obis.Code{1, 1, 96, 1, 1, 255}, c == obis.Code{0, 0, 96, 1, 7, 255}:
+			m.Model = text
 		case c[2] == 0 && c[3] == 2 && c[4] == 0 && c[5] == 255:
 			m.Firmware = text
 		}

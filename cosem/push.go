@@ -1,6 +1,8 @@
 package cosem
 
 import (
+	"strings"
+
 	"github.com/openusm/meter/obis"
 )
 
@@ -8,12 +10,16 @@ import (
 // carries OBIS codes with its values, in any of the arrangements that meters use:
 // code and value one after another or in structures of their own, scaler and
 // unit behind them or not, class and attribute beside the code, or a list of push
-// objects and then their values. A value without a code becomes a reading
-// without one. At is the time of the notification, for readings that have none
+// objects and then their values. Lists without codes, or without units, that
+// name themselves are completed from tables/push_*.csv. A value that is left
+// without a code becomes a reading without one. At is the time of the notification, for readings that have none
 // of their own; a clock in the body takes its place.
 func AppendPushed(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
 	p := pushed{out: dst, at: at}
-	p.elements(body, nil)
+	if !p.known(body) {
+		p.elements(body, nil)
+		p.complete(len(dst))
+	}
 	for i := len(dst); i < len(p.out); i++ {
 		if p.out[i].Time.IsZero() {
 			p.out[i].Time = p.at
@@ -77,10 +83,10 @@ func (p *pushed) element(list []Data, i int, path []byte) int {
 		p.elements(e, here)
 		return 1
 	}
-	if t, ok := e.Time(); ok && i == 0 {
-		p.at = t
-	}
 	value, unit, quality := ScalerUnit{}.Apply(plainValue(0, obis.Code{}, e))
+	if t, ok := e.Time(); ok && i == 0 && plausibleTime(t) {
+		p.at, value = t, obis.Moment(t)
+	}
 	p.out = append(p.out, obis.Reading{Value: value, Unit: unit, Quality: quality, RawID: here})
 	return 1
 }
@@ -212,6 +218,78 @@ func (p *pushed) declared(objects []Capture, values []Data) {
 		p.out[n].Rule = obis.RuleDeclared
 		if objects[i].Class == ClassData || objects[i].Class == ClassClock {
 			p.out[n].Quality.Flags &^= obis.ScalerUnknown
+		}
+	}
+}
+
+// pushList is a list without codes.
+type pushList struct {
+	first string // the text that the first element holds
+	count int
+	items []pushItem
+}
+
+// pushItem is an element of a list without codes, or a code of a list without units.
+type pushItem struct {
+	code   obis.Code
+	scaler ScalerUnit
+}
+
+// pushUnit is scaler and unit of a code in lists that begin with a text.
+type pushUnit struct {
+	list  string
+	meter string // the beginning of the meter's type, "" for any
+	pushItem
+}
+
+// known reads a body that is one of the lists without codes.
+func (p *pushed) known(body Data) bool {
+	if body.Tag() != TagStructure {
+		return false
+	}
+	first, _ := body.At(0).Bytes()
+	for _, l := range pushLists {
+		if string(first) != l.first || body.Len() != l.count {
+			continue
+		}
+		for i, e := range body.Elements() {
+			n := len(p.out)
+			p.add(item{Attribute: Attribute{Name: l.items[i].code}, value: e, scaler: l.items[i].scaler})
+			p.out[n].Rule = obis.RuleManufacturer
+		}
+		return true
+	}
+	return false
+}
+
+// complete gives scaler and unit to readings that lack them, where the list is known.
+func (p *pushed) complete(start int) {
+	list, meter := "", ""
+	for i, r := range p.out[start:] {
+		b, ok := r.Value.Bytes()
+		switch c := r.Code; {
+		case ok && i < 2 && list == "":
+			list = string(b)
+		case ok && (c == obis.Code{1, 1, 96, 1, 1, 255} || c == obis.Code{0, 0, 96, 1, 7, 255}):
+			meter = string(b)
+		}
+	}
+	if list == "" {
+		return
+	}
+	for i := range p.out[start:] {
+		r := &p.out[start+i]
+		if r.Quality.Flags&obis.ScalerUnknown == 0 {
+			continue
+		}
+		for _, u := range pushUnits {
+			if u.code != r.Code || !strings.HasPrefix(list, u.list) || !strings.HasPrefix(meter, u.meter) {
+				continue
+			}
+			value, unit, quality := u.scaler.Apply(r.Value)
+			r.Value, r.Unit = value, unit
+			r.Quality.Flags = r.Quality.Flags&^obis.ScalerUnknown | quality.Flags
+			break
 		}
 	}
 }

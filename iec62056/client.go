@@ -16,7 +16,7 @@ import (
 type Config struct {
 	Address     string        // device address, up to 32 letters and digits; empty reaches whatever meter is there
 	Mode        Mode          // ModeAuto: what the identification announces
-	Baud        int           // rate of the sign-on; 0 means 300
+	Baud        int           // rate of the sign-on, and of all else on a port that cannot change it; 0 means 300
 	MaxBaud     int           // highest rate to ask for; 0 means any
 	Option      string        // character Y of the option for a readout, '6' to '9' being the manufacturer's; empty means '0'
 	Password    string        // for programming mode, sent by P1; empty means none is sent
@@ -31,7 +31,7 @@ type Config struct {
 	Parity      Parity        // who makes the parity bits where the port cannot change its framing; 0 means to find out
 	MaxSize     int           // octets of one answer; 0 means 262,144
 
-	Trace  func(send bool, frame []byte) // sees all octets; nil means nobody does
+	Trace  func(send bool, frame []byte) // sees all octets, passwords too; nil means nobody does
 	Logger *slog.Logger                  // told of retries and switches; nil is silent
 }
 
@@ -203,7 +203,11 @@ func (c *Client) leave(ctx context.Context) error {
 func (c *Client) run(ctx context.Context) error {
 	var buf [1024]byte
 	for {
-		switch step := c.session.Poll(time.Now()); step.Kind {
+		step := c.session.Poll(time.Now())
+		if step.Cause != nil {
+			c.log(ctx, "again", slog.Any("cause", step.Cause))
+		}
+		switch step.Kind {
 		case StepDone:
 			return step.Err
 		case StepSend:

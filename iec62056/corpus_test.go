@@ -112,7 +112,7 @@ func corpusCommand(t *testing.T, b []byte, r row) {
 	require.Equal(t, len(b), n)
 	require.Equal(t, e.Cmd, string(m.Command[:]))
 	require.Equal(t, e.BCC, fmt.Sprintf("%02x", b[n-1]))
-	for d, err := range m.DataSets {
+	for d, err := range m.DataSets() {
 		require.NoError(t, err)
 		f, _ := d.Field(0)
 		require.Equal(t, e.Operand+e.Data, keep(string(f.Text), e.Operand+e.Data != ""))

@@ -1,6 +1,7 @@
 package iec62056
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
@@ -40,6 +41,7 @@ func (e explainer) message(at int) (int, error) {
 	}
 	m, n, err := ParseMessage(b)
 	if err != nil {
+		e.broken(at)
 		return 0, err
 	}
 	taken := n
@@ -67,6 +69,23 @@ func (e explainer) message(at int) (int, error) {
 	return taken, nil
 }
 
+// broken explains the lines of a block that has no end, or a wrong check.
+func (e explainer) broken(at int) {
+	start := bytes.IndexByte(e.b[at:], stx)
+	if start < 0 || start > 4 {
+		return
+	}
+	if start > 0 {
+		e.note(at, 3, 0, "SOH", "programming command "+string(e.b[at+1:at+start]))
+	}
+	e.note(at+start, 1, 0, "STX", "start of data")
+	end := bytes.IndexAny(e.b[at+start:], "\x03\x04")
+	if end < 0 {
+		end = len(e.b) - at - start
+	}
+	e.lines(at+start+1, end-1, 0)
+}
+
 // identified explains an identification, and a bare data block behind it.
 func (e explainer) identified(at int) (int, error) {
 	b := e.b[at:]
@@ -89,6 +108,7 @@ func (e explainer) identified(at int) (int, error) {
 	}
 	r, total, err := ParseReadout(b)
 	if err != nil {
+		e.lines(at+next, len(b)-next, 0)
 		return 0, err
 	}
 	if r.Framed {
@@ -188,7 +208,6 @@ func (e explainer) dataSet(d DataSet, depth int) {
 	e.note(d.Offset, len(d.ID)+len(d.Values), depth, "data set", string(d.ID))
 	e.note(d.Offset, len(d.ID), depth+1, "id", meaning)
 	class := field.ClassOf(code)
-	at := d.Offset + len(d.ID)
 	rest := d.Values
 	for f, ok := cutField(&rest); ok; f, ok = cutField(&rest) {
 		end := d.Offset + len(d.ID) + len(d.Values) - len(rest)
@@ -196,7 +215,7 @@ func (e explainer) dataSet(d DataSet, depth int) {
 		if f.Unit != nil {
 			size += 1 + len(f.Unit)
 		}
-		at = end - size
+		at := end - size
 		var r obis.Reading
 		f.fill(&r, class)
 		e.note(at+1, len(f.Text), depth+1, "value", r.Value.Kind().String()+" "+text(f.Text, "empty"))

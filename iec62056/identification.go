@@ -188,7 +188,13 @@ func BaudCharacter(rate int) (z byte, ok bool) {
 
 // flagID returns the manufacturer in capitals, as the FLAG list has it.
 func (id Identification) flagID() string {
-	return string(bytes.ToUpper(id.Manufacturer[:]))
+	m := id.Manufacturer
+	for i, c := range m {
+		if 'a' <= c && c <= 'z' {
+			m[i] = c - 'a' + 'A'
+		}
+	}
+	return string(m[:])
 }
 
 // meter returns what the identification alone says of the meter.

@@ -220,6 +220,17 @@ func TestParity(t *testing.T) {
 	require.Equal(t, 1, StripParity([]byte{'1'}))
 }
 
+func TestBlockCheckOfEveryLength(t *testing.T) {
+	b := []byte("The quick brown fox jumps over the lazy dog")
+	for n := range len(b) + 1 {
+		var want byte
+		for _, c := range b[:n] {
+			want ^= c
+		}
+		require.Equal(t, want, BlockCheck(b[:n]))
+	}
+}
+
 func TestParseMessage(t *testing.T) {
 	for name, test := range map[string]struct {
 		in   string
@@ -277,6 +288,33 @@ func TestExplainAgreesWithParser(t *testing.T) {
 	require.Contains(t, fields, "bad line")
 	require.Contains(t, fields, "option select")
 	require.Equal(t, "BCC", fields[len(fields)-1])
+}
+
+func TestExplainGoesAsFarAsItCan(t *testing.T) {
+	whole := framed("1.8.0(1*kWh)\r\n2.8.0(1*kWh)\r\n!\r\n")
+	wrong := append([]byte(nil), whole...)
+	wrong[len(wrong)-1] ^= 1
+	for name, test := range map[string]struct {
+		in string
+		is error
+	}{
+		"wrong BCC":         {string(wrong), ErrChecksum},
+		"no end":            {string(whole[:len(whole)-4]), io.ErrUnexpectedEOF},
+		"bare without end":  {"/ABC5X\r\n\r\n1.8.0(1*kWh)\r\n2.8.0(1*kWh)\r\n", io.ErrUnexpectedEOF},
+		"command with none": {"\x01R5\x021.8.0(1)\r\n2.8.0(1)", io.ErrUnexpectedEOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sets := 0
+			err := Explain([]byte(test.in), func(offset, length, _ int, field, _ string) {
+				require.LessOrEqual(t, offset+length, len(test.in))
+				if field == "data set" {
+					sets++
+				}
+			})
+			require.ErrorIs(t, err, test.is)
+			require.Equal(t, 2, sets)
+		})
+	}
 }
 
 func TestAppendReadingsAllocatesNothing(t *testing.T) {
@@ -369,7 +407,7 @@ func BenchmarkReadout(b *testing.B) {
 		}
 		dst = r.AppendReadings(dst[:0])
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*floorRuns, "of_floor")
+	b.ReportMetric(float64(floor)/floorRuns*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"iter"
 )
 
 // Kind says which of the protocol's messages a [Message] is.
@@ -201,12 +202,15 @@ func (m Message) appendBlock(dst []byte, checked int) []byte {
 }
 
 // DataSets reads the data sets of an answer.
-func (m Message) DataSets(yield func(DataSet, error) bool) { DataSets(m.Data)(yield) }
+func (m Message) DataSets() iter.Seq2[DataSet, error] { return DataSets(m.Data) }
 
 // MeterError is what a meter answers instead of data: "(ER01)", "(ERROR)".
 type MeterError struct{ Text string }
 
 func (e *MeterError) Error() string { return "iec62056: the meter answered " + e.Text }
+
+// Unwrap returns [ErrRefused].
+func (e *MeterError) Unwrap() error { return ErrRefused }
 
 // Err returns a [*MeterError] where the data are an error message: one value
 // that begins with "ER", without an address.

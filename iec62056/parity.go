@@ -1,6 +1,9 @@
 package iec62056
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // StripParity turns what a port of eight bits without parity shows of a line
 // with seven bits and even parity into the characters that were sent, in place.
@@ -40,7 +43,14 @@ func hasParity(b []byte) bool {
 // all characters behind the first SOH or STX up to and with ETX or EOT, seven
 // bits of each.
 func BlockCheck(b []byte) byte {
-	var bcc byte
+	var all uint64
+	for len(b) >= 8 {
+		all ^= binary.LittleEndian.Uint64(b)
+		b = b[8:]
+	}
+	all ^= all >> 32
+	all ^= all >> 16
+	bcc := byte(all ^ all>>8)
 	for _, c := range b {
 		bcc ^= c
 	}

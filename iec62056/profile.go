@@ -200,10 +200,10 @@ func (h header) appendCell(c *obis.Column, column int, f Field, row int) {
 	if flags != 0 {
 		c.Quality.Add(row, obis.Quality{Flags: flags})
 	}
-	if c.Present.Count() > 0 {
-		if same, ok := v.Rescale(c.Exp); ok {
-			v = same
-		}
+	if c.Present.Count() == 0 {
+		c.Exp = v.Exp()
+	} else if same, ok := v.Rescale(c.Exp); ok {
+		v = same
 	}
 	c.Append(v)
 }

@@ -45,11 +45,13 @@ func (c *Client) Program(ctx context.Context) error {
 	m := Message{Kind: KindCommand, Command: [2]byte([]byte(command)), Data: parentheses(data), HasData: true}
 	reply, err = c.exchange(ctx, m)
 	switch {
+	case errors.Is(err, ErrRefused):
+		return fmt.Errorf("iec62056: %w: %w", ErrPassword, err)
 	case err != nil:
 		return fmt.Errorf("iec62056: password: %w", err)
 	case reply.Kind != KindAck:
 		c.program = reply.Kind != KindCommand // a break
-		return fmt.Errorf("iec62056: password: the meter answered %v %s: %w", reply.Kind, reply.Command[:], ErrRefused)
+		return fmt.Errorf("iec62056: %w: the meter answered %v %s: %w", ErrPassword, reply.Kind, bytes.Trim(reply.Command[:], "\x00"), ErrRefused)
 	}
 	return nil
 }
@@ -139,8 +141,7 @@ func (c *Client) Read(ctx context.Context, id string) (Readout, error) {
 
 // refused reports whether the meter answered, but not with data.
 func refused(err error) bool {
-	var me *MeterError
-	return errors.As(err, &me) || errors.Is(err, ErrRefused)
+	return errors.Is(err, ErrRefused) && !errors.Is(err, ErrPassword)
 }
 
 // Write writes a register by W5, or by W1 where the configuration reads by R1.

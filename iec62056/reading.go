@@ -16,13 +16,18 @@ import (
 // A line that cannot be read gives a reading without value, flagged invalid,
 // where at least its id was there; [Readout.BadLines] has all of them. Load
 // profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
+// The registers of Landis+Gyr Ultraheat heat meters, which look like OBIS codes
+// and are none, get theirs from a table of the manufacturer where it is public.
 func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
 	s := newScanner(r.Data, r.offset)
+	ultraheat := r.Identification.isUltraheat()
 	var set field.Set
 	for source := uint32(0); ; source++ {
 		switch err := s.Next(&set); {
 		case err == io.EOF:
 			return dst
+		case err == nil && ultraheat:
+			dst = appendUltraheat(dst, &set, source)
 		case err == nil:
 			dst = appendReadings(dst, &set, source)
 		case len(set.ID) > 0:
@@ -50,11 +55,11 @@ func (d DataSet) AppendReadings(dst []obis.Reading, source uint32) []obis.Readin
 func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Reading {
 	dst = appendStart(dst, set.ID, source)
 	r := &dst[len(dst)-1]
-	class := field.ClassOf(r.Code)
 	if set.Single {
-		r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
+		r.Value, r.Unit, r.Quality.Flags = field.Single(r.Code, set)
 		return dst
 	}
+	class := field.ClassOf(r.Code)
 	if r.Code[2] == profileGroup && isProfile(DataSet{ID: set.ID, Values: set.Values}) {
 		return dst[:len(dst)-1]
 	}

@@ -216,6 +216,10 @@ func (r Readout) BadLines() (errs []error) {
 // identification message, then the serial and utility numbers among the lines.
 func (r Readout) Meter() obis.Meter {
 	m := r.Identification.meter()
+	if r.Identification.isUltraheat() {
+		m.Medium = obis.Heat
+		return m
+	}
 	for d, err := range r.DataSets() {
 		if err == nil {
 			d.identify(&m)

@@ -15,6 +15,7 @@ type Step struct {
 	Framing string    // StepLine: "7E1", "8N1"
 	Until   time.Time // StepPause and StepRead
 	Err     error     // StepDone: nil, or why it failed
+	Cause   error     // why this step begins a repetition; nil where it does not
 
 	wait time.Duration // of a pause that has not begun
 }
@@ -36,6 +37,7 @@ var (
 	ErrNoAnswer = errors.New("no answer")
 	ErrGarbled  = errors.New("only octets that are no text came: wrong rate or framing")
 	ErrRefused  = errors.New("refused by the meter")
+	ErrPassword = errors.New("password refused") // an ErrRefused too
 )
 
 // Session is the reader's side of a conversation, without I/O and clock: begin
@@ -48,6 +50,7 @@ type Session struct {
 	goal    goal
 	phase   phase
 	err     error
+	cause   error // why the next step begins a repetition
 	queue   []Step
 	until   time.Time // deadline of the phase, zero until the first poll
 	attempt int       // sign-ons that failed
@@ -61,6 +64,7 @@ type Session struct {
 	head     []byte         // the identification message
 	signedOn time.Time      // when it came; zero while the meter expects a request
 	sent     []byte         // what an optical head may echo
+	echoes   bool           // it does
 	in       []byte         // what came and is not used up
 	scanned  int            // how far ended has looked at in
 	ended    bool           // in holds a character that may end a message
@@ -208,12 +212,17 @@ const (
 	wakeUpPause = 1600 * time.Millisecond // the standard has 1.5 s to 1.7 s after the NULs
 )
 
+// mode is what the configuration says, or else the identification.
+func (s *Session) mode() Mode {
+	if s.cfg.Mode != ModeAuto {
+		return s.cfg.Mode
+	}
+	return s.id.Mode()
+}
+
 // selectOption queues what makes the identified meter do what the goal wants.
 func (s *Session) selectOption() {
-	mode := s.cfg.Mode
-	if mode == ModeAuto {
-		mode = s.id.Mode()
-	}
+	mode := s.mode()
 	s.signedOn = time.Time{}
 	switch {
 	case s.goal == goalReadout && (mode == ModeA || mode == ModeB):
@@ -251,7 +260,7 @@ func (s *Session) selectOption() {
 func (s *Session) programWithoutOption() {
 	s.phase = phaseIdle
 	if s.goal == goalHandOver {
-		s.err = fmt.Errorf("iec62056: mode %v has no hand-over to HDLC: %w", s.id.Mode(), ErrRefused)
+		s.err = fmt.Errorf("iec62056: mode %v has no hand-over to HDLC: %w", s.mode(), ErrRefused)
 	}
 }
 
@@ -354,9 +363,11 @@ func (s *Session) pop(now time.Time) (Step, bool) {
 		}
 	}
 	done := *step
+	done.Cause, s.cause = s.cause, nil
 	s.queue = append(s.queue[:0], s.queue[1:]...)
 	switch done.Kind {
 	case StepPause:
+		s.cause = done.Cause
 		return Step{}, false
 	case StepLine:
 		s.baud = done.Baud
@@ -389,6 +400,9 @@ func (s *Session) Feed(now time.Time, in []byte) {
 // dropEcho removes what was sent from the front of what came: optical heads
 // show their own light.
 func (s *Session) dropEcho() {
+	if s.phase == phaseConfirm && !s.echoes {
+		return // the meter's confirmation looks the same
+	}
 	n := 0
 	for n < len(s.sent) && n < len(s.in) && s.sent[n] == s.in[n] {
 		n++
@@ -396,6 +410,7 @@ func (s *Session) dropEcho() {
 	if n == len(s.sent) && n > 1 {
 		s.in = append(s.in[:0], s.in[n:]...)
 		s.sent = s.sent[:0]
+		s.echoes = true
 	}
 }
 
@@ -441,7 +456,7 @@ func (s *Session) findIdentification(now time.Time) {
 
 // identified goes on behind the identification: at once where the meter does not wait.
 func (s *Session) identified() {
-	if s.id.Mode() == ModeB {
+	if s.mode() == ModeB {
 		s.switchTo(s.modeB(), "7E1")
 	}
 	if s.goal == goalIdentify {
@@ -473,7 +488,7 @@ func (s *Session) findReadout() {
 		return
 	}
 	framed := bytes.IndexByte(s.in, stx)
-	block := s.in
+	var block []byte
 	switch {
 	case framed >= 0:
 		block = s.in[framed:]
@@ -500,12 +515,17 @@ func (s *Session) repeat(cause error) {
 		s.fail(cause)
 		return
 	}
+	s.cause = cause
 	s.clear()
 	s.send(Message{Kind: KindNak})
 }
 
 // findConfirmation waits for the meter to repeat the option, then changes to HDLC.
 func (s *Session) findConfirmation() {
+	if bytes.IndexByte(s.in, stx) >= 0 && isText(s.in) {
+		s.fail(fmt.Errorf("iec62056: the meter answers HDLC with its readout: %w", ErrRefused))
+		return
+	}
 	i := bytes.IndexByte(s.in, ack)
 	if i < 0 {
 		return
@@ -583,16 +603,17 @@ func (s *Session) expired() {
 	if s.cfg.Parity == ParityAuto && s.phase == phaseIdent && !s.canSwitch {
 		s.parity = !s.parity
 	}
-	if s.goal != goalCommand {
-		s.signOn()
-		return
-	}
-	if s.command.Kind == KindAck {
+	if s.goal == goalCommand && s.command.Kind == KindAck {
 		// A second acknowledgement could be taken for one of the next block.
 		s.fail(cause)
 		return
 	}
-	s.sendCommand()
+	s.cause = cause
+	if s.goal == goalCommand {
+		s.sendCommand()
+		return
+	}
+	s.signOn()
 }
 
 func (s *Session) fail(err error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"github.com/openusm/meter/iec62056/internal/field"
 )
 
 // Stats counts what a reader of pushed data saw.
@@ -87,7 +89,7 @@ func (s *Stream) Next() (r Readout, ok bool) {
 		}
 		s.skip(start)
 		rest := s.buf[s.used:]
-		again, begun := Restart(rest)
+		again, begun := field.Restart(rest)
 		if again > 0 {
 			s.malformed(begun)
 			s.skip(again)
@@ -128,39 +130,4 @@ func checked(err error) int {
 		return pe.Offset
 	}
 	return 0
-}
-
-// Restart returns where, in a message that begins at b[0] with "/", another one
-// begins before the first has ended: an identification with an empty line or
-// STX behind it. It returns 0 where there is none. Begun tells whether b itself
-// is the beginning of a message, and not some "/" in other data.
-func Restart(b []byte) (at int, begun bool) {
-	return restart(b), begins(b)
-}
-
-func restart(b []byte) int {
-	for at := 1; at < len(b); at++ {
-		i := bytes.IndexByte(b[at:], '/')
-		if i < 0 {
-			return 0
-		}
-		if end := bytes.Index(b[at-1:at+i], []byte("\n!")); end >= 0 {
-			return 0
-		}
-		at += i
-		if begins(b[at:]) {
-			return at
-		}
-	}
-	return 0
-}
-
-// begins reports whether b is surely the beginning of a message and not a value
-// with a "/" in it.
-func begins(b []byte) bool {
-	id, n, err := ParseIdentification(b)
-	if err != nil || n >= len(b) || bytes.ContainsAny(id.Ident, "()") {
-		return false
-	}
-	return b[n] == '\r' || b[n] == '\n' || b[n] == stx
 }

@@ -3,6 +3,7 @@ package serial
 import (
 	"errors"
 	"io"
+	"syscall"
 
 	bugst "go.bug.st/serial"
 	"go.bug.st/serial/enumerator"
@@ -61,11 +62,25 @@ func (d *bugstDriver) write(p []byte) (int, error) {
 	return max(n, 0), err
 }
 
-func (d *bugstDriver) setLine(baud int, f framing) error { return d.port.SetMode(f.mode(baud)) }
-func (d *bugstDriver) drain() error                      { return d.port.Drain() }
-func (d *bugstDriver) setRTS(on bool) error              { return d.port.SetRTS(on) }
-func (d *bugstDriver) setDTR(on bool) error              { return d.port.SetDTR(on) }
-func (d *bugstDriver) close() error                      { return d.port.Close() }
+func (d *bugstDriver) setLine(baud int, f framing) error {
+	return uninterrupted(func() error { return d.port.SetMode(f.mode(baud)) })
+}
+
+func (d *bugstDriver) drain() error { return uninterrupted(d.port.Drain) }
+
+// uninterrupted repeats a system call that a signal interrupted, as those of
+// Go's own scheduler do.
+func uninterrupted(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+func (d *bugstDriver) setRTS(on bool) error { return d.port.SetRTS(on) }
+func (d *bugstDriver) setDTR(on bool) error { return d.port.SetDTR(on) }
+func (d *bugstDriver) close() error         { return d.port.Close() }
 
 // Info describes a serial port of this machine.
 type Info struct {

@@ -133,3 +133,33 @@ func TestGoburrowDriver(t *testing.T) {
 	require.Error(t, err, "a device that is gone is no endless stream of nothing")
 	require.NoError(t, p.Close())
 }
+
+// A line with a rate takes its time, and is garbage for a port at another one.
+func TestPseudoHasARate(t *testing.T) {
+	p, far := open(t, &Config{Baud: 1200, Framing: "7E1"})
+	require.NoError(t, far.SetLine(1200, "7E1"))
+	before := time.Now()
+	go func() { _, _ = far.Write([]byte("twelve chars")) }()
+	got := make([]byte, 12)
+	_, err := io.ReadFull(p, got)
+	require.NoError(t, err)
+	require.Equal(t, "twelve chars", string(got))
+	require.Greater(t, time.Since(before), 80*time.Millisecond, "twelve characters of ten bits at 1200 baud take 100 ms")
+
+	if _, ok := rateOf(far.master); !ok {
+		t.Log("this system does not tell the rate of the far end")
+		return
+	}
+	require.NoError(t, far.SetLine(9600, "7E1"))
+	_, err = far.Write([]byte("twelve chars"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(p, got)
+	require.NoError(t, err)
+	require.NotEqual(t, "twelve chars", string(got))
+	require.NoError(t, p.SetLine(9600, "7E1"))
+	_, err = far.Write([]byte("twelve chars"))
+	require.NoError(t, err)
+	_, err = io.ReadFull(p, got)
+	require.NoError(t, err)
+	require.Equal(t, "twelve chars", string(got))
+}

@@ -69,11 +69,11 @@ func (AARE) Name() string { return "AARE" }
 
 func (r *reader) aare() PDU {
 	p := AARE{}
-	r.fields(func(tag byte, f *reader) bool {
+	r.fields(responseFields, func(tag byte, f *reader) bool {
 		at := f.Offset()
 		switch tag {
 		case fieldVersion:
-			p.Version = f.Rest() != nil
+			p.Version = len(f.leaf("protocol-version")) > 0
 		case fieldContext:
 			p.Context = Context(f.oid("application-context-name", at, f.wrapped("application-context-name", 0x06), arcContext))
 		case 0xA2:
@@ -96,7 +96,7 @@ func (r *reader) aare() PDU {
 		case fieldRespondReq:
 			p.Authentication = f.requirements("responder-acse-requirements")
 		case fieldRespondMech:
-			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.Rest(), arcMechanism)), true
+			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.leaf("mechanism-name"), arcMechanism)), true
 		case fieldRespondAuth:
 			p.Value = f.wrapped("responding-authentication-value", 0x80)
 		case fieldImplementaton:

@@ -25,11 +25,11 @@ func (AARQ) Name() string { return "AARQ" }
 
 func (r *reader) aarq() PDU {
 	p := AARQ{}
-	r.fields(func(tag byte, f *reader) bool {
+	r.fields(requestFields, func(tag byte, f *reader) bool {
 		at := f.Offset()
 		switch tag {
 		case fieldVersion:
-			p.Version = f.Rest() != nil
+			p.Version = len(f.leaf("protocol-version")) > 0
 		case fieldContext:
 			p.Context = Context(f.oid("application-context-name", at, f.wrapped("application-context-name", 0x06), arcContext))
 		case 0xA2:
@@ -51,7 +51,7 @@ func (r *reader) aarq() PDU {
 		case fieldRequirements:
 			p.Authentication = f.requirements("sender-acse-requirements")
 		case fieldMechanism:
-			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.Rest(), arcMechanism)), true
+			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.leaf("mechanism-name"), arcMechanism)), true
 		case fieldAuth:
 			p.Value = f.wrapped("calling-authentication-value", 0x80)
 		case fieldImplementaton:

@@ -77,10 +77,18 @@ var errRunsOver = errors.New("runs over the end of its field")
 
 // tlv reads a field: its tag and its contents, as a reader of its own.
 func (r *reader) tlv(field string) (tag byte, contents *reader) {
-	tag = r.Uint8(field)
+	at := r.Offset()
+	tag = r.Cursor.Uint8(field)
 	n := r.berLength(field)
 	start := r.Offset()
 	r.Cursor.Bytes(n, field)
+	if r.note != nil && r.Err() == nil {
+		name := field
+		if field == "field" {
+			name = r.fieldNames[tag]
+		}
+		r.note(at, start-at, r.level, name, fmt.Sprintf("tag 0x%02x, %d octets", tag, n))
+	}
 	contents = newReader(r.b[:r.Offset()])
 	contents.Cursor.Bytes(start, field)
 	contents.note, contents.level = r.note, r.level+1
@@ -89,12 +97,12 @@ func (r *reader) tlv(field string) (tag byte, contents *reader) {
 
 // berLength reads a definite length of BER.
 func (r *reader) berLength(field string) int {
-	n := int(r.Uint8(field))
+	n := int(r.Cursor.Uint8(field))
 	switch n {
 	case 0x81:
-		n = int(r.Uint8(field))
+		n = int(r.Cursor.Uint8(field))
 	case 0x82:
-		n = int(r.Uint16(field))
+		n = int(r.Cursor.Uint16(field))
 	default:
 		if n >= 0x80 {
 			r.Fail(field, r.Offset()-1, fmt.Errorf("length octet 0x%02x: %w", n, errValue))
@@ -111,7 +119,16 @@ func (r *reader) wrapped(field string, want byte) []byte {
 	if r.Err() == nil && tag != want {
 		r.Fail(field, at, fmt.Errorf("0x%02x, want 0x%02x: %w", tag, want, errTag))
 	}
-	b := contents.Rest()
+	return contents.leaf(field)
+}
+
+// leaf reads all that is left of a field, which is not nil even where that is nothing.
+func (r *reader) leaf(field string) []byte {
+	at := r.Offset()
+	b := r.Cursor.Rest()
+	if r.note != nil && len(b) > 0 {
+		r.explainLeaf(field, at, b)
+	}
 	if b == nil {
 		b = []byte{}
 	}
@@ -145,7 +162,7 @@ func (r *reader) oid(field string, at int, b []byte, branch byte) uint8 {
 
 // requirements checks that a bit string asks for authentication.
 func (r *reader) requirements(field string) bool {
-	at, b := r.Offset(), r.Rest()
+	at, b := r.Offset(), r.leaf(field)
 	if len(b) != 2 || b[0] != 7 {
 		r.Fail(field, at, fmt.Errorf("% x is no bit string of one bit", b))
 		return false
@@ -172,9 +189,14 @@ func (r *reader) adopt(field *reader) {
 }
 
 // fields reads the fields of an ACSE PDU, each at most once and in any order.
-func (r *reader) fields(read func(tag byte, contents *reader) bool) {
+func (r *reader) fields(names map[byte]string, read func(tag byte, contents *reader) bool) {
+	r.fieldNames = names
 	r.Uint8("tag")
+	at := r.Offset()
 	end := r.berLength("length")
+	if r.note != nil && r.Err() == nil {
+		r.note(at, r.Offset()-at, r.level, "length", fmt.Sprint(end))
+	}
 	end += r.Offset()
 	if r.Err() == nil && end > len(r.b) {
 		r.Bytes(len(r.b), "fields")
@@ -237,3 +259,21 @@ func finish(dst []byte, tag byte, fields []byte) ([]byte, error) {
 	}
 	return appendTLV(dst, tag, fields...), nil
 }
+
+// requestFields and responseFields name the fields of AARQ, AARE, RLRQ and RLRE.
+var requestFields = map[byte]string{
+	fieldVersion: "protocol-version", fieldContext: "application-context-name", 0xA2: "called-AP-title", 0xA3: "called-AE-qualifier",
+	0xA4: "called-AP-invocation-id", 0xA5: "called-AE-invocation-id", 0xA6: "calling-AP-title", 0xA7: "calling-AE-qualifier",
+	0xA8: "calling-AP-invocation-id", 0xA9: "calling-AE-invocation-id", fieldRequirements: "sender-acse-requirements",
+	fieldMechanism: "mechanism-name", fieldAuth: "calling-authentication-value", fieldImplementaton: "implementation-information",
+	fieldUser: "user-information",
+}
+
+var responseFields = map[byte]string{
+	fieldVersion: "protocol-version", fieldContext: "application-context-name", 0xA2: "result", 0xA3: "result-source-diagnostic",
+	0xA4: "responding-AP-title", 0xA5: "responding-AE-qualifier", 0xA6: "responding-AP-invocation-id", 0xA7: "responding-AE-invocation-id",
+	fieldRespondReq: "responder-acse-requirements", fieldRespondMech: "mechanism-name", fieldRespondAuth: "responding-authentication-value",
+	fieldImplementaton: "implementation-information", fieldUser: "user-information",
+}
+
+var releaseFields = map[byte]string{0x80: "reason", fieldUser: "user-information"}

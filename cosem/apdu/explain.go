@@ -26,6 +26,37 @@ func explain(b []byte, depth int, note Note) (PDU, int, error) {
 	return r.pdu()
 }
 
+// explainLeaf notes the contents of an ACSE field, and what the initiate in user-information says.
+func (r *reader) explainLeaf(field string, at int, b []byte) {
+	if field == "user-information" {
+		_, _, _ = explain(b, r.level, func(off, n, depth int, f, meaning string) { r.note(at+off, n, depth, f, meaning) })
+		return
+	}
+	meaning := hex.EncodeToString(b)
+	switch field {
+	case "application-context-name":
+		meaning = oidMeaning(b, "LN without ciphering", "SN without ciphering", "LN with ciphering", "SN with ciphering")
+	case "mechanism-name":
+		if len(b) == 7 {
+			meaning = Mechanism(b[6]).String()
+		}
+	case "result":
+		meaning = choiceName(uint64(b[0])+1, "accepted", "rejected, permanently", "rejected, for now")
+	case "result-source-diagnostic":
+		meaning = Diagnostic{Code: b[0]}.String()
+	case "sender-acse-requirements", "responder-acse-requirements":
+		meaning = "authentication"
+	}
+	r.note(at, len(b), r.level, field, meaning)
+}
+
+func oidMeaning(b []byte, names ...string) string {
+	if len(b) != 7 {
+		return hex.EncodeToString(b)
+	}
+	return choiceName(uint64(b[6]), names...)
+}
+
 // Uint8 reads one octet.
 func (r *reader) Uint8(field string) uint8 {
 	at := r.Offset()

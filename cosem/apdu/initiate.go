@@ -31,7 +31,7 @@ const (
 	ServiceSet          Conformance = 1 << (23 - 20)
 	SelectiveAccess     Conformance = 1 << (23 - 21)
 	ServiceEvent        Conformance = 1 << (23 - 22)
-	ServiceAction       Conformance = 1 << (23 - 23)
+	ServiceAction       Conformance = 1 << 0
 )
 
 var conformanceNames = [24]string{
@@ -123,9 +123,9 @@ func (r *reader) quality() *uint8 {
 // conformance reads 5F 1F 04 00 and three octets; some meters leave out 1F.
 func (r *reader) conformance() (c Conformance, short bool) {
 	at := r.Offset()
-	tag, next := r.Uint8("conformance"), r.Uint8("conformance")
+	tag, next := r.Uint8("conformance-tag"), r.Uint8("conformance-tag")
 	if short = next == 0x04; !short && r.Err() == nil && next == 0x1F {
-		next = r.Uint8("conformance")
+		next = r.Uint8("conformance-tag")
 	}
 	word := r.Uint32("conformance")
 	if r.Err() == nil && (tag != 0x5F || next != 0x04 || word>>24 != 0) {

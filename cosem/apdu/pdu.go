@@ -215,6 +215,8 @@ type reader struct {
 	b     []byte
 	note  Note // nil unless the PDU is to be explained
 	level int  // of nesting, for note
+	// fieldNames names the fields of an ACSE PDU, for note.
+	fieldNames map[byte]string
 }
 
 func newReader(b []byte) *reader { return &reader{Cursor: wire.NewCursor(b, cosem.MaxDepth), b: b} }

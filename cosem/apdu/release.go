@@ -31,10 +31,10 @@ func (r *reader) rlre() PDU {
 }
 
 func (r *reader) release() (reason *uint8, user []byte) {
-	r.fields(func(tag byte, f *reader) bool {
+	r.fields(releaseFields, func(tag byte, f *reader) bool {
 		switch tag {
 		case 0x80:
-			at, b := f.Offset(), f.Rest()
+			at, b := f.Offset(), f.leaf("reason")
 			if len(b) != 1 {
 				f.Fail("reason", at, fmt.Errorf("%d octets, want 1", len(b)))
 				return true

@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/cosem/wrapper"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
@@ -127,7 +128,7 @@ func reencode(source string, b []byte) ([]byte, error) {
 
 func TestCorpusWire(t *testing.T) {
 	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
-		if row.Layer != "wire" || len(row.Keys) > 0 {
+		if row.Layer != "wire" {
 			continue
 		}
 		t.Run(row.ID, func(t *testing.T) {
@@ -167,49 +168,107 @@ var damaged = map[string]string{
 	"cf9c23143acb": "the length of the RLRE lacks the octets of its first field (Gurux Java)",
 }
 
+// TestCorpusPushes lets a listener hear every push of the corpus.
 func TestCorpusPushes(t *testing.T) {
 	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
-		if !strings.Contains(row.Layer, "push") || len(row.Keys) > 0 {
+		if !strings.Contains(row.Layer, "push") {
 			continue
 		}
-		t.Run(row.ID, func(t *testing.T) {
-			b, err := pushed(t, row)
+		t.Run(row.ID+" "+row.Source, func(t *testing.T) {
+			var got []*Notification
+			l := NewListener(&ListenerConfig{
+				Keys: func(security.Title) *Security {
+					sec := &Security{Unicast: unhexKey(t, row.Keys["guek"]), Authentication: unhexKey(t, row.Keys["gak"])}
+					if sec.Unicast == nil {
+						return nil
+					}
+					return sec
+				},
+				Handle: func(n *Notification) { got = append(got, n) },
+			})
+			b := golden.Unhex(t, row.Hex)
+			switch row.Layer {
+			case "hdlc+push":
+				(&pushReader{listener: l}).feed(b)
+			case "llc+push":
+				l.handle(nil, b[3:], nil)
+			case "mbus-llc+push":
+				l.handle(nil, unwrapMBus(t, b), nil)
+			default:
+				l.handle(nil, b, nil)
+			}
 			if damaged[row.ID] != "" {
-				require.ErrorIs(t, err, hdlc.ErrChecksum)
+				require.Empty(t, got)
 				return
 			}
-			require.NoError(t, err, row.Source)
-			p, err := parse(b)
-			require.NoError(t, err, row.Source)
-			n := p.(apdu.DataNotification)
-			at, _ := cosem.ParseTime(n.Time)
-			require.NotEmpty(t, cosem.AppendPushed(nil, n.Body, at))
-			if row.Expected.XML != "" {
-				requireXML(t, row.Expected.XML, n.Body)
+			require.Len(t, got, 1)
+			n := got[0]
+			require.NoError(t, n.Err)
+			require.NotEmpty(t, n.Readings)
+			for _, layer := range n.Layers {
+				want := security.Verified
+				if row.Keys["gak"] == "" {
+					want = security.Unverified
+				}
+				if layer.Control&security.Authenticated == 0 {
+					want = security.Unsigned
+				}
+				require.Equal(t, want, layer.Trust)
+				require.Equal(t, want == security.Unverified, n.Readings[0].Quality.Flags&obis.Unverified != 0)
 			}
+			if row.Expected.XML != "" {
+				requireXML(t, row.Expected.XML, n.PDU.(apdu.DataNotification).Body)
+			}
+			requireDecoded(t, row.Expected.Decoded, n.Readings)
 		})
 	}
 }
 
-// pushed returns the APDU of a row.
-func pushed(t *testing.T, row corpusRow) ([]byte, error) {
-	b := golden.Unhex(t, row.Hex)
-	switch row.Layer {
-	case "hdlc+push":
-		var info []byte
-		for len(b) > 0 {
-			f, n, err := hdlc.Parse(b)
-			if err != nil {
-				return nil, err
-			}
-			info = append(info, f.Info...)
-			b = b[n:]
-		}
-		return info[3:], nil
-	case "llc+push":
-		return b[3:], nil
+func unhexKey(t *testing.T, s string) security.Key {
+	if s == "" {
+		return nil
 	}
-	return b, nil
+	return golden.Unhex(t, s)
+}
+
+// unwrapMBus joins the user data of M-Bus long frames behind CI, source and destination.
+func unwrapMBus(t *testing.T, b []byte) (whole []byte) {
+	for len(b) > 0 {
+		require.Equal(t, byte(0x68), b[0])
+		n := int(b[1])
+		whole = append(whole, b[9:4+n]...)
+		b = b[4+n+2:]
+	}
+	return whole
+}
+
+// decodedNames are the codes behind the names of the other program.
+var decodedNames = map[string]string{
+	"active_power_import": "1.7.0", "active_power_export": "2.7.0", "reactive_power_import": "3.7.0", "reactive_power_export": "4.7.0",
+	"current_l1": "31.7.0", "current_l2": "51.7.0", "current_l3": "71.7.0", "voltage_l1": "32.7.0", "voltage_l2": "52.7.0", "voltage_l3": "72.7.0",
+	"active_power_import_total": "1.8.0", "active_power_export_total": "2.8.0",
+	"reactive_power_import_total": "3.8.0", "reactive_power_export_total": "4.8.0",
+}
+
+func requireDecoded(t *testing.T, want map[string]string, readings []obis.Reading) {
+	for name, value := range want {
+		code, known := decodedNames[name]
+		if !known {
+			continue
+		}
+		found := false
+		for _, r := range readings {
+			if r.Code[0] != 1 || fmt.Sprintf("%d.%d.%d", r.Code[2], r.Code[3], r.Code[4]) != code {
+				continue
+			}
+			found = true
+			v, ok := obis.ParseNumber([]byte(value))
+			require.True(t, ok)
+			require.True(t, v.Equal(r.Value), "%s: %v, want %s", name, r.Value, value)
+			require.NotEqual(t, obis.UnitUnknown, r.Unit)
+		}
+		require.True(t, found, "%s is missing", name)
+	}
 }
 
 // requireXML compares a value with the tree that another program made of it.

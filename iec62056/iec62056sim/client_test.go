@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -248,13 +250,63 @@ func TestProgrammingMode(t *testing.T) {
 	})
 }
 
+func TestRetriesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		near := serve(t, &iec62056sim.Config{Faults: iec62056sim.Faults{DeafTo: 1, WrongBlockCheck: 1}})
+		_, err := read(t, near, &iec62056.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+		require.NoError(t, err)
+		require.Equal(t, 2, strings.Count(log.String(), "msg=again"), log.String())
+		require.Contains(t, log.String(), "identification at 300 baud: no answer")
+		require.Contains(t, log.String(), "wrong block check character")
+		require.Contains(t, log.String(), "baud=9600 framing=7E1")
+	})
+}
+
+func TestMeterThatKnowsR1Alone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near := serve(t, &iec62056sim.Config{Faults: iec62056sim.Faults{NoR5: true}})
+		c := iec62056.NewClient(near, nil)
+		for range 2 {
+			r, err := c.Read(t.Context(), "1.8.0")
+			require.NoError(t, err)
+			require.Equal(t, "1-0:1.8.0*255", r.AppendReadings(nil)[0].Code.String())
+		}
+	})
+}
+
+func TestEveryRate(t *testing.T) {
+	for _, z := range "0123456789ABCDEFGHI" {
+		synctest.Test(t, func(t *testing.T) {
+			near := serve(t, &iec62056sim.Config{Identification: "OUM" + string(z) + "METERSIM"})
+			_, err := read(t, near, &iec62056.Config{Retries: -1})
+			require.NoError(t, err)
+			rate, ok := iec62056.BaudRate(byte(z))
+			require.True(t, ok)
+			require.Equal(t, rate, near.Baud())
+		})
+	}
+}
+
+func TestDamagedPartialBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+		near := serve(t, &iec62056sim.Config{Now: func() time.Time { return now }, Faults: iec62056sim.Faults{WrongBlockCheck: 2}})
+		c := iec62056.NewClient(near, &iec62056.Config{BlockLines: 7})
+		profiles, err := c.Profile(t.Context(), "P.01", obis.LocalTime(2026, 11, 19, 0, 0, 0), obis.LocalTime(2026, 11, 20, 0, 0, 0))
+		require.NoError(t, err)
+		require.Len(t, profiles, 1)
+		require.Equal(t, 97, profiles[0].Len())
+	})
+}
+
 func TestWrongPasswordIsCalledSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Password: "12345678"})
 		c := iec62056.NewClient(near, &iec62056.Config{Password: "00000000"})
 		err := c.Program(t.Context())
 		require.ErrorIs(t, err, iec62056.ErrRefused)
-		require.ErrorContains(t, err, "password")
+		require.ErrorIs(t, err, iec62056.ErrPassword)
 	})
 	synctest.Test(t, func(t *testing.T) {
 		near := serve(t, &iec62056sim.Config{Password: "12345678"})
@@ -262,11 +314,14 @@ func TestWrongPasswordIsCalledSo(t *testing.T) {
 		_, err := c.Read(t.Context(), "1.8.0")
 		require.NoError(t, err, "reading needs no password")
 		var refused *iec62056.MeterError
-		require.ErrorAs(t, c.Write(t.Context(), "1.8.0", "0"), &refused)
+		err = c.Write(t.Context(), "1.8.0", "0")
+		require.ErrorAs(t, err, &refused)
+		require.ErrorIs(t, err, iec62056.ErrRefused)
+		require.NotErrorIs(t, err, iec62056.ErrPassword)
 	})
 }
 
-// reversed is a manufacturer's algorithm: the operand backwards, sent by P1.
+// reversed is a manufacturer's algorithm: the operand backwards, sent by P2.
 type reversed struct{}
 
 func (reversed) Answer(operand, _ []byte) (string, []byte, error) {
@@ -274,7 +329,7 @@ func (reversed) Answer(operand, _ []byte) (string, []byte, error) {
 	for i := len(operand) - 1; i >= 0; i-- {
 		b = append(b, operand[i])
 	}
-	return "P1", b, nil
+	return "P2", b, nil
 }
 
 type failing struct{}

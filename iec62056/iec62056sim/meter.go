@@ -59,6 +59,7 @@ type Faults struct {
 	SwitchLate      time.Duration // the rate changes so much later than the protocol wants
 	DeafTo          int           // the first so many requests get no answer
 	NoSwitch        bool          // the meter acknowledges the new rate and stays at the old one
+	NoR5            bool          // the meter knows R1 alone, not the formatted read of VDEW
 }
 
 // Meter is a simulated meter. Its methods may be called from several goroutines.

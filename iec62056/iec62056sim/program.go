@@ -45,7 +45,7 @@ func (s *server) program(ctx context.Context) error {
 		case m.Kind != iec62056.KindCommand:
 		case m.Command == [2]byte{'B', '0'}:
 			return nil
-		case m.Command == [2]byte{'P', '1'}:
+		case m.Command == [2]byte{'P', '1'}, m.Command == [2]byte{'P', '2'}:
 			if string(m.Data) != "("+s.meter.cfg.Password+")" && s.meter.cfg.Password != "" {
 				return s.send(ctx, command("B0", ""))
 			}
@@ -94,7 +94,7 @@ func (m *Meter) command(c iec62056.Message, allowed bool) []iec62056.Message {
 		return []iec62056.Message{{Kind: iec62056.KindAck}}
 	case kind == 'W', kind == 'E':
 		return answer(errorDenied)
-	case kind != 'R' || !ok:
+	case kind != 'R' || !ok || m.cfg.Faults.NoR5 && c.Command[1] == '5':
 		return answer(errorUnknown)
 	case id == "P.01":
 		return m.interval(m.profile, argument)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/openusm/meter/iec62056"
@@ -65,14 +66,14 @@ type P1Config struct {
 	BadCRC   int                          // the first so many telegrams have a wrong CRC
 }
 
-// P1 is a simulated meter with a customer port.
+// P1 is a simulated meter with a customer port. It serves any number of connections.
 type P1 struct {
 	cfg   P1Config
 	start time.Time
-	sent  int
+	sent  atomic.Int64
 }
 
-// NewP1 returns a meter, which starts to count now. It serves one connection at a time.
+// NewP1 returns a meter, which starts to count now.
 func NewP1(cfg *P1Config) *P1 {
 	p := &P1{}
 	if cfg != nil {
@@ -105,8 +106,7 @@ func (p *P1) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 
 func (p *P1) next() []byte {
 	b := p.Telegram(p.cfg.Now())
-	p.sent++
-	if p.sent <= p.cfg.BadCRC {
+	if int(p.sent.Add(1)) <= p.cfg.BadCRC {
 		b[len(b)/2] ^= 1
 	}
 	if p.cfg.Wrap != nil {
@@ -181,14 +181,14 @@ type SMLConfig struct {
 	BadCRC   int              // the first so many files have a wrong CRC
 }
 
-// SML is a simulated meter that pushes SML.
+// SML is a simulated meter that pushes SML. It serves any number of connections.
 type SML struct {
 	cfg   SMLConfig
 	start time.Time
-	sent  int
+	sent  atomic.Int64
 }
 
-// NewSML returns a meter, which starts to count now. It serves one connection at a time.
+// NewSML returns a meter, which starts to count now.
 func NewSML(cfg *SMLConfig) *SML {
 	s := &SML{}
 	if cfg != nil {
@@ -211,8 +211,7 @@ func NewSML(cfg *SMLConfig) *SML {
 func (s *SML) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	return push(ctx, rw, 9600, "8N1", s.cfg.Interval, func() []byte {
 		b := s.File(s.cfg.Now())
-		s.sent++
-		if s.sent <= s.cfg.BadCRC {
+		if int(s.sent.Add(1)) <= s.cfg.BadCRC {
 			b[len(b)/2] ^= 1
 		}
 		return b
@@ -239,7 +238,7 @@ func (s *SML) File(now time.Time) []byte {
 		register(32, 7, 0, obis.Volt, obis.Int(2301, -1)),
 	})
 	var data []byte
-	id := byte(s.sent)
+	id := byte(s.sent.Load())
 	for _, m := range []sml.Message{
 		sml.Open([]byte{id, 1}, []byte{id}, s.cfg.ServerID), l.Message([]byte{id, 2}), sml.Close([]byte{id, 3}),
 	} {

@@ -3,6 +3,7 @@ package p1
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
@@ -18,6 +19,10 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	var t Telegram
 	head, end, err := t.frame(b)
 	if err != nil {
+		if broken, salvageErr := Salvage(b); salvageErr == nil && len(b) > 0 && b[0] == '/' && err.(*ParseError).Err == io.ErrUnexpectedEOF {
+			note(0, len(broken.Identification.Ident)+7, 0, "identification", "of a telegram without end")
+			explainLines(broken, note)
+		}
 		return err
 	}
 	version := "no version"

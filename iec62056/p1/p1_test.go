@@ -207,6 +207,18 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Every prefix waits for more. The line end behind four digits of CRC may be missing.
+func TestPrefixes(t *testing.T) {
+	b := load(t, "v5.txt")
+	for i := range len(b) - 2 {
+		_, _, err := Parse(b[:i])
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d", i)
+	}
+	_, n, err := Parse(b[:len(b)-2])
+	require.NoError(t, err)
+	require.Equal(t, len(b)-2, n)
+}
+
 func TestEncryptedIsHandedOn(t *testing.T) {
 	e := Encrypted{
 		SystemTitle: []byte("SAGgp\x00\x00\x01"), SecurityControl: 0x30, InvocationCounter: 0x01020304,
@@ -303,6 +315,28 @@ func TestExplain(t *testing.T) {
 	require.Contains(t, got, "1 261120123456W value: 2026-11-20T12:34:56 winter time")
 	require.Contains(t, got, "1 kWh unit: Wh × 10^3")
 	require.Contains(t, got[len(got)-1], "correct")
+}
+
+func TestExplainGoesAsFarAsItCan(t *testing.T) {
+	b := load(t, "v5.txt")
+	lines := 0
+	err := Explain(b[:300], func(offset, length, _ int, field, _ string) {
+		require.LessOrEqual(t, offset+length, 300)
+		if field == "data set" {
+			lines++
+		}
+	})
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, 11, lines)
+	b[300] ^= 1
+	lines = 0
+	err = Explain(b, func(_, _, _ int, field, _ string) {
+		if field == "data set" {
+			lines++
+		}
+	})
+	require.ErrorIs(t, err, ErrChecksum)
+	require.Greater(t, lines, 30)
 }
 
 func TestAppendReadingsAllocatesNothing(t *testing.T) {
@@ -437,7 +471,7 @@ func BenchmarkTelegram(b *testing.B) {
 		}
 		dst = d.AppendReadings(dst[:0], telegram)
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*100, "of_floor")
+	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
 }
 

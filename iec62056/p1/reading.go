@@ -62,9 +62,8 @@ func (t Telegram) AppendReadings(dst []obis.Reading) []obis.Reading {
 
 // fill gives a reading the only value of its line.
 func (d *Decoder) fill(r *obis.Reading, set *field.Set) {
-	class := field.ClassOf(r.Code)
-	r.Value, r.Unit, r.Quality.Flags = field.Value(class, set.Text, set.Unit)
-	if class == field.Text && isHexText(r.Code) {
+	r.Value, r.Unit, r.Quality.Flags = field.Single(r.Code, set)
+	if set.Unit == nil && isHexText(r.Code) {
 		if text, ok := d.unhex(set.Text); ok {
 			r.Value = obis.Text(text)
 		}

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/iec62056/internal/field"
 )
 
 // Message is what a [Stream] found: a telegram, or an encrypted one.
@@ -85,7 +86,7 @@ func (s *Stream) Next() (m Message, ok bool) {
 			}
 			continue
 		}
-		again, begun := iec62056.Restart(rest)
+		again, begun := field.Restart(rest)
 		if again > 0 && rest[0] == '/' {
 			s.malformed(begun)
 			s.skip(again)

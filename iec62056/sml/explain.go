@@ -1,6 +1,7 @@
 package sml
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/openusm/meter/obis"
@@ -15,6 +16,7 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	}
 	f, n, err := ParseFrame(b)
 	if err != nil {
+		explainBroken(b, note)
 		return err
 	}
 	note(0, startLen, 0, "start", "transport version 1")
@@ -28,46 +30,71 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	return err
 }
 
+// explainBroken explains the messages of a frame that has no end, or a wrong CRC.
+func explainBroken(b []byte, note func(offset, length, depth int, field, meaning string)) {
+	if !bytes.HasPrefix(b, start) {
+		return
+	}
+	end, _, err := findEnd(b)
+	if err != nil {
+		end = len(b)
+	}
+	note(0, startLen, 0, "start", "transport version 1")
+	_ = explainMessages(b[startLen:end], startLen, note) // the error of the frame is the one that counts
+}
+
 func explainMessages(b []byte, base int, note func(offset, length, depth int, field, meaning string)) error {
 	for at := 0; at < len(b); {
 		m, n, err := parseMessage(b[at:], at)
 		if err != nil {
+			x := explainer{cursor{b: b[at:], layer: "message"}, base + at, note}
+			x.message("not readable")
 			err.(*ParseError).Offset += base
 			return err
 		}
 		note(base+at, n, 0, "message", m.Tag.String())
 		x := explainer{cursor{b: b[at : at+n], layer: "message"}, base + at, note}
-		x.message(m)
+		x.message(m.Check.String() + ", correct")
 		at += n
 	}
 	return nil
 }
 
-// explainer walks through elements that were checked before.
+// explainer walks through elements as far as they are right.
 type explainer struct {
 	cursor
 	base int
 	note func(offset, length, depth int, field, meaning string)
 }
 
-func (x *explainer) message(m Message) {
-	x.tl("")
+// message explains the elements of a message; check is what is said of its CRC.
+func (x *explainer) message(check string) {
+	x.list("message", 6)
 	x.leaf(1, "transactionId")
 	x.leaf(1, "groupNo")
 	x.leaf(1, "abortOnError")
-	x.tl("")
+	x.list("messageBody", 2)
+	at := x.cursor
+	tag, _ := at.unsigned("messageBody")
 	x.leaf(1, "messageBody tag")
-	x.tree(1, bodyNames(m.Tag))
+	x.tree(1, bodyNames(Tag(tag)))
 	begin := x.off
-	x.element("")
-	x.note(x.base+begin, x.off-begin, 1, "crc16", m.Check.String()+", correct")
-	x.note(x.base+x.off, 1, 1, "endOfSmlMsg", "end")
+	x.element("crc16")
+	if x.err == nil {
+		x.note(x.base+begin, x.off-begin, 1, "crc16", check)
+	}
+	if x.err == nil && x.off < len(x.b) {
+		x.note(x.base+x.off, 1, 1, "endOfSmlMsg", "end")
+	}
 }
 
 // leaf notes a simple element.
 func (x *explainer) leaf(depth int, field string) {
 	begin := x.off
 	inner := cursor{b: x.element(field)}
+	if x.err != nil {
+		return
+	}
 	v, _ := inner.value(field, 0)
 	meaning := v.String()
 	switch {
@@ -120,7 +147,7 @@ func (x *explainer) tree(depth int, n *names) {
 	}
 	name := "element"
 	stack := []level{{1, 0, &names{each: n}}}
-	for len(stack) > 0 && x.off < len(x.b) {
+	for len(stack) > 0 && x.off < len(x.b) && x.err == nil {
 		top := &stack[len(stack)-1]
 		if top.left == 0 {
 			stack = stack[:len(stack)-1]
@@ -138,6 +165,9 @@ func (x *explainer) tree(depth int, n *names) {
 		}
 		begin := x.off
 		_, count := x.tl("")
+		if x.err != nil {
+			return
+		}
 		x.note(x.base+begin, x.off-begin, depth+len(stack)-1, name, fmt.Sprintf("list of %d", count))
 		if child == nil {
 			child = &names{name: name}

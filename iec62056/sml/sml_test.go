@@ -316,6 +316,37 @@ func mustMessage(m Message) []byte {
 	return b
 }
 
+func TestExplainGoesAsFarAsItCan(t *testing.T) {
+	good := testFrame(testServer)
+	broken := append([]byte(nil), good...)
+	broken[len(broken)-1] ^= 1
+	for name, test := range map[string]struct {
+		in    []byte
+		is    error
+		count int
+	}{
+		"whole":     {good, nil, 3},
+		"wrong CRC": {broken, ErrChecksum, 3},
+		"cut off":   {good[:len(good)-40], io.ErrUnexpectedEOF, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			messages, codes := 0, []string{}
+			err := Explain(test.in, func(offset, length, depth int, field, meaning string) {
+				require.LessOrEqual(t, offset+length, len(test.in))
+				switch field {
+				case "message":
+					messages++
+				case "objName":
+					codes = append(codes, meaning)
+				}
+			})
+			require.ErrorIs(t, err, test.is)
+			require.Equal(t, test.count, messages)
+			require.Contains(t, codes, "1-0:1.8.0*255 active energy import total")
+		})
+	}
+}
+
 func TestHostileLengthsEnd(t *testing.T) {
 	for _, body := range [][]byte{
 		{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F},
@@ -457,7 +488,7 @@ func BenchmarkFrame(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor)*100, "of_floor")
+	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
 }
 
 var floorSink uint16

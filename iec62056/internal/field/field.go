@@ -144,6 +144,14 @@ func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 	return obis.Text(text), obis.UnitUnknown, 0
 }
 
+// Single returns the value of a data set that has one.
+func Single(c obis.Code, set *Set) (obis.Value, obis.Unit, obis.Flags) {
+	if len(set.Unit) > 0 {
+		return quantity(set.Text, set.Unit)
+	}
+	return Value(ClassOf(c), set.Text, nil)
+}
+
 func (c Class) time(text []byte) (obis.Time, bool) {
 	switch c {
 	case TimeOfDay:

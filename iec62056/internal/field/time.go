@@ -8,7 +8,7 @@ import "github.com/openusm/meter/obis"
 //	ZYYMMDDhhmm, ZYYMMDDhhmmss    ZSTs11 and ZSTs13: Z is 0 in winter, 1 in summer, 2 for UTC
 //	YYMMDDhhmmssS, YYMMDDhhmmssW  DSMR: summer or winter
 //	YYMMDD, hhmmss, ZYYMMDD, …    are read by [ParseDate] and [ParseClock]
-//	YY-MM-DD hh:mm[:ss]           with separators, and each half alone
+//	YY-MM-DD hh:mm[:ss]           with separators, and each half alone; YYYY too
 //
 // It is not ok for anything else, nor for dates that do not exist.
 func ParseTime(b []byte) (t obis.Time, ok bool) {
@@ -66,10 +66,14 @@ var open = obis.Time{
 	Status: obis.TimeUnspecified, Deviation: obis.DeviationUnspecified,
 }
 
-// ParseDate reads YYMMDD and ZYYMMDD, with or without separators between the pairs.
+// ParseDate reads YYMMDD and ZYYMMDD, with or without separators between the
+// pairs, and YYYY-MM-DD.
 func ParseDate(b []byte) (t obis.Time, ok bool) {
 	var d [3]uint8
 	t = open
+	if len(b) == 10 && b[0] == '2' && b[1] == '0' && b[4] == b[7] {
+		b = b[2:]
+	}
 	if !triple(&d, b, "-./", &t) {
 		return obis.Time{}, false
 	}
@@ -139,7 +143,7 @@ func separated(b []byte) (obis.Time, bool) {
 	if t, ok := ParseDate(b); ok {
 		return t, true
 	}
-	for i := 6; i < len(b)-3 && i <= 9; i++ {
+	for i := 6; i < len(b)-3 && i <= 10; i++ {
 		switch b[i] {
 		case ' ', ',', ';', 'T':
 			date, ok := ParseDate(b[:i])
@@ -147,7 +151,10 @@ func separated(b []byte) (obis.Time, bool) {
 				return obis.Time{}, false
 			}
 			clock, ok := ParseClock(b[i+1:])
-			return Join(date, clock), ok
+			if !ok {
+				return obis.Time{}, false
+			}
+			return Join(date, clock), true
 		}
 	}
 	return obis.Time{}, false
