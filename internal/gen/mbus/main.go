@@ -328,11 +328,18 @@ func (g *generator) obis(b *bytes.Buffer) error {
 			return fmt.Errorf("obis.csv: quantity %q is in no table", r["quantity"])
 		}
 		d, e, _ := strings.Cut(r["d"], ".")
-		line := fmt.Sprintf("{[4]byte{%s, %s, %s, %s}, %s, %s, %s, %t, %s, %s, %s}", r["import"], zero(r["export"]), zero(r["net"]), zero(r["absolute"]),
-			d, zero(e), constant("code", r["kind"]), r["a"] == "0", rules[r["rule"]], rules[r["tariff_rule"]], rules[r["stored_rule"]])
+		line := func(m obis.Medium) string {
+			a := m.A()
+			if r["a"] == "0" {
+				a = 0
+			}
+			return fmt.Sprintf("{obis.Code{%d, 0, %s, %s, %s, 255}, obis.Code{%d, 0, %s, 2, 0, 255}, [3]byte{%s, %s, %s}, %s, %s, %s, %s}",
+				a, r["import"], d, zero(e), a, r["import"], zero(r["export"]), zero(r["net"]), zero(r["absolute"]),
+				constant("code", r["kind"]), rules[r["rule"]], rules[r["tariff_rule"]], rules[r["stored_rule"]])
+		}
 		if r["medium"] == "any" {
 			for m := range lines {
-				lines[m][q] = line
+				lines[m][q] = line(m)
 			}
 			continue
 		}
@@ -340,7 +347,7 @@ func (g *generator) obis(b *bytes.Buffer) error {
 		if err != nil {
 			return err
 		}
-		lines[m][q] = line
+		lines[m][q] = line(m)
 	}
 	b.WriteString("// codeTable is indexed by medium and quantity.\nvar codeTable = [...][quantityCount]codeRow{\n")
 	for m := obis.Unknown; m <= obis.Other; m++ {
