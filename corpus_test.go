@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/obis"
 )
 
 // row is what the corpus files have in common.
@@ -126,4 +127,43 @@ func TestCorpusRadio(t *testing.T) {
 		}
 		decodes(t, r)
 	}
+}
+
+// Pushes in HDLC, general block transfer and M-Bus frames, with their keys.
+func TestCorpusCipheredPushes(t *testing.T) {
+	n := 0
+	for _, r := range golden.Corpus[row](t, "dlms.jsonl") {
+		key, ok := r.Keys["guek"].(string)
+		if !ok {
+			continue
+		}
+		n++
+		cfg := &Config{}
+		var err error
+		cfg.Keys.Encryption, err = hex.DecodeString(key)
+		require.NoError(t, err)
+		if gak, ok := r.Keys["gak"].(string); ok {
+			cfg.Keys.Authentication, err = hex.DecodeString(gak)
+			require.NoError(t, err)
+		}
+		result, err := Decode(r.octets(t), cfg)
+		require.NoError(t, err, r.ID)
+		require.NotEmpty(t, result.Readings, r.ID)
+		unverified := false
+		for _, layer := range result.Layers {
+			unverified = unverified || layer.Verified != nil && !*layer.Verified
+		}
+		for _, x := range result.Readings {
+			require.Equal(t, unverified, x.Quality.Flags&obis.Unverified != 0, "%s: a tag that nobody checked", r.ID)
+		}
+		require.NoError(t, Explain(r.octets(t), cfg, func(Note) {}), r.ID)
+
+		_, err = Decode(r.octets(t), nil)
+		require.ErrorIs(t, err, ErrMissingKey, r.ID)
+		wrong := *cfg
+		wrong.Keys.Encryption = append(Secret{^cfg.Keys.Encryption[0]}, cfg.Keys.Encryption[1:]...)
+		_, err = Decode(r.octets(t), &wrong)
+		require.ErrorIs(t, err, ErrAuth, r.ID)
+	}
+	require.NotZero(t, n)
 }

@@ -20,6 +20,10 @@ func (d *dlmsDecoder) apdu(b []byte) error {
 	if d.result.Protocol == "" {
 		d.result.Protocol = DLMS
 	}
+	switch p.(type) {
+	case apdu.Ciphered, apdu.GeneralCiphered, apdu.GeneralCiphering, apdu.GeneralSigning:
+		return d.protected(b[:n], p)
+	}
 	return d.pdu(p)
 }
 
@@ -29,8 +33,6 @@ const maxBlocks = 64 << 20
 func (d *dlmsDecoder) pdu(p apdu.PDU) error {
 	layer := Layer{Name: p.Name()}
 	switch p := p.(type) {
-	case apdu.Ciphered, apdu.GeneralCiphered, apdu.GeneralCiphering:
-		return d.ciphered(p)
 	case apdu.GeneralBlockTransfer:
 		d.result.Layers = append(d.result.Layers, layer)
 		return d.gather(p.Data, p.Last, d.apdu)

@@ -85,37 +85,73 @@ func dlmsSecurity(cfg *Config) (*dlms.Security, error) {
 	return s, nil
 }
 
-// ciphered deciphers a PDU and decodes what it carries.
-func (d *dlmsDecoder) ciphered(p apdu.PDU) error {
-	layer := Layer{Name: p.Name()}
-	plain, trust, sc, err := d.open(p)
+// protected takes the protection off a PDU and decodes what it carries.
+func (d *dlmsDecoder) protected(b []byte, p apdu.PDU) error {
+	sec, err := d.security(p)
 	if err != nil {
 		return err
 	}
-	layer.Security = sc.String()
-	switch trust {
-	case security.Verified:
-		yes := true
-		layer.Verified = &yes
-	case security.Unverified:
-		no := false
-		layer.Verified = &no
-		d.result.warn("the authentication tag of the %s could not be checked: no authentication key", p.Name())
+	opener, err := dlms.NewOpener(sec)
+	if err != nil {
+		return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
 	}
-	d.result.Layers = append(d.result.Layers, layer)
+	if sec != nil && len(d.cfg.Keys.Dedicated) > 0 {
+		if err := opener.SetDedicated(security.Key(d.cfg.Keys.Dedicated)); err != nil {
+			return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+		}
+	}
+	plain, layers, err := opener.Open(b)
+	if err != nil {
+		return openError(err, layers)
+	}
+	unverified, verified := false, false
+	for _, l := range layers {
+		layer := Layer{Name: l.Name}
+		if l.Control != 0 {
+			layer.Security = l.Control.String()
+		}
+		switch l.Trust {
+		case security.Verified:
+			verified = true
+			layer.Verified = &[]bool{true}[0]
+		case security.Unverified:
+			unverified = true
+			layer.Verified = &[]bool{false}[0]
+			d.result.warn("the authentication tag of the %s could not be checked: no authentication key", l.Name)
+		}
+		d.result.Layers = append(d.result.Layers, layer)
+	}
 	before := len(d.result.Readings)
 	if err := d.plain(plain); err != nil {
-		if trust != security.Verified {
-			return fmt.Errorf("meter: %w: %w", ErrAuth, errors.Join(dlms.ErrWrongKey, err))
+		if !verified && errors.Is(err, ErrFrame) {
+			return fmt.Errorf("meter: %w: %w: %w", ErrAuth, dlms.ErrWrongKey, err)
 		}
 		return err
 	}
-	if trust == security.Unverified {
+	if unverified {
 		for i := range d.result.Readings[before:] {
 			d.result.Readings[before+i].Quality.Flags |= obis.Unverified
 		}
 	}
 	return nil
+}
+
+// openError says which key is missing or wrong.
+func openError(err error, layers []dlms.Layer) error {
+	whose := ""
+	for _, l := range layers {
+		whose = l.Name
+		if l.Title != (security.Title{}) {
+			whose += ", system title " + l.Title.String()
+		}
+	}
+	switch {
+	case errors.Is(err, security.ErrNoKey):
+		return fmt.Errorf("meter: %w: frame is encrypted (%s)", ErrMissingKey, whose)
+	case errors.Is(err, security.ErrAuthentication), errors.Is(err, security.ErrSignature), errors.Is(err, security.ErrWrap):
+		return fmt.Errorf("meter: %w: %w (%s)", ErrAuth, err, whose)
+	}
+	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
 // plain decodes what was deciphered: a PDU, or the telegram of a customer port.
@@ -133,83 +169,47 @@ func (d *dlmsDecoder) plain(b []byte) error {
 	return nil
 }
 
-// open deciphers with the keys of the meter that sent the PDU.
-func (d *dlmsDecoder) open(p apdu.PDU) (plain []byte, trust security.Trust, sc security.Control, err error) {
-	var contents []byte
-	dedicated := false
+// security returns the keys of whoever sent the PDU, nil where none are known.
+func (d *dlmsDecoder) security(p apdu.PDU) (*dlms.Security, error) {
 	title := []byte(d.cfg.Keys.MeterSystemTitle)
 	switch p := p.(type) {
 	case apdu.Ciphered:
-		contents, dedicated = p.Contents, p.Dedicated()
 		if fromClient(p) && len(d.clientTitle) > 0 {
 			title = d.clientTitle
 		} else if len(d.serverTitle) > 0 {
 			title = d.serverTitle
 		}
 	case apdu.GeneralCiphered:
-		contents, dedicated = p.Contents, p.Dedicated
 		if len(p.SystemTitle) > 0 {
 			title = p.SystemTitle
 		}
 	case apdu.GeneralCiphering:
-		return d.openGeneral(p)
+		title = p.Originator
 	}
-	keys := d.cfg.Keys.For(fmt.Sprintf("%X", title))
-	if len(keys.Encryption) == 0 {
-		keys.Encryption = keys.Key
+	own := *d.cfg
+	own.Keys = d.cfg.Keys.For(fmt.Sprintf("%X", title))
+	if len(own.Keys.Encryption) == 0 {
+		own.Keys.Encryption = own.Keys.Key // the user key of a customer port
 	}
-	if dedicated {
-		keys.Encryption = keys.Dedicated
+	sec, err := dlmsSecurity(&own)
+	if sec == nil || err != nil {
+		return nil, err
 	}
-	switch {
-	case len(keys.Encryption) == 0:
-		return nil, 0, 0, fmt.Errorf("meter: %w: frame is encrypted (%s%s)", ErrMissingKey, p.Name(), titleText(title))
-	case len(title) != 8:
-		return nil, 0, 0, fmt.Errorf("meter: %w: the system title of the sender of the %s", ErrMissingKey, p.Name())
+	sec.Counters = nil // captures have messages in any order
+	if len(title) != len(sec.Peer) {
+		return nil, fmt.Errorf("meter: %w: the system title of the sender of the %s", ErrMissingKey, p.Name())
 	}
-	c, err := security.ParseContents(contents)
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("meter: %w: %w", ErrFrame, err)
-	}
-	cipher, err := security.NewCipher(keys.Encryption, keys.Authentication)
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
-	}
-	plain, trust, err = cipher.Open(nil, c.Control, security.IV(security.Title(title), c.Counter), nil, c.Text)
-	if err != nil {
-		return nil, 0, 0, fmt.Errorf("meter: %w: %w%s", ErrAuth, err, titleText(title))
-	}
-	return plain, trust, c.Control, nil
+	sec.Peer = security.Title(title)
+	sec.Suite = suiteOf(sec)
+	return sec, nil
 }
 
-func titleText(title []byte) string {
-	if len(title) == 0 {
-		return ""
+// suiteOf returns the suite that the length of the key belongs to, where the caller named none.
+func suiteOf(sec *dlms.Security) security.Suite {
+	if sec.Suite == security.Suite0 && len(sec.Unicast) == security.Suite2.KeyLen() {
+		return security.Suite2
 	}
-	return fmt.Sprintf(", system title %X", title)
-}
-
-// openGeneral deciphers a general-ciphering PDU.
-func (d *dlmsDecoder) openGeneral(p apdu.GeneralCiphering) ([]byte, security.Trust, security.Control, error) {
-	own, err := dlmsSecurity(d.cfg)
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	if own == nil {
-		return nil, 0, 0, fmt.Errorf("meter: %w: frame is encrypted (%s%s)", ErrMissingKey, p.Name(), titleText(p.Originator))
-	}
-	e := security.EndToEnd{
-		Suite: own.Suite, Authentication: own.Authentication, Unicast: own.Unicast, Master: own.Master, Agreement: own.Agreement,
-	}
-	plain, trust, err := e.Open(p)
-	switch {
-	case errors.Is(err, security.ErrNoKey):
-		return nil, 0, 0, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
-	case err != nil:
-		return nil, 0, 0, fmt.Errorf("meter: %w: %w", ErrAuth, err)
-	}
-	c, err := security.ParseContents(p.Contents)
-	return plain, trust, c.Control, err
+	return sec.Suite
 }
 
 // fromClient reports whether a service-specific ciphered PDU is a request.

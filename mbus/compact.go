@@ -97,10 +97,7 @@ func (d *Decoder) compact(t *Telegram, b []byte, n int) error {
 		return &ParseError{Field: "compact frame", Offset: len(b), Err: io.ErrUnexpectedEOF}
 	}
 	signature, sum := binary.LittleEndian.Uint16(p), binary.LittleEndian.Uint16(p[2:])
-	var headers []byte
-	if d.Formats != nil {
-		headers = d.Formats.Format(signature)
-	}
+	headers := d.knownFormat(signature)
 	if headers == nil {
 		return &ParseError{Field: "format signature", Offset: n, Err: fmt.Errorf("0x%04x: %w", signature, ErrUnknownFormat)}
 	}
@@ -113,6 +110,21 @@ func (d *Decoder) compact(t *Telegram, b []byte, n int) error {
 	}
 	d.records, t.Broken = d.appendRecords(d.records[:0], full, 0)
 	t.Records = d.records
+	return nil
+}
+
+// knownFormat returns the headers of a signature, those that were seen first.
+func (d *Decoder) knownFormat(signature uint16) []byte {
+	if d.Formats != nil {
+		if headers := d.Formats.Format(signature); headers != nil {
+			return headers
+		}
+	}
+	for i := range formatTable {
+		if formatTable[i].signature == signature {
+			return []byte(formatTable[i].headers)
+		}
+	}
 	return nil
 }
 

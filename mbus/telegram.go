@@ -26,7 +26,8 @@ type Telegram struct {
 type Decoder struct {
 	// Keys returns the key of a meter, nil where there is none. Nil: no keys.
 	Keys func(Address) *Key
-	// Formats remembers the formats by which compact frames are read. Nil: none are.
+	// Formats remembers the formats by which compact frames are read. Nil: only
+	// those that are known beforehand.
 	Formats Formats
 	// MaxRecords is how many records a telegram may have. 0: 1024.
 	MaxRecords int

@@ -186,6 +186,7 @@ func TestScanSecondary(t *testing.T) {
 				var have, want []string
 				for _, f := range found {
 					require.False(t, f.Collision)
+					require.NotZero(t, f.Primary)
 					have = append(have, f.Address.String())
 				}
 				for _, s := range meters {

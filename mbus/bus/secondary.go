@@ -58,7 +58,7 @@ func (m *Master) ReadSecondary(ctx context.Context, a mbus.Address) ([]mbus.Tele
 
 // Found is a slave that a scan found.
 type Found struct {
-	Primary   byte         // of a scan by primary address, and where the answer has one
+	Primary   byte         // the slave's own, also where a scan by secondary address found it
 	Address   mbus.Address // the zero Address where the slave did not tell it
 	Collision bool         // several slaves answer to this address and could not be told apart
 	Telegram  mbus.Telegram
@@ -81,10 +81,11 @@ type Scan struct {
 type scanner struct {
 	*Master
 	Scan
-	slaves []Found
-	alike  []mbus.Address             // several slaves answer to it, given all but the manufacturer
-	makers map[mbus.Manufacturer]bool // those seen on the bus, and those to be tried anyway
-	done   float64
+	slaves   []Found
+	answered byte                       // the primary address in the last answer
+	alike    []mbus.Address             // several slaves answer to it, given all but the manufacturer
+	makers   map[mbus.Manufacturer]bool // those seen on the bus, and those to be tried anyway
+	done     float64
 }
 
 func (m *Master) scanner(cfg *Scan) *scanner {
@@ -198,6 +199,7 @@ func (s *scanner) once(ctx context.Context, a byte) (mbus.Telegram, error) {
 		return mbus.Telegram{}, err
 	}
 	s.fcb[a] = !s.fcb[a]
+	s.answered = reply.A
 	if reply.Form == link.Ack || reply.Form == link.Short {
 		return mbus.Telegram{}, fmt.Errorf("%w: %s frame to a request for data", ErrUnexpected, reply.Form)
 	}
@@ -288,7 +290,7 @@ func (s *scanner) branch(ctx context.Context, a mbus.Address, at step, lo, span 
 	case err != nil:
 		return true, err
 	case t.Header.Form == mbus.HeaderLong || t.Content == mbus.ContentFixed:
-		s.add(Found{Address: t.Header.Address, Telegram: t})
+		s.add(Found{Primary: s.answered, Address: t.Header.Address, Telegram: t})
 		return true, nil
 	case t.CI == 0 && !collision: // acknowledged, but no data: was it a disturbance?
 		if there, err = s.knock(ctx, f); err != nil || !there {
