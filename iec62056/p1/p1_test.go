@@ -298,6 +298,20 @@ func TestStreamSeesThroughParity(t *testing.T) {
 	require.Equal(t, 2, n)
 }
 
+// Noise that looks like the beginning of a long encrypted telegram does not
+// swallow the plain ones behind it.
+func TestStreamNoiseLikeEncryption(t *testing.T) {
+	v5 := load(t, "v5.txt")
+	var s Stream
+	s.Feed([]byte("\xdb\x08ABCDEFGH\x82\xff\xff"))
+	_, ok := s.Next()
+	require.False(t, ok)
+	s.Feed(v5)
+	m, ok := s.Next()
+	require.True(t, ok)
+	require.Equal(t, string(v5), string(m.Raw))
+}
+
 // A bad contact makes every telegram wrong; the log gets one line a minute.
 func TestChecksumErrorsAreReportedOnceAMinute(t *testing.T) {
 	v5 := load(t, "v5.txt")
