@@ -129,6 +129,10 @@ func (r *Result) addTelegram(decoder *mbus.Decoder, t *mbus.Telegram) error {
 	for _, x := range decoder.AppendReadings(nil, t) {
 		part.Readings = append(part.Readings, x.Clone()) // the decoder's memory is used again
 	}
+	profiles := decoder.AppendProfiles(nil, t)
+	for i := range profiles {
+		part.Profiles = append(part.Profiles, profiles[i].Clone())
+	}
 	for i := range t.Records {
 		part.Sources = append(part.Sources, newRecordSource(&t.Records[i]))
 	}

@@ -148,12 +148,52 @@ func (s *mbusSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 	return result.choose(patterns)
 }
 
-func (s *mbusSession) Profiles(context.Context) ([]*obis.Profile, error) {
-	return nil, fmt.Errorf("meter: load profiles: %w", ErrNotSupported)
+// Profiles lists the compact profiles that the slave's telegrams carry.
+func (s *mbusSession) Profiles(ctx context.Context) ([]*obis.Profile, error) {
+	result, err := s.Read(ctx)
+	if result == nil {
+		return nil, err
+	}
+	for _, p := range result.Profiles {
+		p.Reset()
+	}
+	return result.Profiles, err
 }
 
-func (s *mbusSession) Profile(context.Context, obis.Code, time.Time, time.Time) (*Result, error) {
-	return nil, fmt.Errorf("meter: load profiles: %w", ErrNotSupported)
+// Profile returns the compact profile of this code, or the first one for the
+// zero code, whole: telegrams know no range.
+func (s *mbusSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
+	result, err := s.Read(ctx)
+	if result == nil {
+		return nil, err
+	}
+	for _, p := range result.Profiles {
+		if p.Code == code || !code.Valid() {
+			result.Profiles, result.Readings, result.Sources = []*obis.Profile{between(p, from, to, s.cfg.Clock)}, nil, nil
+			return result, err
+		}
+	}
+	return nil, errors.Join(err, fmt.Errorf("meter: %w: the telegrams carry no such profile", ErrNotSupported))
+}
+
+// between keeps the rows from one instant to another; rows without an instant stay.
+func between(p *obis.Profile, from, to time.Time, clock obis.Clock) *obis.Profile {
+	out := p.Clone()
+	out.Reset()
+	for row, t := range p.Times {
+		at, ok := t.Instant(clock)
+		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
+			continue
+		}
+		if q := p.Quality.At(row); q != (obis.Quality{}) {
+			out.Quality.Add(len(out.Times), q)
+		}
+		out.Times = append(out.Times, t)
+		for i := range p.Columns {
+			out.Columns[i].Append(p.Columns[i].At(row))
+		}
+	}
+	return out
 }
 
 func (s *mbusSession) Events(context.Context, time.Time, time.Time) (*Result, error) {
