@@ -10,6 +10,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -107,6 +108,11 @@ func New(cfg *Config) *Meter {
 // Serve serves one connection until it ends or the context does. It closes rw.
 func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	return m.server.Serve(ctx, rw)
+}
+
+// ServePacket serves datagrams (UDP) until the connection is closed or the context ends.
+func (m *Meter) ServePacket(ctx context.Context, conn net.PacketConn) error {
+	return m.server.ServePacket(ctx, conn)
 }
 
 // Objects returns the objects of the meter.

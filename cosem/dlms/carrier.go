@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/wrapper"
 	"github.com/openusm/meter/internal/stream"
@@ -208,6 +211,42 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
+// gatewayCarrier puts the gateway protocol header around APDUs.
+type gatewayCarrier struct {
+	carrier
+	gateway Gateway
+	out     []byte
+}
+
+func (c *gatewayCarrier) send(ctx context.Context, b []byte, confirmed bool) error {
+	var err error
+	c.out, err = apdu.Gateway{Network: c.gateway.Network, Address: c.gateway.Address, PDU: b}.AppendBinary(c.out[:0])
+	if err != nil {
+		return err
+	}
+	return c.carrier.send(ctx, c.out, confirmed)
+}
+
+func (c *gatewayCarrier) receive(ctx context.Context, deadline time.Time) ([]byte, error) {
+	for {
+		b, err := c.carrier.receive(ctx, deadline)
+		if err != nil {
+			return nil, err
+		}
+		p, err := parse(b)
+		if err != nil {
+			return nil, err
+		}
+		g, ok := p.(apdu.Gateway)
+		if !ok {
+			return b, nil // of the gateway itself
+		}
+		if g.Response && g.Network == c.gateway.Network {
+			return g.PDU, nil
+		}
+	}
+}
+
 // wrapperCarrier is either end of a connection with the wrapper.
 type wrapperCarrier struct {
 	conn          *stream.Conn
@@ -243,6 +282,14 @@ func (c *wrapperCarrier) receive(ctx context.Context, deadline time.Time) ([]byt
 	}
 }
 
+// room is how much space a read needs: a datagram that does not fit loses its end.
+func (c *wrapperCarrier) room() int {
+	if a, ok := c.conn.Unwrap().(interface{ LocalAddr() net.Addr }); ok && a.LocalAddr() != nil && strings.HasPrefix(a.LocalAddr().Network(), "udp") {
+		return 8192
+	}
+	return 512
+}
+
 // frame returns the next frame, whomever it is for.
 func (c *wrapperCarrier) frame(ctx context.Context, deadline time.Time) (wrapper.Frame, error) {
 	c.in = c.in[:copy(c.in, c.in[c.used:])]
@@ -257,8 +304,8 @@ func (c *wrapperCarrier) frame(ctx context.Context, deadline time.Time) (wrapper
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			return wrapper.Frame{}, err
 		}
-		if cap(c.in)-len(c.in) < 512 {
-			c.in = append(c.in, make([]byte, 4096)...)[:len(c.in)]
+		if room := c.room(); cap(c.in)-len(c.in) < room {
+			c.in = append(c.in, make([]byte, 8*room)...)[:len(c.in)]
 		}
 		read, err := c.conn.Read(ctx, deadline, c.in[len(c.in):cap(c.in)])
 		c.in = c.in[:len(c.in)+read]

@@ -49,6 +49,14 @@ func NewClient(rw io.ReadWriteCloser, cfg *Config) *Client {
 }
 
 func newCarrier(conn *stream.Conn, cfg *Config) carrier {
+	c := newLinkCarrier(conn, cfg)
+	if cfg.Gateway != nil {
+		return &gatewayCarrier{carrier: c, gateway: *cfg.Gateway}
+	}
+	return c
+}
+
+func newLinkCarrier(conn *stream.Conn, cfg *Config) carrier {
 	if cfg.Link == LinkWrapper {
 		return &wrapperCarrier{conn: conn, local: cfg.Client, remote: cfg.Server, trace: cfg.Trace}
 	}

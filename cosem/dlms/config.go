@@ -65,6 +65,8 @@ type Config struct {
 	Window uint8
 	// Conformance is what the client proposes; zero means all that it knows.
 	Conformance apdu.Conformance
+	// Gateway reaches a meter behind a gateway; nil talks to the meter itself.
+	Gateway *Gateway
 	// Echo is set for adapters that hear what they send.
 	Echo bool
 	// Clock is how to read the meter's times, for restricting profiles by
@@ -77,6 +79,12 @@ type Config struct {
 
 	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
+}
+
+// Gateway is the address of a meter behind a gateway (the gateway protocol header).
+type Gateway struct {
+	Network uint8
+	Address []byte // of the meter in that network
 }
 
 // clientConformance is what a [Client] knows to use.

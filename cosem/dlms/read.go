@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/openusm/meter/cosem"
@@ -141,6 +142,7 @@ func (c *Client) readRegisters(ctx context.Context, objects []cosem.Object) ([]o
 	for i, o := range objects {
 		registers[i] = cosem.Register{Class: o.Class, Name: o.Name}
 	}
+	c.unverified = false
 	results, err := c.getList(ctx, list)
 	errs := []error{err}
 	for k, r := range results {
@@ -160,6 +162,9 @@ func (c *Client) readRegisters(ctx context.Context, objects []cosem.Object) ([]o
 		}
 		c.keepScaler(&registers[i])
 		readings = registers[i].AppendReadings(readings)
+	}
+	if c.unverified {
+		markUnverified(readings)
 	}
 	return readings, errors.Join(errs...)
 }
@@ -239,12 +244,59 @@ func (c *Client) Profile(ctx context.Context, code obis.Code, from, to time.Time
 			return fmt.Errorf("dlms: profile %v: %w", code, err)
 		}
 	}
+	c.unverified = false
 	buffer, err := c.get(ctx, cosem.Attribute{Class: cosem.ClassProfileGeneric, Name: code, Index: 2}, selection)
 	if err != nil {
 		return err
 	}
 	layout.Describe(dst)
-	return layout.Append(dst, buffer)
+	err = layout.Append(dst, buffer)
+	if c.unverified {
+		var marked obis.Runs
+		for row := range dst.Len() {
+			marked.Add(row, dst.Quality.At(row).With(obis.Unverified))
+		}
+		dst.Quality = marked
+	}
+	return err
+}
+
+// Row is one row of a profile.
+type Row struct {
+	Time    obis.Time
+	Quality obis.Quality
+	Values  []obis.Value // one for each column of the profile, none where it is missing
+}
+
+// Rows iterates over the rows of a profile that lie between two instants, both
+// included, and reads them day by day, so that a year needs no more memory than
+// a day. The values of a row are valid until the next one. It ends with the
+// first error.
+func (c *Client) Rows(ctx context.Context, code obis.Code, from, to time.Time) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		var p obis.Profile
+		var row Row
+		for !from.After(to) {
+			end := from.Add(24*time.Hour - time.Second)
+			if end.After(to) {
+				end = to
+			}
+			if err := c.Profile(ctx, code, from, end, &p); err != nil {
+				yield(Row{}, err)
+				return
+			}
+			for i, at := range p.Times {
+				row.Time, row.Quality, row.Values = at, p.Quality.At(i), row.Values[:0]
+				for k := range p.Columns {
+					row.Values = append(row.Values, p.Columns[k].At(i))
+				}
+				if !yield(row, nil) {
+					return
+				}
+			}
+			from = end.Add(time.Second)
+		}
+	}
 }
 
 // DescribeProfile makes dst the profile without its rows: code, period and columns.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/cosem/wrapper"
 	"github.com/openusm/meter/internal/stream"
 )
 
@@ -168,6 +170,69 @@ func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byt
 		}
 	}
 }
+
+// ServePacket serves datagrams with the wrapper (UDP, over IPv4 or IPv6), until
+// the connection is closed or the context ends. A client is known by its
+// address and its wPort.
+func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
+	type client struct {
+		address string
+		sap, to uint16
+	}
+	type held struct {
+		*session
+		last time.Time
+	}
+	sessions := map[client]*held{}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	in, out := make([]byte, 1<<16), []byte(nil)
+	for {
+		n, from, err := conn.ReadFrom(in)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		}
+		tracer(s.cfg.Trace).trace(false, in[:n])
+		f, _, err := wrapper.Parse(in[:n])
+		device := s.cfg.Devices[f.Destination]
+		if err != nil || device == nil {
+			continue
+		}
+		id := client{from.String(), f.Source, f.Destination}
+		if sessions[id] == nil {
+			if len(sessions) >= maxDatagramSessions {
+				for id, h := range sessions { // nobody says goodbye on UDP
+					if time.Since(h.last) > s.cfg.Inactivity {
+						delete(sessions, id)
+					}
+				}
+				if len(sessions) >= maxDatagramSessions {
+					continue
+				}
+			}
+			sessions[id] = &held{session: newSession(&s.cfg, device, f.Source, f.Destination)}
+		}
+		sessions[id].last = time.Now()
+		for _, answer := range sessions[id].handle(f.APDU) {
+			out, err = wrapper.Frame{Source: f.Destination, Destination: f.Source, APDU: answer}.AppendBinary(out[:0])
+			if err != nil {
+				return err
+			}
+			tracer(s.cfg.Trace).trace(true, out)
+			if _, err := conn.WriteTo(out, from); err != nil {
+				s.cfg.Logger.Warn("answer cannot be sent", "to", from, "error", err)
+			}
+		}
+	}
+}
+
+// maxDatagramSessions bounds the clients on one socket.
+const maxDatagramSessions = 4096
 
 // maxSessions bounds the clients on one connection.
 const maxSessions = 64

@@ -86,6 +86,9 @@ func (s *session) handle(b []byte) [][]byte {
 	if len(b) == 0 {
 		return nil
 	}
+	if b[0] == apdu.TagGatewayRequest {
+		return s.gateway(b)
+	}
 	if b[0] == apdu.TagGeneralBlockTransfer {
 		return s.block(b)
 	}
@@ -103,6 +106,21 @@ func (s *session) handle(b []byte) [][]byte {
 	}
 	s.frames = append(s.frames, answer)
 	return s.frames
+}
+
+// gateway answers a request that came through a gateway protocol header, in kind.
+func (s *session) gateway(b []byte) [][]byte {
+	p, err := parse(b)
+	g, ok := p.(apdu.Gateway)
+	if err != nil || !ok || len(g.PDU) == 0 || g.PDU[0] == apdu.TagGatewayRequest {
+		s.frames = append(s.frames, s.plain(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason}))
+		return s.frames
+	}
+	answers := s.handle(g.PDU)
+	for i, answer := range answers {
+		answers[i], _ = apdu.Gateway{Response: true, Network: g.Network, Address: g.Address, PDU: answer}.AppendBinary(nil)
+	}
+	return answers
 }
 
 // block takes a block of a general block transfer.
