@@ -9,6 +9,10 @@ import (
 // Null returns null-data.
 func Null() Data { return Data{} }
 
+// DontCare returns dont-care: in a profile a value that is not there, where
+// null-data would stand for that of the row before.
+func DontCare() Data { return Data{[]byte{byte(TagDontCare)}} }
+
 // Bool returns a boolean.
 func Bool(v bool) Data {
 	if v {

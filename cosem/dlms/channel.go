@@ -365,8 +365,11 @@ func (c *channel) openContents(sender security.Title, b []byte, p *protection) (
 // accept checks that a message makes sense, and that it is no replay.
 func (c *channel) accept(id security.CounterID, counter uint32, plain []byte, trust security.Trust) error {
 	if trust != security.Verified {
-		if _, err := parse(plain); err != nil {
+		switch p, err := parse(plain); p.(type) {
+		case nil:
 			return fmt.Errorf("%w (%w)", ErrWrongKey, err)
+		case apdu.Unknown:
+			return ErrWrongKey
 		}
 	}
 	return c.counters.Accept(id, counter)
