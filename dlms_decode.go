@@ -150,6 +150,9 @@ func (d *dlmsDecoder) attribute(a cosem.Attribute, data cosem.Data, at obis.Time
 func (d *dlmsDecoder) pushed(data cosem.Data, at obis.Time) {
 	part := &Result{Protocol: DLMS, Readings: cosem.AppendPushed(nil, data, at)}
 	part.Meter = cosem.Identify(part.Readings)
+	if part.Meter.ID == "" {
+		part.Meter.ID = part.Meter.Serial // pushes seldom carry the logical device name
+	}
 	part.attributeSources()
 	d.result.add(part)
 }

@@ -6,8 +6,11 @@ import (
 	"io"
 
 	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/cosem/wrapper"
+	"github.com/openusm/meter/iec62056/p1"
 )
 
 // dlms explains the frames of a capture.
@@ -104,10 +107,58 @@ func parameters(info []byte) string {
 	return fmt.Sprintf("information %d/%d octets, window %d/%d (send/receive)", p.MaxInfoSend, p.MaxInfoReceive, p.WindowSend, p.WindowReceive)
 }
 
-// apdu explains one PDU.
+// apdu explains one PDU and, with the key, what it protects.
 func (e *explainer) apdu(b []byte, offset, depth int) error {
 	if len(b) == 0 {
 		return io.ErrUnexpectedEOF
 	}
-	return apdu.Explain(b, e.at(b, offset, depth))
+	if err := apdu.Explain(b, e.at(b, offset, depth)); err != nil {
+		return err
+	}
+	p, n, err := apdu.Parse(b)
+	if err != nil {
+		return err
+	}
+	if e.titles == nil {
+		e.titles = &dlmsDecoder{cfg: e.cfg, result: &Result{}}
+	}
+	switch p := p.(type) {
+	case apdu.AARQ:
+		e.titles.clientTitle = p.CallingAPTitle
+	case apdu.AARE:
+		e.titles.serverTitle = p.RespondingAPTitle
+	case apdu.Ciphered, apdu.GeneralCiphered, apdu.GeneralCiphering, apdu.GeneralSigning:
+		return e.protected(b[:n], p, depth)
+	case apdu.GeneralBlockTransfer:
+		return e.titles.gather(p.Data, p.Last, func(whole []byte) error {
+			e.note(Note{Octets: whole, Depth: depth, Field: "joined blocks", Meaning: fmt.Sprintf("%d octets; the offsets of the fields count from their start", len(whole))})
+			return e.apdu(whole, 0, depth+1)
+		})
+	}
+	return nil
+}
+
+// protected explains what a PDU protects.
+func (e *explainer) protected(b []byte, p apdu.PDU, depth int) error {
+	plain, layers, err := e.titles.open(b, p)
+	if err != nil {
+		return err
+	}
+	l := layers[len(layers)-1]
+	e.note(Note{Octets: plain, Depth: depth, Field: "deciphered", Meaning: fmt.Sprintf(
+		"%d octets, %s, %s; the offsets of the fields count from their start", len(plain), l.Control, trustWords[l.Trust])})
+	if len(plain) > 0 && plain[0] == '/' {
+		return p1.Explain(plain, e.at(plain, 0, depth+1))
+	}
+	if err := e.apdu(plain, 0, depth+1); err != nil {
+		if l.Trust == security.Verified {
+			return err
+		}
+		return fmt.Errorf("%w: %w: %w", ErrAuth, dlms.ErrWrongKey, err)
+	}
+	return nil
+}
+
+var trustWords = map[security.Trust]string{
+	security.Plain: "not protected", security.Unsigned: "no tag", security.Unverified: "tag not checked", security.Verified: "tag right",
 }

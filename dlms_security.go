@@ -87,22 +87,9 @@ func dlmsSecurity(cfg *Config) (*dlms.Security, error) {
 
 // protected takes the protection off a PDU and decodes what it carries.
 func (d *dlmsDecoder) protected(b []byte, p apdu.PDU) error {
-	sec, err := d.security(p)
+	plain, layers, err := d.open(b, p)
 	if err != nil {
 		return err
-	}
-	opener, err := dlms.NewOpener(sec)
-	if err != nil {
-		return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
-	}
-	if sec != nil && len(d.cfg.Keys.Dedicated) > 0 {
-		if err := opener.SetDedicated(security.Key(d.cfg.Keys.Dedicated)); err != nil {
-			return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
-		}
-	}
-	plain, layers, err := opener.Open(b)
-	if err != nil {
-		return openError(err, layers)
 	}
 	unverified, verified := false, false
 	for _, l := range layers {
@@ -134,6 +121,27 @@ func (d *dlmsDecoder) protected(b []byte, p apdu.PDU) error {
 		}
 	}
 	return nil
+}
+
+// open takes the protection off a PDU.
+func (d *dlmsDecoder) open(b []byte, p apdu.PDU) (plain []byte, layers []dlms.Layer, err error) {
+	sec, err := d.security(p)
+	if err != nil {
+		return nil, nil, err
+	}
+	opener, err := dlms.NewOpener(sec)
+	if err != nil {
+		return nil, nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+	}
+	if sec != nil && len(d.cfg.Keys.Dedicated) > 0 {
+		if err := opener.SetDedicated(security.Key(d.cfg.Keys.Dedicated)); err != nil {
+			return nil, nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+		}
+	}
+	if plain, layers, err = opener.Open(b); err != nil {
+		return nil, nil, openError(err, layers)
+	}
+	return plain, layers, nil
 }
 
 // openError says which key is missing or wrong.

@@ -1,10 +1,12 @@
 package meter
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/iec62056/sml"
+	"github.com/openusm/meter/mbus"
 )
 
 // Note is one field of an explained message.
@@ -29,7 +31,7 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 			return err
 		}
 	}
-	e := explainer{b, cfg, note}
+	e := explainer{b: b, cfg: cfg, note: note}
 	var err error
 	switch protocol {
 	case DLMS:
@@ -50,10 +52,13 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	default:
 		return fmt.Errorf("meter: explain %s: %w", protocol, ErrNotSupported)
 	}
-	if err != nil {
-		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	switch {
+	case err == nil, errors.Is(err, ErrMissingKey), errors.Is(err, ErrAuth), errors.Is(err, ErrFrame):
+		return err
+	case errors.As(err, new(*mbus.SecurityError)):
+		return mbusError(err)
 	}
-	return nil
+	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
 // explainer collects the notes of the protocols' own Explain functions.
@@ -61,6 +66,8 @@ type explainer struct {
 	b    []byte
 	cfg  *Config
 	note func(Note)
+
+	titles *dlmsDecoder // knows the system titles that the capture has told so far
 }
 
 // at returns a function that notes fields of the part of octets that lies at

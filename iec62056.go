@@ -136,6 +136,8 @@ func iecError(err error) error {
 		return nil
 	case errors.Is(err, iec62056.ErrNoAnswer):
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
+	case errors.Is(err, iec62056.ErrPassword):
+		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
 	case errors.Is(err, iec62056.ErrRefused):
 		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
 	case errors.Is(err, iec62056.ErrChecksum), errors.Is(err, iec62056.ErrGarbled), errors.As(err, new(*iec62056.ParseError)):
@@ -178,10 +180,15 @@ func (s *iecSession) Profile(ctx context.Context, code obis.Code, from, to time.
 		return nil, fmt.Errorf("meter: %w: profile %v", ErrNotSupported, code)
 	}
 	profiles, err := s.client.Profile(ctx, id, s.meterTime(from), s.meterTime(to))
-	if err != nil {
+	if err != nil && len(profiles) == 0 {
 		return nil, iecError(err)
 	}
-	return &Result{Protocol: IEC62056, Meter: s.identity(), Profiles: profiles, Clock: s.cfg.Clock}, nil
+	result := &Result{Protocol: IEC62056, Meter: s.identity(), Profiles: profiles, Clock: s.cfg.Clock}
+	if err != nil {
+		result.warn("%v", err)
+		err = fmt.Errorf("meter: %w: %w", ErrPartial, err)
+	}
+	return result, err
 }
 
 func (s *iecSession) Events(ctx context.Context, from, to time.Time) (*Result, error) {

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result
 		return listenUDP(ctx, t, cfg, handle)
 	case t.Scheme == "tcp" && (cfg.Protocol == DLMS || isWildcard(t.Address)):
 		return listenTCP(ctx, t, cfg, handle)
-	case t.Scheme == "serial" && t.Baud == 0 && t.Framing == "":
+	case t.Scheme == "serial":
 		return listenSerial(ctx, t, cfg, handle)
 	}
 	rw, err := cfg.open(ctx, t, 9600, "8N1")
@@ -151,23 +152,53 @@ var serialRates = []struct {
 	{2400, "8E1", 12 * time.Second},   // M-Bus of HAN ports
 }
 
-// listenSerial tries the usual rates until something comes, and stays there.
+// reopenPause is how long listening waits before it opens a port again that is gone.
+const reopenPause = time.Second
+
+// listenSerial listens at the rate of the target or, where that names none, tries
+// the usual ones until something comes. A port that is unplugged is opened again
+// when it is back, at the rate at which something came before.
 func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Result, error)) error {
-	for {
-		for _, rate := range serialRates {
-			if cfg.Tried != nil {
-				cfg.Tried(fmt.Sprintf("push at %d %s", rate.baud, rate.framing))
-			}
-			rw, err := cfg.open(ctx, t, rate.baud, rate.framing)
-			if err != nil {
-				return err
-			}
-			l := newListener(cfg, handle)
-			err = l.run(ctx, rw, time.Now().Add(rate.wait))
-			if !errors.Is(err, errNothingCame) {
-				return err
-			}
+	fixed := t.Baud != 0 || t.Framing != ""
+	opened := false
+	for at := 0; ; {
+		rate := serialRates[at%len(serialRates)]
+		until := time.Now().Add(rate.wait)
+		if fixed {
+			rate.baud, rate.framing, until = 9600, "8N1", time.Time{}
+		} else if cfg.Tried != nil {
+			cfg.Tried(fmt.Sprintf("push at %d %s", rate.baud, rate.framing))
 		}
+		rw, err := cfg.open(ctx, t, rate.baud, rate.framing)
+		if err == nil {
+			opened = true
+			err = newListener(cfg, handle).run(ctx, rw, until)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errNothingCame):
+			at++
+			continue
+		case !opened:
+			return err
+		}
+		handle(nil, fmt.Errorf("meter: %s is gone: %w", t.Address, cmp.Or(err, io.ErrUnexpectedEOF)))
+		if err := pause(ctx, reopenPause); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

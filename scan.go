@@ -102,8 +102,14 @@ func scanMBus(ctx context.Context, t Target, cfg *Config, s *Scanner) error {
 	if both {
 		share = 0.5
 	}
+	seen := map[mbus.Address]bool{} // both scans find the same slaves
 	scan := &bus.Scan{
-		Found:    func(f bus.Found) { s.found(newFound(f)) },
+		Found: func(f bus.Found) {
+			if known := f.Address != (mbus.Address{}) && !f.Collision; !known || !seen[f.Address] {
+				seen[f.Address] = known
+				s.found(newFound(f))
+			}
+		},
 		Progress: func(done float64, _ int) { s.progress(base + share*done) },
 	}
 	if both || s.Primary {

@@ -72,7 +72,7 @@ func (e explainer) message(at int) (int, error) {
 // broken explains the lines of a block that has no end, or a wrong check.
 func (e explainer) broken(at int) {
 	start := bytes.IndexByte(e.b[at:], stx)
-	if start < 0 || start > 4 {
+	if start != 0 && (start != 3 || e.b[at] != soh) {
 		return
 	}
 	if start > 0 {

@@ -267,7 +267,7 @@ func TestMeterError(t *testing.T) {
 }
 
 func TestReadoutMeter(t *testing.T) {
-	r, _, err := ParseReadout(append([]byte("/LGZ4\\2ZMD405\r\n"), framed("C.1.0(00123456)\r\n0.0.0(77)\r\n0.2.0(B14)\r\n!\r\n")...))
+	r, _, err := ParseReadout(append([]byte("/LGZ4\\2ZMD405\r\n"), framed("C.1.0(00123456)\r\n0.0.0(77)\r\n0.2.0(B14)\r\n1.8.0(1*kWh)\r\n!\r\n")...))
 	require.NoError(t, err)
 	require.Equal(t, obis.Meter{ID: "LGZ00123456", Manufacturer: "LGZ", Serial: "00123456", Model: "ZMD405", Firmware: "B14", Medium: obis.Electricity}, r.Meter())
 }

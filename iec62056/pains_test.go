@@ -186,3 +186,25 @@ func FuzzParseProfiles(f *testing.F) {
 		require.LessOrEqual(t, len(ParseEvents(b)), len(b))
 	})
 }
+
+func FuzzStream(f *testing.F) {
+	f.Add(append([]byte("9*kWh)\r\n!\r\n/OUM3METERSIM\r\n"), framed("1.8.0(1*kWh)\r\n!\r\n")...), 7)
+	f.Fuzz(func(t *testing.T, b []byte, piece int) {
+		if piece <= 0 {
+			return
+		}
+		s := Stream{MaxSize: 300}
+		n := uint64(0)
+		for rest := b; len(rest) > 0; {
+			size := min(piece, len(rest))
+			s.Feed(rest[:size])
+			rest = rest[size:]
+			for r, ok := s.Next(); ok; r, ok = s.Next() {
+				r.AppendReadings(nil)
+				n++
+			}
+		}
+		require.Equal(t, n, s.Stats().Messages)
+		require.LessOrEqual(t, s.Stats().Skipped, uint64(len(b)))
+	})
+}

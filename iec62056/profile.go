@@ -173,7 +173,9 @@ func (h header) appendRows(p *obis.Profile, rows []byte) error {
 		for i := range p.Columns {
 			if i > 0 {
 				if f, ok = cutField(&rows); !ok {
-					trimRow(p, i)
+					for k := range p.Columns[:i] {
+						p.Columns[k].Truncate(p.Len())
+					}
 					return fmt.Errorf("row %d has %d of %d values", n+1, i, h.columns)
 				}
 			}
@@ -216,21 +218,6 @@ func (h header) unit(column int) []byte {
 		f, _ = cutField(&rest)
 	}
 	return f.Text
-}
-
-// trimRow takes back the cells of a row that is not complete.
-func trimRow(p *obis.Profile, columns int) {
-	rows := p.Len()
-	for i := range p.Columns[:columns] {
-		c := &p.Columns[i]
-		if len(c.Values) > rows {
-			c.Values = c.Values[:rows]
-		}
-		if len(c.Nums) > rows {
-			c.Nums = c.Nums[:rows]
-			c.Present[rows>>6] &^= 1 << (rows & 63)
-		}
-	}
 }
 
 // later returns the local time minutes later, in the season of t.

@@ -155,8 +155,8 @@ func (d DataSet) identify(m *obis.Meter) {
 		return
 	}
 	c := id.Code
-	if id.Have&obis.HaveA != 0 && c[0] != 0 && m.Medium == obis.Unknown {
-		m.Medium = c.Medium()
+	if m.Medium == obis.Unknown && c[0] != 0 && c[2] != 0 && c[2] < 94 {
+		m.Medium = c.Medium() // of a register; ids without A are electricity's
 	}
 	text := string(trim(f.Text))
 	if text == "" {

@@ -225,12 +225,6 @@ func (r Readout) Meter() obis.Meter {
 			d.identify(&m)
 		}
 	}
-	if m.Medium == obis.Unknown {
-		m.Medium = obis.Electricity
-		if r.Identification.IsZero() && len(r.Data) == 0 {
-			m.Medium = obis.Unknown
-		}
-	}
 	if m.ID == "" && m.Serial != "" {
 		m.ID = m.Manufacturer + m.Serial
 	}

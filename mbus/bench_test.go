@@ -136,24 +136,40 @@ func handCoded(dst []obis.Reading, frame []byte) []obis.Reading {
 		i += n
 		v := &vifTable[0][vif&0x7F]
 		dst = append(dst, obis.Reading{
-			Code: obis.Code{6, 0, codeTable[obis.Heat][v.quantity].c[0], dif >> 6 & 1, 0, 255}, Unit: v.unit, Rule: obis.RuleStandard,
+			Code: obis.Code{6, 0, codeTable[obis.Heat][v.quantity].code[2], dif >> 6 & 1, 0, 255}, Unit: v.unit, Rule: obis.RuleStandard,
 			Value: obis.Int(m, v.exp), RawID: id, Source: uint32(len(dst)),
 		})
 	}
 	return dst
 }
 
+func TestDecryptionDoesNotAllocate(t *testing.T) {
+	sealed, _, key := sealedFrame(t)
+	d := Decoder{Keys: func(Address) *Key { return key }}
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		if tg, err := d.Parse(sealed, Lower{}); err != nil || len(tg.Records) != 18 {
+			t.Fatal(err)
+		}
+	}))
+}
+
+// sealedFrame returns the payload of the frame encrypted in mode 5 and in plain text.
+func sealedFrame(t testing.TB) (sealed, plain []byte, key *Key) {
+	key, err := NewKey(make([]byte, 16))
+	require.NoError(t, err)
+	plain = benchFrame(t)[6:]
+	plain = plain[: len(plain)-2 : len(plain)-2]
+	h, n, err := parseHeader(plain, HeaderLong, false)
+	require.NoError(t, err)
+	sealed, err = AppendEncrypted([]byte{0x72}, h, plain[n:], key)
+	require.NoError(t, err)
+	return sealed, plain, key
+}
+
 // BenchmarkDecrypt measures what the encryption of mode 5 adds to a telegram,
 // beside AES-CBC alone.
 func BenchmarkDecrypt(b *testing.B) {
-	key, err := NewKey(make([]byte, 16))
-	require.NoError(b, err)
-	plain := benchFrame(b)[6:]
-	plain = plain[: len(plain)-2 : len(plain)-2]
-	h, n, err := parseHeader(plain, HeaderLong, false)
-	require.NoError(b, err)
-	sealed, err := AppendEncrypted([]byte{0x72}, h, plain[n:], key)
-	require.NoError(b, err)
+	sealed, plain, key := sealedFrame(b)
 	dst := make([]obis.Reading, 0, 32)
 	d := Decoder{Keys: func(Address) *Key { return key }}
 	read := func(payload []byte) {
@@ -165,7 +181,7 @@ func BenchmarkDecrypt(b *testing.B) {
 	}
 	without := measure(func() { read(plain) })
 	out, iv := make([]byte, 256), make([]byte, 16)
-	text := sealed[n:]
+	text := sealed[1+longHeaderLen:]
 	floor := measure(func() { cipher.NewCBCDecrypter(key.block, iv).CryptBlocks(out[:len(text)], text) })
 	b.SetBytes(int64(len(sealed)))
 	b.ReportAllocs()

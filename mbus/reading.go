@@ -17,13 +17,13 @@ const (
 
 // codeRow is a row of the table of codes.
 type codeRow struct {
-	c           [4]byte // import, export, net, absolute
-	d, e        byte
-	kind        codeKind
-	abstract    bool // group A is 0
-	rule        obis.Rule
-	tariffRule  obis.Rule
-	setDateRule obis.Rule // of storage number 1
+	code       obis.Code // of the current value
+	setDate    obis.Code // of the value of the set date, if the kind is thermal
+	c          [3]byte   // group C for export, net and absolute values
+	kind       codeKind
+	rule       obis.Rule
+	tariffRule obis.Rule
+	dateRule   obis.Rule // of setDate
 }
 
 // storageTime is the time that a record gives for the values of its storage number.
@@ -151,46 +151,42 @@ const (
 
 // code returns the OBIS code of the record of a meter, and the rule that gave it.
 func (r *Record) code(medium obis.Medium, device DeviceType) (obis.Code, obis.Rule) {
-	if int(medium) >= len(codeTable) || r.Function > Minimum || r.unitChange != 0 {
+	if int(medium) >= len(codeTable) {
 		return obis.Code{}, obis.RuleNone
 	}
-	q := r.Qualifiers &^ qualifierNeutralCoding
-	a := medium
-	if device == combinedHeatCooling && q == QualifierExport {
-		a, q = obis.Cooling, 0
-	}
-	row := &codeTable[a][r.Quantity]
-	if row.kind == codeKindNone || r.Subunit > 64 {
+	row := &codeTable[medium][r.Quantity]
+	switch {
+	case row.kind == codeKindNone && device != combinedHeatCooling:
 		return obis.Code{}, obis.RuleNone
+	case r.simple == simpleCurrent && row.kind != codeAngle && row.kind != codeKindNone:
+		return row.code, row.rule
+	case r.simple == simpleSetDate && row.kind == codeThermal:
+		return row.setDate, row.dateRule
 	}
-	if r.Storage == 0 && r.Function == Instantaneous && q == 0 && r.Tariff == 0 && r.Subunit == 0 && row.kind != codeAngle && a == medium {
-		return obis.Code{groupA(a, row), 0, row.c[0], row.d, row.e, obis.FCurrent}, row.rule
-	}
-	return r.qualifiedCode(row, a, q)
+	return r.qualifiedCode(medium, device)
 }
 
 // combinedHeatCooling is the device type whose cooling energy is counted as negative heat.
 const combinedHeatCooling = 0x0D
 
-func groupA(m obis.Medium, row *codeRow) byte {
-	if row.abstract {
-		return 0
+// setDateD is group D of a value of the set date.
+const setDateD = 2
+
+// qualifiedCode fills the groups of a code by all that the headers say.
+func (r *Record) qualifiedCode(medium obis.Medium, device DeviceType) (obis.Code, obis.Rule) {
+	q := r.Qualifiers &^ qualifierNeutralCoding
+	if device == combinedHeatCooling && q == QualifierExport {
+		medium, q = obis.Cooling, 0
 	}
-	return groupsA[m]
-}
-
-// groupsA is [obis.Medium.A] as an array.
-var groupsA = [...]byte{
-	obis.Electricity: 1, obis.HeatCostAllocator: 4, obis.Cooling: 5, obis.Heat: 6, obis.Gas: 7, obis.Water: 8, obis.HotWater: 9, obis.Other: 15,
-}
-
-// qualifiedCode fills the groups of a code that is not that of the plain current value.
-func (r *Record) qualifiedCode(row *codeRow, medium obis.Medium, q Qualifiers) (obis.Code, obis.Rule) {
-	if r.Tariff > 63 {
+	row := &codeTable[medium][r.Quantity]
+	if row.kind == codeKindNone || r.Function > Minimum || r.unitChange != 0 || r.Subunit > 64 || r.Tariff > 63 {
 		return obis.Code{}, obis.RuleNone
 	}
-	code := obis.Code{groupA(medium, row), byte(r.Subunit), row.c[0], row.d, byte(r.Tariff), obis.FCurrent}
-	rule := row.rule
+	code, rule := row.code, row.rule
+	code[1] = byte(r.Subunit)
+	if row.kind != codeObject {
+		code[4] = byte(r.Tariff)
+	}
 	if r.Tariff != 0 {
 		rule = row.tariffRule
 	}
@@ -201,7 +197,6 @@ func (r *Record) qualifiedCode(row *codeRow, medium obis.Medium, q Qualifiers) (
 	switch row.kind {
 	case codeObject:
 		ok = q == 0 && r.Storage == 0 && r.Function == Instantaneous && r.Tariff == 0
-		code[4] = row.e
 	case codeRegister, codeDemand:
 		ok = r.electricity(&code, &rule, row, q)
 	case codeThermal:
@@ -236,11 +231,11 @@ func (r *Record) electricity(code *obis.Code, rule *obis.Rule, row *codeRow, q Q
 	switch q & qualifierDirection {
 	case 0, QualifierImport:
 	case QualifierExport:
-		code[2] = row.c[1]
+		code[2] = row.c[0]
 	case QualifierImportMinusExport:
-		code[2], *rule = row.c[2], obis.RuleDerived
+		code[2], *rule = row.c[1], obis.RuleDerived
 	case QualifierImportPlusExport:
-		code[2], *rule = row.c[3], obis.RuleDerived
+		code[2], *rule = row.c[2], obis.RuleDerived
 	default:
 		return false
 	}
@@ -340,9 +335,9 @@ func (r *Record) thermal(code *obis.Code, rule *obis.Rule, row *codeRow, q Quali
 	case r.Function == Maximum:
 		code[3], *rule = 5, obis.RuleDerived
 	case r.Storage == 1:
-		code[3] = 2
+		code[3] = setDateD
 		if r.Tariff == 0 && r.Subunit == 0 {
-			*rule = row.setDateRule
+			*rule = row.dateRule
 		}
 		return true
 	case r.Storage > 1:

@@ -27,10 +27,20 @@ type Record struct {
 	unitChange uint8       // what an extension makes of the unit
 	plainAt    uint8       // where in ID a unit in plain text stands
 	plainLen   uint8
-	lvar       byte       // the length octet
-	variable   bool       // there is one
+	lvar       byte // the length octet
+	variable   bool // there is one
+	simple     simple
 	flags      obis.Flags // quality of the value apart from Error
 }
+
+// simple marks records whose code is found without looking at all their headers.
+type simple uint8
+
+const (
+	_             simple = iota
+	simpleCurrent        // storage number 0 and nothing else
+	simpleSetDate        // storage number 1 and nothing else
+)
 
 // Function says what a value is of its quantity.
 type Function uint8
@@ -285,6 +295,9 @@ func (d *Decoder) record(r *Record, b []byte, i int) (next int, err error) {
 		return 0, err
 	}
 	r.ID = b[i:j:j]
+	if dif&0xB0 == 0 && r.Qualifiers == 0 && r.unitChange == 0 {
+		r.simple = simpleCurrent + simple(dif>>6)
+	}
 	code := dif & 0x0F
 	n := int(codeLen[code])
 	if code == codeVariable {

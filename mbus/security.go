@@ -79,14 +79,20 @@ func (d *Decoder) decrypt(t *Telegram, b []byte, lower Lower) (text []byte, star
 	default:
 		err = ErrUnsupported
 	}
-	var pe *ParseError
-	switch {
-	case err == nil:
-		t.Payload = text[start:]
-	case !errors.As(err, &pe):
-		err = &SecurityError{Address: t.Header.Address, Mode: mode, Err: err}
+	if err != nil {
+		return nil, 0, asSecurityError(err, t.Header.Address, mode)
 	}
-	return text, start, err
+	t.Payload = text[start:]
+	return text, start, nil
+}
+
+// asSecurityError names meter and mode, unless the telegram itself is malformed.
+func asSecurityError(err error, a Address, mode int) error {
+	var pe *ParseError
+	if errors.As(err, &pe) {
+		return err
+	}
+	return &SecurityError{Address: a, Mode: mode, Err: err}
 }
 
 // decryptBlocks decrypts modes 5 and 7: whole blocks of AES-CBC, with an initial

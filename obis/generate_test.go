@@ -1,27 +1,9 @@
 package obis
 
 import (
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/openusm/meter/internal/golden"
 )
 
-// The generated files are what the generator makes of the tables today.
-func TestGenerated(t *testing.T) {
-	dir := t.TempDir()
-	out, err := exec.Command("go", "run", "../internal/gen/obis", "-out", dir).CombinedOutput()
-	require.NoError(t, err, string(out))
-	files, err := filepath.Glob("z*.go")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		want, err := os.ReadFile(filepath.Join(dir, file))
-		require.NoError(t, err)
-		have, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.Equal(t, string(want), string(have), "%s is stale: go generate ./obis", file)
-	}
-}
+func TestGenerated(t *testing.T) { golden.Generated(t, "../internal/gen/obis") }

@@ -123,6 +123,16 @@ func (c *Column) widen() {
 	c.Nums, c.Present = c.Nums[:0], c.Present[:0]
 }
 
+// Truncate removes the rows from the given one on.
+func (c *Column) Truncate(rows int) {
+	c.Values = c.Values[:min(rows, len(c.Values))]
+	c.Nums = c.Nums[:min(rows, len(c.Nums))]
+	c.Present = c.Present[:min((rows+63)/64, len(c.Present))]
+	if last := rows >> 6; rows&63 != 0 && last < len(c.Present) {
+		c.Present[last] &= 1<<(rows&63) - 1
+	}
+}
+
 // At returns the value of a row, none where it is missing.
 func (c *Column) At(row int) Value {
 	switch {

@@ -27,6 +27,26 @@ func TestColumnKeepsNumbersColumnar(t *testing.T) {
 	require.True(t, c.At(-1).IsNone())
 }
 
+func TestTruncate(t *testing.T) {
+	for _, rows := range []int{0, 1, 63, 64, 65, 129, 130, 200} {
+		var c Column
+		for i := range 130 {
+			if i%3 == 0 {
+				c.AppendMissing()
+			} else {
+				c.AppendInt(int64(i))
+			}
+		}
+		c.Truncate(rows)
+		want := min(rows, 130)
+		require.Equal(t, want, c.Len())
+		require.True(t, c.At(want).IsNone())
+		c.AppendMissing()
+		require.True(t, c.At(want).IsNone(), "nothing is left of the row that was there")
+		require.Equal(t, want-(want+2)/3, c.Present.Count())
+	}
+}
+
 func TestRuns(t *testing.T) {
 	var r Runs
 	bad := Quality{Flags: Invalid}

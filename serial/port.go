@@ -53,6 +53,7 @@ type driver interface {
 type Port struct {
 	name   string
 	driver driver
+	unlock func() error
 	line   sync.RWMutex // held for reading by one slice of Read, for writing by SetLine and Close
 
 	mu            sync.Mutex
@@ -82,11 +83,15 @@ func Open(name string, cfg *Config) (*Port, error) {
 	if cfg.RS485 != nil {
 		open = openGoburrow
 	}
-	d, err := open(name, baud, f, cfg)
+	unlock, err := lock(name)
 	if err != nil {
 		return nil, fmt.Errorf("serial: %s: %w", name, err)
 	}
-	return &Port{name: name, driver: d, closed: make(chan struct{})}, nil
+	d, err := open(name, baud, f, cfg)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("serial: %s: %w", name, err), unlock())
+	}
+	return &Port{name: name, driver: d, unlock: unlock, closed: make(chan struct{})}, nil
 }
 
 // Name returns the name by which the port was opened.
@@ -222,6 +227,9 @@ func (p *Port) Close() (err error) {
 		p.line.Lock()
 		defer p.line.Unlock()
 		err = p.driver.close()
+		if p.unlock != nil {
+			err = errors.Join(err, p.unlock())
+		}
 	})
 	return err
 }

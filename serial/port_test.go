@@ -163,3 +163,13 @@ func TestPseudoHasARate(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "twelve chars", string(got))
 }
+
+func TestOnePortOneProgram(t *testing.T) {
+	p, far := open(t, nil)
+	_, err := Open(far.PortName(), nil)
+	require.ErrorIs(t, err, ErrInUse)
+	require.NoError(t, p.Close())
+	again, err := Open(far.PortName(), nil)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}

@@ -99,12 +99,20 @@ func (a *app) session(ctx context.Context, target string, f func(meter.Session) 
 		return err
 	}
 	r, err := f(s)
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	if closing := s.Close(leave); closing != nil && err == nil && a.verbose {
-		fmt.Fprintln(a.stderr, "closing:", closing)
-	}
+	a.leave(ctx, s)
 	return a.printAll(r, err)
+}
+
+// leave takes leave of the meter, also where the program was interrupted.
+func (a *app) leave(ctx context.Context, s meter.Session) {
+	if s == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := s.Close(ctx); err != nil && a.verbose {
+		fmt.Fprintln(a.stderr, "closing:", err)
+	}
 }
 
 // printAll prints what there is of a result, also beside an error.

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/obis"
 )
 
 func (a *app) watchCommand() *cobra.Command {
@@ -29,11 +30,7 @@ func (a *app) watchCommand() *cobra.Command {
 			if !cmd.Flags().Changed("output") {
 				a.output = "ndjson"
 			}
-			return a.session(cmd.Context(), args[0], func(s meter.Session) (*meter.Result, error) {
-				return nil, a.sweep(cmd.Context(), interval, count, func() (*meter.Result, error) {
-					return s.Read(cmd.Context(), patterns...)
-				})
-			})
+			return a.watch(cmd.Context(), args[0], patterns, interval, count)
 		},
 	}
 	cmd.Flags().DurationVar(&interval, "interval", time.Second, "time from one sweep to the next")
@@ -41,25 +38,63 @@ func (a *app) watchCommand() *cobra.Command {
 	return cmd
 }
 
-// sweep calls read at each tick and prints what it returns. A tick that falls
-// into a sweep is made up for, so that none is lost as long as the meter keeps up on average.
-func (a *app) sweep(ctx context.Context, interval time.Duration, count int, read func() (*meter.Result, error)) error {
+// watch reads at each tick. A tick that falls into a sweep is made up for, so
+// that none is lost as long as the meter keeps up on average. After a sweep that
+// failed the meter is dialled anew, as a port may have been unplugged.
+func (a *app) watch(ctx context.Context, target string, patterns []obis.Pattern, interval time.Duration, count int) error {
+	cfg, err := a.config()
+	if err != nil {
+		return err
+	}
+	session, err := meter.Dial(ctx, target, cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { a.leave(ctx, session) }()
 	start := time.Now()
+	failed := 0
 	for n := 0; count == 0 || n < count; n++ {
-		if wait := time.Until(start.Add(time.Duration(n) * interval)); wait > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(wait):
-			}
-		}
-		r, err := read()
-		if err != nil && !errors.Is(err, meter.ErrPartial) {
-			return fmt.Errorf("sweep %d: %w", n+1, err)
-		}
-		if err := a.print(r); err != nil {
+		if err := wait(ctx, time.Until(start.Add(time.Duration(n)*interval))); err != nil {
 			return err
 		}
+		if session == nil {
+			session, err = meter.Dial(ctx, target, cfg)
+		}
+		var r *meter.Result
+		if err == nil {
+			r, err = session.Read(ctx, patterns...)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if r != nil {
+			if err := a.print(r); err != nil {
+				return err
+			}
+		}
+		if err != nil && !errors.Is(err, meter.ErrPartial) {
+			failed++
+			fmt.Fprintf(a.stderr, "warning: sweep %d: %v\n", n+1, err)
+			a.leave(ctx, session)
+			session, err = nil, nil
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%w: %d of %d sweeps failed", meter.ErrPartial, failed, count)
 	}
 	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

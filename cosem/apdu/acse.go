@@ -85,7 +85,9 @@ func (r *reader) tlv(field string) (tag byte, contents *reader) {
 	if r.note != nil && r.Err() == nil {
 		name := field
 		if field == "field" {
-			name = r.fieldNames[tag]
+			if name = r.fieldNames[tag]; name == "" {
+				name = "unknown field"
+			}
 		}
 		r.note(at, start-at, r.level, name, fmt.Sprintf("tag 0x%02x, %d octets", tag, n))
 	}

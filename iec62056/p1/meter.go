@@ -92,9 +92,10 @@ func dotted(b []byte) string {
 	return string(b)
 }
 
-// Meter returns the identity of the electricity meter.
+// Meter returns the identity of the meter that sent the telegram. Its medium is
+// unknown where it has no registers of its own and only reports for others.
 func (t Telegram) Meter() obis.Meter {
-	m := obis.Meter{Medium: obis.Electricity}
+	var m obis.Meter
 	if !t.Identification.IsZero() {
 		m.Manufacturer = strings.ToUpper(string(t.Identification.Manufacturer[:]))
 		m.Model = t.Identification.Model()
@@ -103,6 +104,9 @@ func (t Telegram) Meter() obis.Meter {
 		code, ok := field.Code(d.ID)
 		if err != nil || !ok {
 			continue
+		}
+		if code[0] == 1 && code[2] != 0 && code[2] < 94 {
+			m.Medium = obis.Electricity
 		}
 		switch {
 		case code == codeLogicalName, code == obis.Code{0, 0, 96, 1, 1, obis.FCurrent},

@@ -164,6 +164,18 @@ func TestTariffsHaveNoNames(t *testing.T) {
 	}
 }
 
+// A module that only reports for a heat meter is no electricity meter.
+func TestMediumOfTheMeterItself(t *testing.T) {
+	heat, err := Salvage([]byte("/NWA-WARMTELINK\r\n\r\n1-3:0.2.8(50)\r\n0-0:96.1.1(ADC3100000158491)\r\n0-1:24.1.0(004)\r\n0-1:24.2.1(260215200523W)(240.860*GJ)\r\n"))
+	require.NoError(t, err)
+	require.Equal(t, obis.Unknown, heat.Meter().Medium)
+	require.Equal(t, obis.Heat, heat.SubMeters()[0].Meter.Medium)
+	require.Contains(t, readings(t, heat), "0-1:24.2.1*255 240860000000 J @2026-02-15T20:05:23")
+	telegram, _, err := Parse(load(t, "v5.txt"))
+	require.NoError(t, err)
+	require.Equal(t, obis.Electricity, telegram.Meter().Medium)
+}
+
 func TestBadLineNeverCostsTheTelegram(t *testing.T) {
 	b := []byte("/ABC5X\r\n\r\n1-0:1.8.1(000001.000*kWh)\r\n1-0:1.8.2(0000\r\n\x80\x01\x02\r\n1-0:2.8.1(000003.000*kWh)\r\nfoo(7)\r\n1-0:1.8:x(1*kWh)\r\n!\r\n")
 	telegram, _, err := Parse(b)
@@ -284,6 +296,20 @@ func TestStreamSeesThroughParity(t *testing.T) {
 		}
 	}
 	require.Equal(t, 2, n)
+}
+
+// Noise that looks like the beginning of a long encrypted telegram does not
+// swallow the plain ones behind it.
+func TestStreamNoiseLikeEncryption(t *testing.T) {
+	v5 := load(t, "v5.txt")
+	var s Stream
+	s.Feed([]byte("\xdb\x08ABCDEFGH\x82\xff\xff"))
+	_, ok := s.Next()
+	require.False(t, ok)
+	s.Feed(v5)
+	m, ok := s.Next()
+	require.True(t, ok)
+	require.Equal(t, string(v5), string(m.Raw))
 }
 
 // A bad contact makes every telegram wrong; the log gets one line a minute.

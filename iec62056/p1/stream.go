@@ -98,6 +98,9 @@ func (s *Stream) Next() (m Message, ok bool) {
 			s.stats.Messages++
 			s.used += n
 			return m, true
+		case again > 0: // what looked like an encrypted telegram is noise before a plain one
+			s.skip(again)
+			continue
 		case errors.Is(err, io.ErrUnexpectedEOF):
 			return Message{}, false
 		}

@@ -510,3 +510,25 @@ func Example() {
 	// 1-0:2.8.0*255 1.2 Wh
 	// 1-0:16.7.0*255 -105.50 W
 }
+
+func FuzzStream(f *testing.F) {
+	f.Add(append([]byte("noise"), testFrame(testServer)...), 7)
+	f.Fuzz(func(t *testing.T, b []byte, piece int) {
+		if piece <= 0 {
+			return
+		}
+		var s Stream
+		frames := uint64(0)
+		for rest := b; len(rest) > 0; {
+			n := min(piece, len(rest))
+			s.Feed(rest[:n])
+			rest = rest[n:]
+			for fr, ok := s.Next(); ok; fr, ok = s.Next() {
+				_, _ = AppendReadings(nil, fr)
+				frames++
+			}
+		}
+		require.Equal(t, frames, s.Stats().Messages)
+		require.LessOrEqual(t, s.Stats().Skipped, uint64(len(b)))
+	})
+}
