@@ -117,9 +117,44 @@ var (
 	errLetter    = errors.New("a letter stands for C or D only")
 )
 
+// canonical reads the form A-B:C.D.E*F, with or without F, which most codes have.
+func canonical[T string | []byte](s T) (id Ident, ok bool) {
+	i := 0
+	for g := range id.Code {
+		start, v := i, uint(0)
+		for i < len(s) && s[i]-'0' <= 9 && v <= 255 {
+			v = v*10 + uint(s[i]-'0')
+			i++
+		}
+		if i == start || v > 255 {
+			return Ident{}, false
+		}
+		id.Code[g] = byte(v)
+		switch {
+		case i == len(s) && g == 5:
+			id.Have = HaveAll
+			return id, true
+		case i == len(s) && g == 4:
+			id.Code[5], id.Have = FCurrent, HaveAll&^HaveF
+			return id, true
+		case g == 5 || i == len(s):
+			return Ident{}, false
+		case g == 4 && (s[i] == '*' || s[i] == '&' || s[i] == '.'):
+			id.Mark = s[i]
+		case g == 4 || s[i] != "-:.."[g]:
+			return Ident{}, false
+		}
+		i++
+	}
+	return Ident{}, false
+}
+
 // parse reads the groups as they come, each with the separator behind it, and
 // places them when the separators have told what they were.
 func parse[T string | []byte](s T) (id Ident, err error) {
+	if id, ok := canonical(s); ok {
+		return id, nil
+	}
 	if len(s) == 12 {
 		if c, ok := parseHex(s); ok {
 			return Ident{Code: c, Have: HaveAll, Mark: '*'}, nil

@@ -1,6 +1,7 @@
 package p1
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	head, end, err := t.frame(b)
 	if err != nil {
 		if broken, salvageErr := Salvage(b); salvageErr == nil && len(b) > 0 && b[0] == '/' && err.(*ParseError).Err == io.ErrUnexpectedEOF {
-			note(0, len(broken.Identification.Ident)+7, 0, "identification", "of a telegram without end")
+			note(0, bytes.IndexByte(b, '\n')+1, 0, "identification", "of a telegram without end")
 			explainLines(broken, note)
 		}
 		return err
