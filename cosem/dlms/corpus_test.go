@@ -251,11 +251,11 @@ func TestCorpusPushes(t *testing.T) {
 			case "hdlc+push":
 				(&pushReader{listener: l}).feed(b)
 			case "llc+push":
-				l.handle(nil, b[3:], nil)
+				(&pushReader{listener: l}).handle(b[3:], nil)
 			case "mbus-llc+push":
-				l.handle(nil, unwrapMBus(t, b), nil)
+				(&pushReader{listener: l}).handle(unwrapMBus(t, b), nil)
 			default:
-				l.handle(nil, b, nil)
+				(&pushReader{listener: l}).handle(b, nil)
 			}
 			if damaged[row.ID] != "" {
 				require.Empty(t, got)
