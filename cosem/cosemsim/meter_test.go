@@ -3,7 +3,9 @@ package cosemsim_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -110,6 +112,61 @@ func TestReadEverything(t *testing.T) {
 			require.Len(t, events, 20)
 			require.Equal(t, uint32(1), events[0].ID)
 			require.Equal(t, "2025-12-30T01:00:00Z", events[0].Time.String())
+		})
+	}
+}
+
+// echoing is a two-wire line on which a station hears itself, with noise before what others say.
+type echoing struct {
+	net.Conn
+	heard chan []byte
+}
+
+func newEchoing(c net.Conn, noise []byte) *echoing {
+	e := &echoing{c, make(chan []byte, 1024)}
+	go func() {
+		defer close(e.heard)
+		for {
+			b := make([]byte, 512)
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			e.heard <- append(append([]byte{}, noise...), b[:n]...)
+		}
+	}()
+	return e
+}
+
+func (e *echoing) Write(b []byte) (int, error) {
+	e.heard <- append([]byte{}, b...)
+	return e.Conn.Write(b)
+}
+
+func (e *echoing) Read(b []byte) (int, error) {
+	heard, ok := <-e.heard
+	if !ok {
+		return 0, io.EOF
+	}
+	return copy(b, heard), nil
+}
+
+// SetReadDeadline says that this line knows no deadlines.
+func (e *echoing) SetReadDeadline(time.Time) error { return os.ErrNoDeadline }
+
+func TestEchoAndNoise(t *testing.T) {
+	for name, noise := range map[string][]byte{"echo": nil, "echo and noise": {0x00, 0x7E, 0xA0, 0x55, 0xFF}} {
+		t.Run(name, func(t *testing.T) {
+			near, far := net.Pipe()
+			go func() {
+				_ = cosemsim.New(&cosemsim.Config{Now: func() time.Time { return noon }}).Serve(context.Background(), far)
+			}()
+			c := dlms.NewClient(newEchoing(near, noise), &dlms.Config{Echo: true, Timeout: 2 * time.Second})
+			require.NoError(t, c.Open(t.Context()))
+			readings, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Len(t, readings, 23)
+			require.NoError(t, c.Close(t.Context()))
 		})
 	}
 }

@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"testing"
 	"time"
 
@@ -107,6 +112,44 @@ func TestCounters(t *testing.T) {
 	require.NoError(t, err)
 	_, err = m.Next(id)
 	require.ErrorIs(t, err, ErrExhausted)
+}
+
+// Keys of PEM files sign and agree, and a certificate tells the public one.
+func TestKeysFromFiles(t *testing.T) {
+	for suite, curve := range map[Suite]elliptic.Curve{Suite1: elliptic.P256(), Suite2: elliptic.P384()} {
+		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		require.NoError(t, err)
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+		require.NoError(t, err)
+		public, err := PublicKeyOf(der)
+		require.NoError(t, err)
+		signing, err := SigningKeyFrom(private)
+		require.NoError(t, err)
+		require.Equal(t, signing.Public(), public)
+		signature, err := signing.Sign([]byte("message"))
+		require.NoError(t, err)
+		require.NoError(t, VerifySignature(suite, public, []byte("message"), signature))
+		require.ErrorIs(t, VerifySignature(suite, public, []byte("massage"), signature), ErrSignature)
+
+		agreement, err := AgreementKeyFrom(private)
+		require.NoError(t, err)
+		ephemeral, err := GenerateAgreementKey(suite)
+		require.NoError(t, err)
+		ours, err := agreement.Agree(ephemeral.Public())
+		require.NoError(t, err)
+		theirs, err := ephemeral.Agree(agreement.Public())
+		require.NoError(t, err)
+		require.Equal(t, ours, theirs)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	require.NoError(t, err)
+	_, err = SigningKeyFrom(other)
+	require.ErrorIs(t, err, ErrSuite)
+	_, err = AgreementKeyFrom(other)
+	require.ErrorIs(t, err, ErrSuite)
+	_, err = PublicKeyOf([]byte("no certificate"))
+	require.Error(t, err)
 }
 
 func FuzzOpen(f *testing.F) {

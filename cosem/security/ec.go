@@ -146,6 +146,18 @@ func NewAgreementKey(s Suite, private Key) (*AgreementKey, error) {
 	return &AgreementKey{k}, nil
 }
 
+// AgreementKeyFrom returns the key of a parsed PEM or PKCS#8 file.
+func AgreementKeyFrom(k *ecdsa.PrivateKey) (*AgreementKey, error) {
+	if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() {
+		return nil, fmt.Errorf("%w: private key of another curve", ErrSuite)
+	}
+	key, err := k.ECDH()
+	if err != nil {
+		return nil, fmt.Errorf("security: private key: %w", err)
+	}
+	return &AgreementKey{key}, nil
+}
+
 // GenerateAgreementKey returns a new key, for one use.
 func GenerateAgreementKey(s Suite) (*AgreementKey, error) {
 	_, c, _, err := s.curve()
