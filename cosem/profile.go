@@ -130,7 +130,10 @@ func (l *Layout) Append(p *obis.Profile, buffer Data) error {
 	if done, end := l.appendFixed(p, buffer.b, at, rows); done > 0 {
 		at, rows = end, rows-done
 	}
-	r := rowReader{layout: l, profile: p}
+	r := rowReader{layout: l, profile: p, roles: make([]role, len(l.Columns))}
+	for i := range l.Columns {
+		r.roles[i] = l.role(i)
+	}
 	for i := range rows {
 		if at, err = r.row(buffer.b, at); err != nil {
 			return fmt.Errorf("cosem: row %d of the profile: %w", i+1, err)
@@ -143,6 +146,7 @@ func (l *Layout) Append(p *obis.Profile, buffer Data) error {
 type rowReader struct {
 	layout  *Layout
 	profile *obis.Profile
+	roles   []role // of the layout's columns
 }
 
 // row reads the structure at off, and returns where it ends.
@@ -167,13 +171,13 @@ func (r *rowReader) row(b []byte, off int) (end int, err error) {
 		}
 		d := Data{b[at:end:end]}
 		at = end
-		switch r.layout.role(i) {
+		switch r.roles[i] {
 		case roleClock:
 			stamp, stamped = r.stamp(d, row), true
 		case roleStatus:
 			quality = r.status(d, row)
 		default:
-			r.cell(&r.profile.Columns[column], d, row)
+			r.cell(&r.profile.Columns[column], &r.layout.Columns[i], d, row)
 			column++
 		}
 	}
@@ -228,8 +232,8 @@ func (l *Layout) quality(d Data) obis.Quality {
 	return obis.FromStatus(kind, word)
 }
 
-// cell appends a value to a column, the row's number of which is known.
-func (r *rowReader) cell(c *obis.Column, d Data, row int) {
+// cell appends the value of a row to a column, which the layout describes.
+func (r *rowReader) cell(c *obis.Column, about *Column, d Data, row int) {
 	switch tag := d.Tag(); {
 	case tag == TagNull:
 		if row > 0 {
@@ -248,8 +252,7 @@ func (r *rowReader) cell(c *obis.Column, d Data, row int) {
 		c.Quality.Add(row, obis.Quality{Flags: obis.Invalid})
 		return
 	}
-	i := r.index(c)
-	v, _, q := r.layout.Columns[i].ScalerUnit.Apply(plainValue(r.layout.Columns[i].Class, c.Code, d))
+	v, _, q := about.ScalerUnit.Apply(plainValue(about.Class, c.Code, d))
 	if v.IsNone() {
 		c.AppendMissing()
 		return
@@ -258,21 +261,6 @@ func (r *rowReader) cell(c *obis.Column, d Data, row int) {
 	if q != (obis.Quality{}) {
 		c.Quality.Add(row, q)
 	}
-}
-
-// index returns which of the layout's columns became c.
-func (r *rowReader) index(c *obis.Column) int {
-	n := 0
-	for i := range r.layout.Columns {
-		if r.layout.role(i) != roleValue {
-			continue
-		}
-		if &r.profile.Columns[n] == c {
-			return i
-		}
-		n++
-	}
-	return 0
 }
 
 // maxFixed is how many columns the reader of uniform rows handles.

@@ -116,3 +116,65 @@ func BenchmarkDayProfile(b *testing.B) {
 	}
 	b.ReportMetric(float64(floor)/(float64(b.Elapsed())/float64(b.N)), "of_floor")
 }
+
+// Rows of every encoding: null-data repeats, a null clock goes on by the period,
+// deltas add up, what is missing stays missing, other kinds of value are kept.
+func TestProfileRows(t *testing.T) {
+	at := obis.LocalTime(2026, 3, 10, 23, 45, 0)
+	l := dayLayout()
+	l.Columns = l.Columns[:4]
+	delta := func(tag cosem.Tag, v byte) cosem.Data {
+		d, _, err := cosem.ParseData([]byte{byte(tag), v})
+		require.NoError(t, err)
+		return d
+	}
+	buffer := cosem.Array(
+		cosem.Structure(cosem.DateTime(at), cosem.Uint8(0), cosem.Uint32(1000), cosem.Null()),
+		cosem.Structure(cosem.Null(), cosem.Uint8(0x82), cosem.Null(), cosem.Uint32(7)),
+		cosem.Structure(cosem.Null(), cosem.Null(), delta(cosem.TagDeltaUnsigned, 5), cosem.DontCare()),
+		cosem.Structure(cosem.Null(), cosem.Uint8(0), delta(cosem.TagDeltaInteger, 0xFD), cosem.VisibleString("x")),
+	)
+	var p obis.Profile
+	l.Describe(&p)
+	require.NoError(t, l.Append(&p, buffer))
+	var times, first, second []string
+	for row := range p.Len() {
+		times = append(times, p.Times[row].String())
+		first = append(first, p.Columns[0].At(row).String())
+		second = append(second, p.Columns[1].At(row).String())
+	}
+	require.Equal(t, []string{"2026-03-10T23:45:00", "2026-03-11T00:00:00", "2026-03-11T00:15:00", "2026-03-11T00:30:00"}, times)
+	require.Equal(t, []string{"100.0", "100.0", "100.5", "100.2"}, first)
+	require.Equal(t, []string{"", "0.7", "", "x"}, second)
+	require.Equal(t, obis.Flags(0), p.Quality.At(0).Flags)
+	require.Equal(t, obis.PowerDown|obis.ClockInvalid, p.Quality.At(1).Flags)
+	require.Equal(t, obis.PowerDown|obis.ClockInvalid, p.Quality.At(2).Flags, "null-data repeats the status, too")
+	require.Equal(t, obis.Flags(0), p.Quality.At(3).Flags)
+
+	// A profile that is captured on events has no period by which a clock could go on.
+	l.Period = 0
+	l.Describe(&p)
+	require.NoError(t, l.Append(&p, buffer))
+	require.True(t, p.Times[1].IsZero())
+	require.NotZero(t, p.Quality.At(1).Flags&obis.ClockInvalid)
+
+	// A row that does not fit the layout ends the reading; those before it stay.
+	l.Describe(&p)
+	err := l.Append(&p, cosem.Array(buffer.At(0), cosem.Structure(cosem.Null())))
+	require.ErrorContains(t, err, "1 columns, want 4")
+	require.Equal(t, 1, p.Len())
+}
+
+// Compact arrays hold the same rows without their tags.
+func TestCompactProfile(t *testing.T) {
+	l := dayLayout()
+	l.Columns = l.Columns[1:3] // status and one register, no clock
+	compact, _, err := cosem.ParseData([]byte{0x13, 0x02, 2, 0x11, 0x06, 10, 0, 0, 0, 0, 100, 0x80, 0, 0, 0, 101})
+	require.NoError(t, err)
+	var p obis.Profile
+	l.Describe(&p)
+	require.NoError(t, l.Append(&p, compact))
+	require.Equal(t, 2, p.Len())
+	require.Equal(t, "10.1", p.Columns[0].At(1).String())
+	require.Equal(t, obis.PowerDown, p.Quality.At(1).Flags)
+}

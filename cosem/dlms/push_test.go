@@ -102,7 +102,7 @@ func TestListenerRefusesReplay(t *testing.T) {
 // Frames of a push may come with gaps of seconds; what never ends is given up.
 func TestListenerWaits(t *testing.T) {
 	got := make(chan dlms.Notification, 2)
-	l := dlms.NewListener(&dlms.ListenerConfig{FrameTimeout: 50 * time.Millisecond, Handle: func(n *dlms.Notification) { got <- *n }})
+	l := dlms.NewListener(&dlms.ListenerConfig{FrameTimeout: 800 * time.Millisecond, Handle: func(n *dlms.Notification) { got <- *n }})
 	near, far := net.Pipe()
 	go func() { _ = l.Serve(t.Context(), far) }()
 	frame := pushFrame(t, &dlms.Config{})
