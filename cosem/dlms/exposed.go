@@ -39,10 +39,10 @@ func (e *Exposed) Update(meter obis.Meter, readings []obis.Reading, profiles []*
 	if serial == "" {
 		serial = id
 	}
-	n.add(cosem.ClassData, deviceID, []cosem.Data{cosem.OctetString([]byte(serial))})
 	for _, r := range readings {
 		n.reading(r)
 	}
+	n.add(cosem.ClassData, deviceID, []cosem.Data{cosem.OctetString([]byte(serial))}) // unless a reading is it
 	for _, p := range profiles {
 		n.profile(p)
 	}
