@@ -95,6 +95,10 @@ func (e *Exposed) reading(r obis.Reading) {
 		e.add(cosem.ClassData, r.Code, []cosem.Data{d})
 		return
 	}
+	if r.Unit == obis.UnitUnknown && scaler == 0 {
+		e.add(cosem.ClassData, r.Code, []cosem.Data{d}) // a register would claim a unit
+		return
+	}
 	unit, known := cosemUnit(r.Unit)
 	if !known {
 		unit = obis.OtherUnit
