@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/obis"
 )
 
 // Face shows the readings of a meter, whatever protocol it speaks, to one kind
@@ -60,6 +61,8 @@ func (f *dlmsFace) Update(r *Result) (lost []string) {
 			lost = append(lost, x.ID()+": no OBIS code")
 		case seen[x.ID()]:
 			lost = append(lost, x.ID()+": the code is there already")
+		case !x.Time.IsZero() && x.Unit == obis.UnitUnknown && x.Value.Kind() != obis.KindTime:
+			lost = append(lost, x.ID()+": its time") // an object of class data has none
 		}
 		seen[x.ID()] = true
 	}
