@@ -15,7 +15,21 @@ import (
 // without a code becomes a reading without one. At is the time of the notification, for readings that have none
 // of their own; a clock in the body takes its place.
 func AppendPushed(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
-	p := pushed{out: dst, at: at}
+	return new(Pushes).Append(dst, body, at)
+}
+
+// Pushes reads the pushes of one meter, one after the other. Some lists do not
+// name themselves and are known by those that came before: a Kaifa meter sends
+// its power alone every few seconds, and its name with the longer list between.
+// The zero Pushes is ready.
+type Pushes struct {
+	list string // the name of the last list that had one
+}
+
+// Append is [AppendPushed] for the next push of the meter.
+func (s *Pushes) Append(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
+	p := pushed{out: dst, at: at, list: s.list}
+	defer func() { s.list = p.list }()
 	if !p.known(body) {
 		p.elements(body, nil)
 		p.complete(len(dst))
@@ -30,8 +44,9 @@ func AppendPushed(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
 
 // pushed gathers the readings of one body.
 type pushed struct {
-	out []obis.Reading
-	at  obis.Time
+	out  []obis.Reading
+	at   obis.Time
+	list string // the name of the last list that had one
 }
 
 // item is what is known of a reading.
@@ -247,11 +262,15 @@ func (p *pushed) known(body Data) bool {
 	if body.Tag() != TagStructure {
 		return false
 	}
-	first, _ := body.At(0).Bytes()
+	name := p.list
+	if first, ok := body.At(0).Bytes(); ok {
+		name = string(first)
+	}
 	for _, l := range pushLists {
-		if string(first) != l.first || body.Len() != l.count {
+		if name != l.first || body.Len() != l.count {
 			continue
 		}
+		p.list = name
 		for i, e := range body.Elements() {
 			n := len(p.out)
 			p.add(item{Attribute: Attribute{Name: l.items[i].code}, value: e, scaler: l.items[i].scaler})

@@ -5,6 +5,9 @@ package cosem
 import "github.com/openusm/meter/obis"
 
 var pushLists = []pushList{
+	{"KFM_001", 1, []pushItem{
+		pushItem{obis.Code{1, 0, 1, 7, 0, 255}, ScalerUnit{0, obis.Watt, true}},
+	}},
 	{"KFM_001", 9, []pushItem{
 		pushItem{obis.Code{1, 1, 0, 2, 129, 255}, ScalerUnit{}},
 		pushItem{obis.Code{0, 0, 96, 1, 0, 255}, ScalerUnit{}},

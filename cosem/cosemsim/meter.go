@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +29,13 @@ type Config struct {
 	Zone       *time.Location   // of the meter's clock; nil means UTC
 	Now        func() time.Time // nil means time.Now
 	Access     []dlms.Access    // who may associate; nil means everyone, without authentication
-	HDLC       hdlc.Parameters  // zero fields mean the defaults of the standard
-	MaxPDU     uint16           // octets that the meter receives; zero means dlms.DefaultMaxPDU
-	Period     time.Duration    // of the load profile; zero means 15 minutes
-	Rows       int              // that the load profile holds; zero means 960
+	// Public are the objects that a client without authentication sees; nil means
+	// all. The others are undefined for it.
+	Public []obis.Code
+	HDLC   hdlc.Parameters // zero fields mean the defaults of the standard
+	MaxPDU uint16          // octets that the meter receives; zero means dlms.DefaultMaxPDU
+	Period time.Duration   // of the load profile; zero means 15 minutes
+	Rows   int             // that the load profile holds; zero means 960
 
 	Window uint8  // of general block transfer; zero means 1
 	Faults Faults // what the meter does wrong; zero means nothing
@@ -116,21 +120,28 @@ func (m *Meter) ServePacket(ctx context.Context, conn net.PacketConn) error {
 }
 
 // Objects returns the objects of the meter.
-func (m *Meter) Objects(*dlms.Partner) []cosem.Object {
+func (m *Meter) Objects(p *dlms.Partner) []cosem.Object {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := make([]cosem.Object, len(m.objects))
-	for i, o := range m.objects {
-		list[i] = o.Object
+	list := make([]cosem.Object, 0, len(m.objects))
+	for _, o := range m.objects {
+		if m.visible(p, o.Name) {
+			list = append(list, o.Object)
+		}
 	}
 	return list
 }
 
+// visible reports whether an association sees an object.
+func (m *Meter) visible(p *dlms.Partner, name obis.Code) bool {
+	return m.cfg.Public == nil || p == nil || p.Auth != apdu.MechanismNone || slices.Contains(m.cfg.Public, name)
+}
+
 // Get reads an attribute.
-func (m *Meter) Get(_ *dlms.Partner, a cosem.Attribute, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult) {
+func (m *Meter) Get(p *dlms.Partner, a cosem.Attribute, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, code := m.find(a.Class, a.Name)
+	o, code := m.find(p, a.Class, a.Name)
 	switch {
 	case code != cosem.Success:
 		return cosem.Data{}, code
@@ -144,11 +155,11 @@ func (m *Meter) Get(_ *dlms.Partner, a cosem.Attribute, s *cosem.Selection) (cos
 	return o.get(a.Index, s)
 }
 
-// find returns the object of a class and a name.
-func (m *Meter) find(class cosem.Class, name obis.Code) (*object, cosem.DataAccessResult) {
+// find returns the object of a class and a name that an association sees.
+func (m *Meter) find(p *dlms.Partner, class cosem.Class, name obis.Code) (*object, cosem.DataAccessResult) {
 	i, ok := m.index[name]
 	switch {
-	case !ok:
+	case !ok || !m.visible(p, name):
 		return nil, cosem.ObjectUndefined
 	case m.objects[i].Class != class:
 		return nil, cosem.ObjectClassInconsistent
@@ -157,10 +168,10 @@ func (m *Meter) find(class cosem.Class, name obis.Code) (*object, cosem.DataAcce
 }
 
 // Set writes an attribute.
-func (m *Meter) Set(_ *dlms.Partner, a cosem.Attribute, _ *cosem.Selection, d cosem.Data) cosem.DataAccessResult {
+func (m *Meter) Set(p *dlms.Partner, a cosem.Attribute, _ *cosem.Selection, d cosem.Data) cosem.DataAccessResult {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, code := m.find(a.Class, a.Name)
+	o, code := m.find(p, a.Class, a.Name)
 	switch {
 	case code != cosem.Success:
 		return code
@@ -176,7 +187,7 @@ func (m *Meter) Set(_ *dlms.Partner, a cosem.Attribute, _ *cosem.Selection, d co
 func (m *Meter) Action(p *dlms.Partner, method cosem.Method, parameters *cosem.Data) (*cosem.Data, cosem.ActionResult) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	o, code := m.find(method.Class, method.Name)
+	o, code := m.find(p, method.Class, method.Name)
 	switch {
 	case code != cosem.Success:
 		return nil, cosem.ActionResult(code)

@@ -272,3 +272,21 @@ func TestRefusals(t *testing.T) {
 	short.Unicast = short.Unicast[:8]
 	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &short}), security.ErrKeyLength)
 }
+
+// Each association has an object list of its own, and no way around it.
+func TestAssociationsSeeTheirObjects(t *testing.T) {
+	sim := cosemsim.Config{
+		Public: []obis.Code{obis.MustParse("0-0:42.0.0"), obis.MustParse("0-0:1.0.0")},
+		Access: []dlms.Access{{Client: 16}, {Client: 1, Auth: apdu.MechanismLow, Password: []byte("x")}},
+	}
+	public := open(t, sim, dlms.Config{Link: dlms.LinkWrapper})
+	objects, err := public.Objects(t.Context())
+	require.NoError(t, err)
+	require.Len(t, objects, 3)
+	_, err = public.Get(t.Context(), cosem.Attribute{Class: cosem.ClassRegister, Name: obis.MustParse("1-0:1.8.0"), Index: 2}, nil)
+	require.ErrorIs(t, err, cosem.ObjectUndefined)
+	reader := open(t, sim, dlms.Config{Link: dlms.LinkWrapper, Client: 1, Auth: apdu.MechanismLow, Password: []byte("x")})
+	objects, err = reader.Objects(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, len(objects), 25)
+}

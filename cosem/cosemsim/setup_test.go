@@ -133,3 +133,39 @@ func TestInvocationCounter(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint32(4712), n)
 }
+
+// A meter whose deviation is local minus UTC, and which is asked for a range:
+// the bounds are written as its own clock would show them.
+func TestRangeAsTheMetersClockShowsIt(t *testing.T) {
+	berlin := time.FixedZone("", 3600)
+	var bounds []string
+	trace := func(send bool, frame []byte) {
+		if p, _, err := apdu.Parse(frame[min(8, len(frame)):]); err == nil && send {
+			if get, ok := p.(apdu.GetRequestNormal); ok && get.Selection != nil {
+				r, _ := get.Selection.Range()
+				from, _ := r.From.Time()
+				bounds = append(bounds, from.String())
+				require.Equal(t, cosem.ClassClock, r.Restricting.Class, "the profile's own sort object")
+			}
+		}
+	}
+	for _, reversed := range []bool{false, true} {
+		bounds = nil
+		c := open(t, cosemsim.Config{Zone: berlin}, dlms.Config{Link: dlms.LinkWrapper, Trace: trace, Clock: obis.Clock{Zone: berlin, DeviationReversed: reversed}})
+		var p obis.Profile
+		_ = c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-time.Hour), noon, &p)
+		want := "2026-03-10T12:07:30+01:00"
+		if reversed {
+			want = "2026-03-10T12:07:30-01:00"
+		}
+		require.Equal(t, []string{want}, bounds)
+	}
+	// Without a zone in the configuration the deviation of the clock tells it.
+	bounds = nil
+	c := open(t, cosemsim.Config{Zone: berlin}, dlms.Config{Link: dlms.LinkWrapper, Trace: trace})
+	var p obis.Profile
+	require.NoError(t, c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-time.Hour), noon, &p))
+	require.Equal(t, []string{"2026-03-10T12:07:30+01:00"}, bounds)
+	require.Equal(t, 4, p.Len())
+	require.Equal(t, "2026-03-10T12:15:00+01:00", p.Times[0].String())
+}

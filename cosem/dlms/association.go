@@ -45,7 +45,7 @@ func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Service} 
 
 // NewAssociation prepares an association as the configuration says.
 func NewAssociation(cfg *Config) (*Association, error) {
-	a := &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF}
+	a := &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF, invoke: 1}
 	var err error
 	a.channel, err = newChannel(a.cfg.Security)
 	return a, err
@@ -281,11 +281,14 @@ func (a *Association) overhead() int {
 	return n
 }
 
-// next numbers a request.
+// next numbers a request. The number changes only when an answer is overdue,
+// so that it is told from the next one; some meters always answer with the same.
 func (a *Association) next() apdu.InvokeID {
-	a.invoke = (a.invoke + 1) & 0x0F
-	return a.invoke | apdu.Confirmed | apdu.HighPriority
+	return a.invoke&0x0F | apdu.Confirmed | apdu.HighPriority
 }
+
+// overdue makes the answer that did not come a late one.
+func (a *Association) overdue() { a.invoke++ }
 
 // parse reads an APDU that fills b.
 func parse(b []byte) (apdu.PDU, error) {

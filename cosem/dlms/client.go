@@ -312,6 +312,9 @@ func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
 		return nil, err
 	}
 	answer, err := c.exchange(ctx, b)
+	if errors.Is(err, ErrTimeout) {
+		c.assoc.overdue()
+	}
 	if err != nil {
 		return nil, err
 	}

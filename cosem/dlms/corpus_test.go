@@ -28,6 +28,7 @@ type corpusRow struct {
 	Keys     map[string]string `json:"keys"`
 	Expected struct {
 		XML     string            `json:"xml"`
+		Plain   string            `json:"plaintext"`
 		Decoded map[string]string `json:"amshan_decode"`
 	} `json:"expected"`
 }
@@ -162,6 +163,65 @@ func TestCorpusWire(t *testing.T) {
 	}
 }
 
+// TestCorpusCiphered deciphers the sessions and the published examples of dlms.jsonl.
+func TestCorpusCiphered(t *testing.T) {
+	server := map[string]security.Title{} // the server's title, as the AARE of a session tells it
+	deciphered := 0
+	for _, row := range golden.Corpus[corpusRow](t, "dlms.jsonl") {
+		sec := &Security{Unicast: unhexKey(t, row.Keys["ek"]), Authentication: unhexKey(t, row.Keys["ak"])}
+		b := golden.Unhex(t, row.Hex)
+		switch {
+		case row.Layer == "ciphering suite 0":
+			sec.Peer = security.Title(unhexKey(t, row.Keys["system_title"]))
+		case row.Layer == "hls5":
+			sealer, err := newCipher(0, sec.Unicast, sec.Authentication)
+			require.NoError(t, err)
+			h := security.Handshake{Mechanism: 5, Sealer: sealer, Peer: security.Title(unhexKey(t, row.Keys["system_title"])), OwnChallenge: unhexKey(t, row.Keys["challenge"])}
+			require.NoError(t, h.Check(b))
+			continue
+		case row.Layer == "wire" && len(row.Keys) > 0:
+			f, _, err := hdlc.Parse(b)
+			require.NoError(t, err)
+			if !f.Control.IsInformation() || f.Segmented || !isLLC(f.Info) {
+				continue // of the segments the corpus does not hold all
+			}
+			b = f.Info[3:]
+			session, _, _ := strings.Cut(row.Source, "#")
+			p, err := parse(b)
+			require.NoError(t, err)
+			switch p := p.(type) {
+			case apdu.AARQ:
+				b = p.UserInformation
+			case apdu.AARE:
+				b = p.UserInformation
+				if len(p.RespondingAPTitle) > 0 {
+					server[session] = security.Title(p.RespondingAPTitle)
+				}
+			}
+			sec.Peer = server[session]
+			if strings.Contains(row.Source, " TX") {
+				sec.Peer = security.Title(unhexKey(t, row.Keys["client_st"]))
+			}
+		default:
+			continue
+		}
+		o, err := NewOpener(sec)
+		require.NoError(t, err)
+		plain, layers, err := o.Open(b)
+		require.NoError(t, err, "%s %s", row.ID, row.Source)
+		for _, l := range layers {
+			deciphered++
+			if l.Control&security.Authenticated != 0 {
+				require.Equal(t, security.Verified, l.Trust)
+			}
+		}
+		if want := row.Expected.Plain; want != "" {
+			require.Equal(t, want, hex.EncodeToString(plain))
+		}
+	}
+	require.Equal(t, 6, deciphered)
+}
+
 // damaged are frames of which something is wrong on the wire.
 var damaged = map[string]string{
 	"2d0d3d129573": "octets were lost or changed in the log: the FCS does not match, and the other program loses its place, too",
@@ -191,11 +251,11 @@ func TestCorpusPushes(t *testing.T) {
 			case "hdlc+push":
 				(&pushReader{listener: l}).feed(b)
 			case "llc+push":
-				l.handle(nil, b[3:], nil)
+				(&pushReader{listener: l}).handle(b[3:], nil)
 			case "mbus-llc+push":
-				l.handle(nil, unwrapMBus(t, b), nil)
+				(&pushReader{listener: l}).handle(unwrapMBus(t, b), nil)
 			default:
-				l.handle(nil, b, nil)
+				(&pushReader{listener: l}).handle(b, nil)
 			}
 			if damaged[row.ID] != "" {
 				require.Empty(t, got)

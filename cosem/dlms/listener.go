@@ -98,6 +98,7 @@ func (l *Listener) ServePacket(ctx context.Context, conn net.PacketConn) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	buf := make([]byte, 1<<16)
+	readers := map[string]*pushReader{}
 	for {
 		n, from, err := conn.ReadFrom(buf)
 		switch {
@@ -108,7 +109,15 @@ func (l *Listener) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		case err != nil:
 			return err
 		}
-		r := &pushReader{listener: l, from: from}
+		r := readers[from.String()]
+		if r == nil {
+			if len(readers) >= maxDatagramSessions {
+				clear(readers) // they only lose what was begun
+			}
+			r = &pushReader{listener: l, from: from}
+			readers[from.String()] = r
+		}
+		r.in, r.begun = r.in[:0], false // a datagram begins a frame
 		r.feed(buf[:n])
 	}
 }
@@ -123,6 +132,7 @@ type pushReader struct {
 	in       []byte // of the wrapper
 	info     []byte // of HDLC segments
 	blocks   transfer
+	pushes   cosem.Pushes
 }
 
 // feed takes octets from the line.
@@ -160,7 +170,7 @@ func (r *pushReader) feedWrapper(b []byte) {
 			return
 		}
 		if err != nil {
-			r.listener.handle(r.from, nil, err)
+			r.handle(nil, err)
 			r.in = r.in[:0]
 			return
 		}
@@ -208,12 +218,12 @@ func (r *pushReader) apdu(b []byte) {
 		return
 	}
 	if b[0] != apdu.TagGeneralBlockTransfer {
-		r.listener.handle(r.from, b, nil)
+		r.handle(b, nil)
 		return
 	}
 	p, err := parse(b)
 	if err != nil {
-		r.listener.handle(r.from, nil, err)
+		r.handle(nil, err)
 		return
 	}
 	g := p.(apdu.GeneralBlockTransfer)
@@ -224,18 +234,25 @@ func (r *pushReader) apdu(b []byte) {
 	whole, done, err := r.blocks.feed(g)
 	switch {
 	case err != nil:
-		r.listener.handle(r.from, nil, err)
+		r.handle(nil, err)
 	case done:
-		r.listener.handle(r.from, whole, nil)
+		r.handle(whole, nil)
 	}
 }
 
 // handle turns an APDU into a notification.
-func (l *Listener) handle(from net.Addr, b []byte, err error) {
-	n := &Notification{From: from, Err: err}
+func (r *pushReader) handle(b []byte, err error) {
+	l, n := r.listener, &Notification{From: r.from, Err: err}
 	if err == nil {
 		l.open(n, b)
 	}
+	if p, ok := n.PDU.(apdu.DataNotification); ok {
+		at, _ := cosem.ParseTime(p.Time)
+		n.Readings = r.pushes.Append(nil, p.Body, at)
+	} else {
+		n.Readings = Readings(n.PDU)
+	}
+	n.identify()
 	if n.Err != nil {
 		l.cfg.Logger.Warn("push that cannot be read", "error", n.Err)
 	}
@@ -267,8 +284,12 @@ func (l *Listener) open(n *Notification, b []byte) {
 		n.Err = err
 		return
 	}
-	n.PDU, n.Readings, n.Err = p, Readings(p), nil
-	for _, layer := range layers {
+	n.PDU, n.Err = p, nil
+}
+
+// identify says what the message tells of its sender, and how far it can be trusted.
+func (n *Notification) identify() {
+	for _, layer := range n.Layers {
 		if layer.Trust == security.Unverified {
 			markUnverified(n.Readings)
 		}

@@ -274,3 +274,46 @@ func BenchmarkServer(b *testing.B) {
 	wg.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "GET/s")
 }
+
+// An answer that comes after its request was given up does not answer the next one.
+func TestLateAnswer(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	go func() {
+		buf := make([]byte, 4096)
+		var late []byte
+		for n := 0; ; n++ {
+			k, err := far.Read(buf)
+			if err != nil {
+				return
+			}
+			f, _, err := wrapper.Parse(buf[:k])
+			if err != nil {
+				return
+			}
+			answer, _ := apdu.AARE{Context: apdu.ContextLN}.AppendBinary(nil)
+			if n > 0 {
+				p, _, _ := apdu.Parse(f.APDU)
+				get, ok := p.(apdu.GetRequestNormal)
+				if !ok {
+					return
+				}
+				answer, _ = apdu.GetResponseNormal{Invoke: get.Invoke, Result: apdu.Result{Data: cosem.Uint32(uint32(n))}}.AppendBinary(nil)
+			}
+			frame, _ := wrapper.Frame{Source: 1, Destination: 16, APDU: answer}.AppendBinary(nil)
+			if n == 1 { // the first answer is overdue
+				late = frame
+				continue
+			}
+			if _, err := far.Write(append(late, frame...)); err != nil {
+				return
+			}
+			late = nil
+		}
+	}()
+	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkWrapper, Timeout: 100 * time.Millisecond, Retries: 1})
+	require.NoError(t, c.Open(t.Context()))
+	d, err := c.Get(t.Context(), energy, nil)
+	require.NoError(t, err)
+	require.Equal(t, "double-long-unsigned 2", d.String(), "the request was repeated, and its own answer taken")
+}

@@ -140,6 +140,6 @@ func FuzzPushReader(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		l := NewListener(&ListenerConfig{Keys: func(security.Title) *Security { return suite0(1) }, Handle: func(*Notification) {}})
 		(&pushReader{listener: l}).feed(b)
-		l.handle(nil, b, nil)
+		(&pushReader{listener: l}).handle(b, nil)
 	})
 }
