@@ -185,6 +185,14 @@ func dialHDLC(ctx context.Context, t Target, cfg *Config) (Session, error) {
 }
 
 func associate(ctx context.Context, t Target, cfg *Config, l dlms.Link) (Session, error) {
+	if cfg.Counters == nil && len(cfg.Keys.Encryption) > 0 {
+		counters, err := newCounters(ctx, t, cfg, l)
+		if err != nil {
+			return nil, err
+		}
+		own := *cfg
+		own.Counters, cfg = counters, &own
+	}
 	rw, err := cfg.open(ctx, t, 9600, "8N1")
 	if err != nil {
 		return nil, err
@@ -408,30 +416,52 @@ func (s *dlmsSession) Events(ctx context.Context, from, to time.Time) (*Result, 
 	return result, failed
 }
 
-// simulatedDLMS describes the simulated meter: anybody may read it as client 16,
-// and who knows the password or the keys as client 1.
+// simulatedDLMS describes the simulated meter.
 func simulatedDLMS(cfg *SimulatorConfig) (*cosemsim.Config, error) {
-	own := &cosemsim.Config{Access: []dlms.Access{{Client: dlms.DefaultClient}}}
-	keys, err := dlmsSecurity(&cfg.Config)
+	access, err := dlmsAccess(&cfg.Config)
 	if err != nil {
 		return nil, err
 	}
+	if access[0].Client != dlms.DefaultClient {
+		access = append(access, dlms.Access{Client: dlms.DefaultClient}) // a simulated meter has no secrets
+	}
+	return &cosemsim.Config{Access: access}, nil
+}
+
+// serverTitle is the system title of our servers.
+var serverTitle = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+
+// dlmsAccess says who may associate with a server of ours: who knows the keys or
+// the password as client 1 and, where there are neither, anybody as client 16.
+func dlmsAccess(cfg *Config) ([]dlms.Access, error) {
+	keys, err := dlmsSecurity(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var access []dlms.Access
+	if keys == nil && len(cfg.Keys.Password) == 0 {
+		access = append(access, dlms.Access{Client: dlms.DefaultClient})
+	}
 	if keys != nil {
-		keys.Title = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+		keys.Counters = &security.MemoryCounters{} // of this server alone
+		keys.Title = serverTitle
 		if len(cfg.Keys.MeterSystemTitle) == len(keys.Title) {
 			keys.Title = security.Title(cfg.Keys.MeterSystemTitle)
 		}
 		keys.Peer = security.Title{} // whoever knows the keys
 	}
-	for _, auth := range []apdu.Mechanism{apdu.MechanismNone, apdu.MechanismLow, apdu.MechanismManufacturer, apdu.MechanismMD5, apdu.MechanismSHA1, apdu.MechanismGMAC, apdu.MechanismSHA256, apdu.MechanismECDSA} {
-		switch {
-		case auth == apdu.MechanismNone && keys == nil,
-			auth == apdu.MechanismGMAC && keys == nil,
-			auth == apdu.MechanismECDSA && (keys == nil || keys.Signing == nil),
-			auth != apdu.MechanismNone && auth != apdu.MechanismGMAC && auth != apdu.MechanismECDSA && len(cfg.Keys.Password) == 0:
-			continue
+	password := len(cfg.Keys.Password) > 0
+	for _, m := range []struct {
+		auth    apdu.Mechanism
+		allowed bool
+	}{
+		{apdu.MechanismNone, keys != nil}, {apdu.MechanismLow, password}, {apdu.MechanismManufacturer, password},
+		{apdu.MechanismMD5, password}, {apdu.MechanismSHA1, password}, {apdu.MechanismGMAC, keys != nil},
+		{apdu.MechanismSHA256, password}, {apdu.MechanismECDSA, keys != nil && keys.Signing != nil},
+	} {
+		if m.allowed {
+			access = append(access, dlms.Access{Client: 1, Auth: m.auth, Password: cfg.Keys.Password, Security: keys})
 		}
-		own.Access = append(own.Access, dlms.Access{Client: 1, Auth: auth, Password: cfg.Keys.Password, Security: keys})
 	}
-	return own, nil
+	return access, nil
 }

@@ -1,10 +1,12 @@
 package meter
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/dlms"
@@ -53,7 +55,7 @@ func dlmsSecurity(cfg *Config) (*dlms.Security, error) {
 		Suite: security.Suite(cfg.Suite), Title: ourTitle,
 		Unicast: security.Key(k.Encryption), Authentication: security.Key(k.Authentication),
 		Master: security.Key(k.Master), DedicatedKey: security.Key(k.Dedicated),
-		Counters: &security.MemoryCounters{},
+		Counters: cfg.Counters,
 	}
 	if len(k.SystemTitle) == len(s.Title) {
 		s.Title = security.Title(k.SystemTitle)
@@ -83,6 +85,46 @@ func dlmsSecurity(cfg *Config) (*dlms.Security, error) {
 		s.Certificate = k.Certificate.Raw
 	}
 	return s, nil
+}
+
+// counterEpoch is when counters that are taken from the time began.
+var counterEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// newCounters returns counters that begin where the meter expects them.
+func newCounters(ctx context.Context, t Target, cfg *Config, l dlms.Link) (security.Counters, error) {
+	start := uint32(time.Since(counterEpoch) / time.Second)
+	if expected, err := expectedCounter(ctx, t, cfg, l); err == nil {
+		start = expected
+	} else if ctx.Err() != nil || errors.Is(err, ErrConnect) {
+		return nil, err
+	}
+	title := ourTitle
+	if len(cfg.Keys.SystemTitle) == len(title) {
+		title = security.Title(cfg.Keys.SystemTitle)
+	}
+	counters := &security.MemoryCounters{}
+	return counters, counters.Reset(security.CounterID{Title: title}, start)
+}
+
+// expectedCounter asks the meter as public client.
+func expectedCounter(ctx context.Context, t Target, cfg *Config, l dlms.Link) (uint32, error) {
+	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	if err != nil {
+		return 0, err
+	}
+	client := dlms.NewClient(rw, &dlms.Config{
+		Link: l, Server: uint16(cfg.Server), Timeout: cfg.Timeout, Retries: cfg.Retries, Trace: cfg.Trace, Logger: cfg.Logger,
+	})
+	defer func() {
+		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = client.Close(leave)
+	}()
+	if err := client.Open(ctx); err != nil {
+		return 0, dlmsError(err)
+	}
+	n, err := client.InvocationCounter(ctx, 0)
+	return n, dlmsError(err)
 }
 
 // protected takes the protection off a PDU and decodes what it carries.

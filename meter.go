@@ -26,6 +26,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
 
@@ -71,6 +72,11 @@ type Config struct {
 	Client uint16 // client SAP; 0 is 16, the public client, without authentication and 1 with it
 	Server uint32 // logical device (wrapper) or HDLC server address; 0 is 1
 	Suite  int    // security suite 0, 1 or 2
+	// Counters keeps the invocation counters of ciphered associations, for example
+	// a file that dlms.OpenCounters opens. Nil asks the meter as public client for
+	// the counter that it expects and, where it does not tell, begins with the
+	// seconds since 2020.
+	Counters security.Counters
 
 	Clock obis.Clock // how to read times that the meter sent without deviation
 

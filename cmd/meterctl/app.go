@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/serial"
 )
 
@@ -25,7 +26,7 @@ type app struct {
 
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string
-	address, record, replay             string
+	address, record, replay, counters   string
 	client                              uint16
 	server                              uint32
 	suite, retries                      int
@@ -154,6 +155,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.StringVar(&a.auth, "auth", "", "none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256, hls-ecdsa")
 	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1)")
 	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
+	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: ask the meter as public client)")
 	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
 	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, or 62056-21 device address")
 	f.DurationVar(&a.timeout, "timeout", 0, "how long to wait for one answer (default: the protocol's)")
@@ -166,7 +168,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cobraUsage{err} })
 	for _, sub := range []*cobra.Command{
 		a.readCommand(), a.watchCommand(), a.listenCommand(), a.scanCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
-		a.simCommand(), a.obisCommand(), a.versionCommand(),
+		a.simCommand(), a.exposeCommand(), a.obisCommand(), a.versionCommand(),
 	} {
 		if check := sub.Args; check != nil {
 			sub.Args = func(cmd *cobra.Command, args []string) error {
@@ -222,6 +224,11 @@ func (a *app) config() (*meter.Config, error) {
 		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
 			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
 		},
+	}
+	if a.counters != "" {
+		if cfg.Counters, err = dlms.OpenCounters(a.counters); err != nil {
+			return nil, configError{err}
+		}
 	}
 	if a.tz != "" {
 		if cfg.Clock.Zone, err = time.LoadLocation(a.tz); err != nil {

@@ -107,7 +107,7 @@ func (f *FileCounters) Reset(id security.CounterID, start uint32) error {
 	return f.save(id, start)
 }
 
-// Expected returns the lowest counter that would be accepted or sent next.
+// Expected is [security.MemoryCounters.Expected].
 func (f *FileCounters) Expected(id security.CounterID) uint32 { return f.memory.Expected(id) }
 
 // save writes the file anew, and puts it in place of the old one at once.

@@ -39,10 +39,10 @@ func (e *Exposed) Update(meter obis.Meter, readings []obis.Reading, profiles []*
 	if serial == "" {
 		serial = id
 	}
-	n.add(cosem.ClassData, deviceID, []cosem.Data{cosem.OctetString([]byte(serial))})
 	for _, r := range readings {
 		n.reading(r)
 	}
+	n.add(cosem.ClassData, deviceID, []cosem.Data{cosem.OctetString([]byte(serial))}) // unless a reading is it
 	for _, p := range profiles {
 		n.profile(p)
 	}
@@ -93,6 +93,10 @@ func (e *Exposed) reading(r obis.Reading) {
 	case obis.KindInt, obis.KindUint, obis.KindFloat32, obis.KindFloat64:
 	default:
 		e.add(cosem.ClassData, r.Code, []cosem.Data{d})
+		return
+	}
+	if r.Unit == obis.UnitUnknown && scaler == 0 {
+		e.add(cosem.ClassData, r.Code, []cosem.Data{d}) // a register would claim a unit
 		return
 	}
 	unit, known := cosemUnit(r.Unit)

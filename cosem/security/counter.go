@@ -74,11 +74,18 @@ func (m *MemoryCounters) Reset(id CounterID, start uint32) error {
 	return nil
 }
 
-// Expected returns the lowest counter that would be accepted or sent next.
+// Expected returns the lowest counter that would be accepted or sent next. The
+// zero Title stands for whichever sender counted furthest.
 func (m *MemoryCounters) Expected(id CounterID) uint32 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return uint32(min(m.next[id], counterMax))
+	next := m.next[id]
+	for other, n := range m.next {
+		if id.Title == (Title{}) && other.Key == id.Key && other.Receive == id.Receive {
+			next = max(next, n)
+		}
+	}
+	return uint32(min(next, counterMax))
 }
 
 func (m *MemoryCounters) set(id CounterID, n uint64) {

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/openusm/meter"
+)
+
+func (a *app) exposeCommand() *cobra.Command {
+	var as, listen string
+	var interval time.Duration
+	cmd := &cobra.Command{
+		Use:   "expose TARGET --as " + strings.Join(meter.Faces(), "|") + " --listen tcp://127.0.0.1:4059",
+		Short: "Show one meter to one kind of actor, whatever the meter speaks",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.config()
+			if err != nil {
+				return err
+			}
+			face, err := meter.NewFace(as, cfg)
+			if err != nil {
+				return usageError{err}
+			}
+			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
+		},
+	}
+	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(meter.Faces(), ", "))
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
+	return cmd
+}
+
+// expose polls the meter and serves what it showed last. The first poll must
+// succeed; later ones that fail leave the last readings in place, and say so.
+func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	session, err := meter.Dial(ctx, target, cfg)
+	if err != nil {
+		return err
+	}
+	r, err := poll(ctx, session)
+	if err != nil {
+		a.leave(ctx, session)
+		return err
+	}
+	for _, lost := range face.Update(r) {
+		fmt.Fprintln(a.stderr, "warning: not shown:", lost)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { a.leave(ctx, session) }()
+		for wait(ctx, interval) == nil {
+			if session == nil {
+				session, err = meter.Dial(ctx, target, cfg)
+			}
+			if err == nil {
+				r, err = poll(ctx, session)
+			}
+			if err == nil {
+				face.Update(r)
+				continue
+			}
+			if ctx.Err() == nil {
+				fmt.Fprintln(a.stderr, "warning: poll:", err)
+			}
+			a.leave(ctx, session)
+			session, err = nil, nil
+		}
+	}()
+	err = a.simTCP(ctx, face, listen)
+	stop(nil)
+	<-done
+	return err
+}
+
+// poll reads the meter's registers and, where it has one, its load profile.
+func poll(ctx context.Context, s meter.Session) (*meter.Result, error) {
+	r, err := s.Read(ctx)
+	if r == nil || err != nil && !errors.Is(err, meter.ErrPartial) {
+		return nil, err
+	}
+	if p, err := s.Profile(ctx, [6]byte{}, time.Now().Add(-24*time.Hour), time.Time{}); err == nil {
+		r.Profiles = p.Profiles
+	} else if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return r, nil
+}

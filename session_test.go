@@ -1,0 +1,152 @@
+package meter
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/obis"
+)
+
+// served returns a configuration whose connections lead to what serves.
+func served(t *testing.T, serves Simulator, cfg Config) *Config {
+	cfg.Open = func(context.Context, Target, *Config) (io.ReadWriteCloser, error) {
+		near, far := net.Pipe()
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(func() { cancel(); _ = near.Close() })
+		go func() { _ = serves.Serve(ctx, far) }()
+		return near, nil
+	}
+	return &cfg
+}
+
+func secret(first byte, n int) Secret {
+	b := make(Secret, n)
+	for i := range b {
+		b[i] = first + byte(i)
+	}
+	return b
+}
+
+// Each suite and authentication, over the wrapper and over HDLC, with the right
+// keys and with wrong ones.
+func TestSecuredDLMS(t *testing.T) {
+	for suite, size := range []int{16, 16, 32} {
+		keys := Keys{Encryption: secret(0, size), Authentication: secret(0xD0, size), Password: Secret("12345678")}
+		sim, err := NewSimulator("dlms", &SimulatorConfig{Config: Config{Keys: keys, Suite: suite}})
+		require.NoError(t, err)
+		for _, auth := range []string{"none", "low", "hls-manufacturer", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256"} {
+			for _, target := range []string{"tcp://192.0.2.1:4059", "/dev/meter"} {
+				t.Run(auth+" "+target, func(t *testing.T) {
+					read := func(keys Keys) (*Result, error) {
+						s, err := Dial(t.Context(), target, served(t, sim, Config{Protocol: DLMS, Auth: auth, Suite: suite, Keys: keys, Timeout: 5 * time.Second}))
+						if err != nil {
+							return nil, err
+						}
+						defer s.Close(t.Context())
+						return s.Read(t.Context(), obis.Exactly(obis.MustParse("1-0:14.7.0")))
+					}
+					r, err := read(keys)
+					require.NoError(t, err)
+					require.Len(t, r.Readings, 1)
+					require.Equal(t, obis.Hertz, r.Readings[0].Unit)
+
+					wrong := keys
+					wrong.Encryption = secret(1, size)
+					_, err = read(wrong)
+					require.ErrorIs(t, err, ErrAuth)
+					wrong = keys
+					wrong.Password = Secret("wrong!!!")
+					if auth == "none" || auth == "hls-gmac" {
+						wrong.Authentication = secret(1, size)
+					}
+					_, err = read(wrong)
+					require.ErrorIs(t, err, ErrAuth)
+				})
+			}
+		}
+	}
+}
+
+// A heat meter on M-Bus is read by a DLMS client.
+func TestFaceDLMS(t *testing.T) {
+	s, err := Dial(t.Context(), "sim:mbus", nil)
+	require.NoError(t, err)
+	want, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Close(t.Context()))
+
+	face, err := NewFace("dlms", nil)
+	require.NoError(t, err)
+	lost := face.Update(want)
+	require.Contains(t, lost, "0x426c: no OBIS code")
+	require.Contains(t, lost, "0-0:96.1.0*255: its time")
+	client, err := Dial(t.Context(), "tcp://192.0.2.1:4059", served(t, face, Config{Protocol: DLMS}))
+	require.NoError(t, err)
+	defer client.Close(t.Context())
+	got, err := client.Read(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want.Meter.ID, got.Meter.ID)
+	shown := map[obis.Code]obis.Reading{}
+	for _, r := range got.Readings {
+		shown[r.Code] = r
+	}
+	compared := 0
+	for _, r := range want.Readings {
+		if v, ok := shown[r.Code]; ok && r.Value.Kind() == obis.KindInt {
+			compared++
+			require.True(t, r.Value.Equal(v.Value), "%v: %v, want %v", r.Code, v.Value, r.Value)
+			require.Equal(t, r.Unit, v.Unit)
+			if r.Unit != obis.UnitUnknown {
+				require.Equal(t, r.Time.String(), v.Time.String())
+			}
+		}
+	}
+	require.GreaterOrEqual(t, compared, 7)
+
+	_, err = NewFace("fax", nil)
+	require.ErrorContains(t, err, "fax")
+}
+
+// A session with a meter that only pushes waits for its next message.
+func TestPushSessionsWait(t *testing.T) {
+	for _, name := range []string{"p1", "sml"} {
+		s, err := Dial(t.Context(), "sim:"+name, nil)
+		require.NoError(t, err)
+		for range 2 {
+			r, err := s.Read(t.Context())
+			require.NoError(t, err)
+			require.NotEmpty(t, r.Readings)
+		}
+		_, err = s.Profile(t.Context(), obis.Code{}, time.Time{}, time.Time{})
+		require.ErrorIs(t, err, ErrNotSupported)
+		require.NoError(t, s.Close(t.Context()))
+	}
+}
+
+func TestScan(t *testing.T) {
+	var found []Found
+	done := 0.0
+	require.NoError(t, Scan(t.Context(), "sim:mbus", nil, &Scanner{
+		Secondary: true, Found: func(f Found) { found = append(found, f) }, Progress: func(p float64) { done = p },
+	}))
+	require.Len(t, found, 4)
+	require.Equal(t, 1.0, done)
+	for _, f := range found {
+		require.NotEmpty(t, f.Meter.ID)
+		s, err := Dial(t.Context(), "sim:mbus", &Config{Address: f.Address})
+		require.NoError(t, err, f.Address)
+		r, err := s.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, f.Meter.ID, r.Meter.ID)
+		require.NoError(t, s.Close(t.Context()))
+	}
+	found = nil
+	require.NoError(t, Scan(t.Context(), "sim:dlms", nil, &Scanner{Found: func(f Found) { found = append(found, f) }}))
+	require.Len(t, found, 1)
+	require.Equal(t, "1", found[0].Address)
+}
