@@ -267,7 +267,12 @@ func TestRefusals(t *testing.T) {
 	wrong.Unicast = bytes.Repeat([]byte{9}, 16)
 	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &wrong}), dlms.ErrRefused)
 	replayed, _ := parties(t, 0)
-	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &replayed}), dlms.ErrRefused)
+	replayed.Counters = &security.MemoryCounters{}
+	var counter apdu.ExceptionResponse
+	require.ErrorAs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &replayed}), &counter)
+	require.Equal(t, apdu.InvocationCounterError, counter.Service)
+	forgetful, _ := parties(t, 0)
+	require.NoError(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &forgetful}), "without a store the client catches up")
 	short := client
 	short.Unicast = short.Unicast[:8]
 	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &short}), security.ErrKeyLength)

@@ -177,6 +177,18 @@ func (a *Association) Accept(answer []byte) (more bool, err error) {
 	return true, nil
 }
 
+// catchUp goes on with the counter that the server expects, where the
+// configuration keeps none: then it began at 1 and the server has seen more. It
+// never goes back.
+func (a *Association) catchUp(expected uint32) bool {
+	m, ok := a.channel.counters.(*security.MemoryCounters)
+	id := security.CounterID{Title: a.channel.own}
+	if !ok || a.cfg.Security == nil || a.cfg.Security.Counters != nil || expected <= m.Expected(id) {
+		return false
+	}
+	return m.Reset(id, expected) == nil
+}
+
 // negotiated reads the user-information of an AARE.
 func (a *Association) negotiated(aare apdu.AARE, refused *RefusedError) error {
 	if len(aare.UserInformation) == 0 {

@@ -35,8 +35,8 @@ type Security struct {
 	// DedicatedKey is proposed in its place, where one is given.
 	DedicatedKey security.Key
 	// Counters keep the invocation counters; nil means that they start at 1 and
-	// are forgotten. Such a client must be given a store, or a new key, before
-	// it talks to a real meter twice.
+	// are forgotten. A client without them goes on with what the meter says that
+	// it expects, which not all meters say: give it a store for real ones.
 	Counters security.Counters
 
 	Signing       security.Signer // of HLS 7 and general-signing

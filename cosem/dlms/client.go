@@ -87,15 +87,12 @@ func (c *Client) Open(ctx context.Context) error {
 	if err := c.carrier.connect(ctx); err != nil {
 		return err
 	}
-	request, err := c.assoc.Request()
-	if err != nil {
-		return err
+	more, err := c.associate(ctx)
+	var e apdu.ExceptionResponse
+	if errors.As(err, &e) && e.Service == apdu.InvocationCounterError && c.assoc.catchUp(e.Counter) {
+		c.cfg.Logger.Warn("the meter expects a higher invocation counter", "counter", e.Counter)
+		more, err = c.associate(ctx)
 	}
-	answer, err := c.transmit(ctx, request)
-	if err != nil {
-		return err
-	}
-	more, err := c.assoc.Accept(answer)
 	if err != nil {
 		return err
 	}
@@ -107,6 +104,19 @@ func (c *Client) Open(ctx context.Context) error {
 	c.open = true
 	c.cfg.Logger.Debug("association opened", "conformance", c.assoc.Conformance().String())
 	return nil
+}
+
+// associate sends the AARQ and takes its answer.
+func (c *Client) associate(ctx context.Context) (more bool, err error) {
+	request, err := c.assoc.Request()
+	if err != nil {
+		return false, err
+	}
+	answer, err := c.transmit(ctx, request)
+	if err != nil {
+		return false, err
+	}
+	return c.assoc.Accept(answer)
 }
 
 // prove is the second half of a high level security handshake.

@@ -311,7 +311,7 @@ func TestLateAnswer(t *testing.T) {
 			late = nil
 		}
 	}()
-	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkWrapper, Timeout: 100 * time.Millisecond, Retries: 1})
+	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkWrapper, Timeout: 400 * time.Millisecond, Retries: 1})
 	require.NoError(t, c.Open(t.Context()))
 	d, err := c.Get(t.Context(), energy, nil)
 	require.NoError(t, err)

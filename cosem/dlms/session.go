@@ -319,7 +319,12 @@ func (s *session) associate(b []byte) []byte {
 	}
 	p := parsed.(apdu.AARQ)
 	s.close()
-	aare := s.accept(p)
+	aare, err := s.accept(p)
+	if err != nil {
+		answer := s.refusal(err)
+		s.close()
+		return s.plain(answer)
+	}
 	if aare.Result != apdu.Accepted {
 		s.open, s.pending = false, false
 	}
@@ -330,14 +335,15 @@ func refuse(p apdu.AARQ, code uint8) apdu.AARE {
 	return apdu.AARE{Context: p.Context, Result: apdu.RejectedPermanent, Diagnostic: apdu.Diagnostic{Code: code}}
 }
 
-// accept decides on an AARQ.
-func (s *session) accept(p apdu.AARQ) apdu.AARE {
+// accept decides on an AARQ. The error is [security.ErrReplay], which tells the
+// client more than a refusal.
+func (s *session) accept(p apdu.AARQ) (apdu.AARE, error) {
 	if p.Context < apdu.ContextLN || p.Context > apdu.ContextSNCiphered {
-		return refuse(p, apdu.DiagnosticContextNotSupported)
+		return refuse(p, apdu.DiagnosticContextNotSupported), nil
 	}
 	access, code := s.allowed(p)
 	if code != apdu.DiagnosticNull {
-		return refuse(p, code)
+		return refuse(p, code), nil
 	}
 	s.partner.Auth, s.partner.Access, s.context = access.Auth, access, p.Context
 	if len(p.CallingAPTitle) == security.TitleLen {
@@ -347,26 +353,29 @@ func (s *session) accept(p apdu.AARQ) apdu.AARE {
 		s.partner.User = p.CallingAEInvocation[0]
 	}
 	if !s.secure(p, access) {
-		return refuse(p, apdu.DiagnosticNoReason)
+		return refuse(p, apdu.DiagnosticNoReason), nil
 	}
 	plain, how, err := s.channel.unprotect(p.UserInformation)
+	if errors.Is(err, security.ErrReplay) {
+		return apdu.AARE{}, err
+	}
 	if err != nil {
-		return s.initiateError(p, apdu.ConfirmedServiceError{Service: 1, Kind: 0, Code: 6})
+		return s.initiateError(p, apdu.ConfirmedServiceError{Service: 1, Kind: 0, Code: 6}), nil
 	}
 	user, _, err := apdu.Parse(plain)
 	initiate, ok := user.(apdu.InitiateRequest)
 	if err != nil || !ok || !s.protected(how) {
-		return refuse(p, apdu.DiagnosticNoReason)
+		return refuse(p, apdu.DiagnosticNoReason), nil
 	}
 	if e, bad := s.negotiate(initiate); bad {
-		return s.initiateError(p, e)
+		return s.initiateError(p, e), nil
 	}
 	if len(initiate.DedicatedKey) > 0 {
 		if how.control&security.Encrypted == 0 || s.channel.setDedicated(initiate.DedicatedKey) != nil {
-			return refuse(p, apdu.DiagnosticNoReason)
+			return refuse(p, apdu.DiagnosticNoReason), nil
 		}
 	}
-	return s.opened(p, access, how)
+	return s.opened(p, access, how), nil
 }
 
 func (s *session) initiateError(p apdu.AARQ, e apdu.ConfirmedServiceError) apdu.AARE {
