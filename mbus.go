@@ -81,7 +81,7 @@ func decodeMBus(b []byte, cfg *Config) (*Result, error) {
 		case err == nil || errors.Is(err, ErrPartial):
 			decoded, partial = true, errors.Join(partial, err)
 		case !decoded:
-			return securedResult(result, err)
+			return nil, unreadable(err)
 		default:
 			result.warn("octet %d: %v", at, err)
 			return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
@@ -91,13 +91,12 @@ func decodeMBus(b []byte, cfg *Config) (*Result, error) {
 	return result, partial
 }
 
-// securedResult returns an error and, where a telegram stays encrypted, whose it is.
-func securedResult(result *Result, err error) (*Result, error) {
-	var secured *mbus.SecurityError
-	if errors.As(err, &secured) {
-		return nil, err
+// unreadable gives the error of a capture of which nothing could be read its sentinel.
+func unreadable(err error) error {
+	if errors.As(err, new(*mbus.SecurityError)) {
+		return err // which has one
 	}
-	return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
 // addFrame appends what one frame of a wire says.

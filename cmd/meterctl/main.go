@@ -11,9 +11,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, terminal: isTerminal(os.Stdout)}
-	os.Exit(a.run(ctx, os.Args[1:]))
+	exit := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(exit)
 }
 
 // isTerminal reports whether f is a terminal rather than a file or a pipe.
