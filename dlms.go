@@ -71,7 +71,7 @@ func (d *dlmsDecoder) finish(err error) (*Result, error) {
 	switch {
 	case err == nil:
 		return d.result, d.partial
-	case !d.decoded:
+	case !d.decoded, len(d.result.Readings) == 0 && (errors.Is(err, ErrAuth) || errors.Is(err, ErrMissingKey)):
 		return nil, err
 	}
 	d.result.warn("%v", err)

@@ -198,7 +198,7 @@ func openError(err error, layers []dlms.Layer) error {
 	switch {
 	case errors.Is(err, security.ErrNoKey):
 		return fmt.Errorf("meter: %w: frame is encrypted (%s)", ErrMissingKey, whose)
-	case errors.Is(err, security.ErrAuthentication), errors.Is(err, security.ErrSignature), errors.Is(err, security.ErrWrap):
+	case errors.Is(err, dlms.ErrWrongKey), errors.Is(err, security.ErrAuthentication), errors.Is(err, security.ErrSignature), errors.Is(err, security.ErrWrap):
 		return fmt.Errorf("meter: %w: %w (%s)", ErrAuth, err, whose)
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
