@@ -192,4 +192,3 @@ func TableName(table uint16) string {
 	}
 	return fmt.Sprintf("%s %d", name, table&0x07FF)
 }
-

@@ -469,3 +469,15 @@ func (p *LoadProfile) unscaled(c *obis.Column, row, intervals int) {
 		c.Quality.Add(row+k, obis.Quality{Flags: obis.ScalerUnknown})
 	}
 }
+
+// EndSize returns how many octets at the start of a block hold its end.
+func (p *LoadProfile) EndSize() int { return max(shortSizes[p.config.Time], 1) }
+
+// End returns the end of the last interval of the block at the start of b, as the
+// meter's clock shows it, in UTC. It is not ok where the block has none.
+func (p *LoadProfile) End(b []byte) (time.Time, bool) {
+	if size := shortSizes[p.config.Time]; size == 0 || len(b) < size {
+		return time.Time{}, false
+	}
+	return p.config.time(b[:shortSizes[p.config.Time]]).Instant(obis.Clock{Zone: time.UTC})
+}
