@@ -106,6 +106,10 @@ func TestCorpusMBus(t *testing.T) {
 func TestCorpusIEC62056(t *testing.T) {
 	for _, r := range golden.Corpus[row](t, "ansi_iec.jsonl") {
 		switch r.Protocol {
+		case "c1218":
+			result := decodes(t, r)
+			require.NotEmpty(t, result.Layers, r.ID)
+			require.NoError(t, Explain(r.octets(t), nil, func(Note) {}), r.ID)
 		case "iec62056-21", "dsmr", "sml":
 			if ok := r.Expected.CRCOK; ok != nil && !*ok || r.ID == "1f1031665193" {
 				_, err := Decode(r.octets(t), nil)

@@ -39,6 +39,10 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 		return decodeSML(b, cfg)
 	case WMBus:
 		return decodeWMBus(b, cfg)
+	case C1218:
+		return decodeC1218(b, cfg)
+	case C1219:
+		return decodeC1219(b, cfg)
 	case MBus:
 		return decodeMBus(b, cfg)
 	}

@@ -131,6 +131,8 @@ func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) 
 		return dialIEC62056
 	case MBus:
 		return dialMBus
+	case C1218:
+		return dialC1218
 	case P1, SML, WMBus:
 		return dialPush
 	}
@@ -145,7 +147,8 @@ func attempts(t Target) []attempt {
 	case "tcp":
 		return []attempt{
 			{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
-			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"push", Auto, heardPush(0, "", 12*time.Second)},
+			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"C12.18", C1218, dialC1218},
+			{"push", Auto, heardPush(0, "", 12*time.Second)},
 		}
 	}
 	return []attempt{
@@ -155,5 +158,6 @@ func attempts(t Target) []attempt {
 		{"IEC 62056-21 sign-on at 300 7E1", IEC62056, dialModeE},
 		{"DLMS HDLC at 9600 8N1", DLMS, dialHDLC},
 		{"M-Bus at 2400 8E1", MBus, dialMBus},
+		{"C12.18 at 9600 8N1", C1218, dialC1218},
 	}
 }

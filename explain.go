@@ -47,6 +47,10 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 		err = sml.Explain(b, e.at(b, 0, 0))
 	case WMBus:
 		err = e.wmbus()
+	case C1218:
+		err = e.psem()
+	case C1219:
+		err = e.table()
 	case MBus:
 		err = e.mbus()
 	default:

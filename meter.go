@@ -67,9 +67,15 @@ type Config struct {
 	Timeout  time.Duration // for one answer; 0 is the protocol's default
 	Retries  int           // repeats of an unanswered request; 0 is the protocol's default, -1 none
 
+	// C12.19: the table that Decode and Explain are given, and table 00 of its
+	// meter, where its layout depends on that. User is the name for C12.18's logon.
+	Table  uint16
+	Table0 []byte
+	User   string
+
 	// DLMS associations.
 	Auth   string // none, low, hls-manufacturer, hls-md5, …; "" is low with a password, else none
-	Client uint16 // client SAP; 0 is 16, the public client, without authentication and 1 with it
+	Client uint16 // client SAP; 0 is 16, the public client, without authentication and 1 with it. For C12.18 the user id
 	Server uint32 // logical device (wrapper) or HDLC server address; 0 is 1
 	Suite  int    // security suite 0, 1 or 2
 	// Counters keeps the invocation counters of ciphered associations, for example

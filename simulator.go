@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/mbus/mbussim"
@@ -28,7 +29,7 @@ type SimulatorConfig struct {
 }
 
 // Simulators returns the names of the simulated meters.
-func Simulators() []string { return []string{"dlms", "iec62056", "mbus", "p1", "sml"} }
+func Simulators() []string { return []string{"c1218", "dlms", "iec62056", "mbus", "p1", "sml"} }
 
 // NewSimulator returns a simulated meter by its name.
 func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
@@ -44,6 +45,8 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 		return cosemsim.New(own), nil
 	case "iec62056":
 		return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
+	case "c1218":
+		return ansicsim.New(simulatedC1218(cfg)), nil
 	case "p1":
 		return iec62056sim.NewP1(nil), nil
 	case "sml":

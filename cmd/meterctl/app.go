@@ -27,7 +27,8 @@ type app struct {
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string
 	address, record, replay, counters   string
-	client                              uint16
+	table0, user                        string
+	client, table                       uint16
 	server                              uint32
 	suite, retries                      int
 	timeout                             time.Duration
@@ -153,7 +154,8 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.StringVar(&a.systemTitle, "system-title", "", "our DLMS system title, 16 hexadecimal digits")
 	f.StringVar(&a.password, "password", "", "password as text")
 	f.StringVar(&a.auth, "auth", "", "none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256, hls-ecdsa")
-	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1)")
+	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1), C12.18 user id")
+	f.StringVar(&a.user, "user", "", "C12.18 user name")
 	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
 	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: ask the meter as public client)")
 	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
@@ -220,10 +222,16 @@ func (a *app) config() (*meter.Config, error) {
 	}
 	cfg := &meter.Config{
 		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries,
+		Table: a.table, User: a.user,
 		Auth: a.auth, Client: a.client, Server: a.server, Suite: a.suite,
 		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
 			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
 		},
+	}
+	if a.table0 != "" {
+		if cfg.Table0, err = hex.DecodeString(a.table0); err != nil {
+			return nil, usagef("--table0 is not hexadecimal")
+		}
 	}
 	if a.counters != "" {
 		if cfg.Counters, err = dlms.OpenCounters(a.counters); err != nil {

@@ -16,8 +16,6 @@ import (
 
 func (a *app) decodeCommand() *cobra.Command {
 	var lines bool
-	var table int
-	var table0 string
 	cmd := &cobra.Command{
 		Use:   "decode [FILE|-|HEX…]",
 		Short: "Decode a frame or a capture to readings",
@@ -37,10 +35,15 @@ func (a *app) decodeCommand() *cobra.Command {
 			return a.printAll(r, err)
 		},
 	}
+	a.tableFlags(cmd)
 	cmd.Flags().BoolVar(&lines, "lines", false, "one frame in hexadecimal per input line, one JSON object per output line")
-	_ = table
-	_ = table0
 	return cmd
+}
+
+// tableFlags are for the tables of C12.19.
+func (a *app) tableFlags(cmd *cobra.Command) {
+	cmd.Flags().Uint16Var(&a.table, "table", 0, "C12.19: number of the table; manufacturer's tables from 2048 on")
+	cmd.Flags().StringVar(&a.table0, "table0", "", "C12.19: table 00 of the meter, hexadecimal")
 }
 
 // errSomeLines tells that --lines met lines that it could not decode.
@@ -124,7 +127,7 @@ func (a *app) decodeLine(out *bufio.Writer, text string, cfg *meter.Config) bool
 }
 
 func (a *app) explainCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "explain [FILE|-|HEX…]",
 		Short: "Show a frame byte by byte: offset, octets, field, meaning",
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -142,6 +145,8 @@ func (a *app) explainCommand() *cobra.Command {
 			return errors.Join(err, printing)
 		},
 	}
+	a.tableFlags(cmd)
+	return cmd
 }
 
 // explain writes one line for each field: offset, octets, field, meaning.
