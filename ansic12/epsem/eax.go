@@ -68,9 +68,6 @@ func (m *Message) canonical() ([]byte, error) {
 		}
 	}
 	for _, tag := range []byte{TagContext, TagCalled, TagCalledID, TagQualifier, TagCallingID, TagMechanism, TagAuthValue} {
-		if tag == TagCalledID {
-			continue
-		}
 		add(tag)
 	}
 	info := m.Elements[m.userInfo]

@@ -34,6 +34,12 @@ func TestCorpus(t *testing.T) {
 				_, ok := m.Get(tag)
 				require.True(t, ok)
 			}
+			at := 0
+			require.NoError(t, Explain(b, func(offset, length, _ int, field, _ string) {
+				require.Equal(t, at, offset, field)
+				at += length
+			}))
+			require.Equal(t, len(b), at)
 			for cut := range b {
 				_, n, err := Parse(b[:cut])
 				require.Error(t, err)
@@ -132,6 +138,11 @@ func FuzzParse(f *testing.F) {
 		}
 		_, _ = m.Services()
 		_, _ = m.Verify(make([]byte, 16))
+		_ = Explain(b, func(offset, length, _ int, field, _ string) {
+			if length <= 0 || offset+length > n {
+				t.Fatalf("%s at %d+%d of %d", field, offset, length, n)
+			}
+		})
 		again, err := m.AppendBinary(nil)
 		require.NoError(t, err)
 		second, _, err := Parse(again)
