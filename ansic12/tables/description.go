@@ -381,6 +381,9 @@ func (p *parser) primary() *expr {
 		n := p.number(2047)
 		p.expect(")")
 		return &expr{op: 'u', number: int64(n)}
+	case !isWord(t[0]):
+		p.fail("%q is neither number nor field", t)
+		return nil
 	case t[0] < '0' || t[0] > '9':
 		return &expr{op: 'f', table: -1, field: t}
 	}

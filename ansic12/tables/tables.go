@@ -329,6 +329,9 @@ func (w *walker) eval(e *expr) (int64, bool) {
 	case 'n':
 		return e.number, true
 	case 'u':
+		if len(w.d.Config.StandardTables) == 0 {
+			return truth(w.off < len(w.b)), true // nothing says which tables there are
+		}
 		return truth(w.d.Config.Uses(uint16(e.number))), true
 	case 'f':
 		if e.table < 0 || e.table == int(w.table) {
