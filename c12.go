@@ -59,6 +59,11 @@ func (d *c12Decoder) packet(p psem.Packet) {
 	}
 	message := d.joined
 	d.joined = nil
+	d.service(message)
+}
+
+// service takes one request or response.
+func (d *c12Decoder) service(message []byte) {
 	if message[0] < 0x20 {
 		d.response(message)
 		return

@@ -106,7 +106,7 @@ func TestCorpusMBus(t *testing.T) {
 func TestCorpusIEC62056(t *testing.T) {
 	for _, r := range golden.Corpus[row](t, "ansi_iec.jsonl") {
 		switch r.Protocol {
-		case "c1218":
+		case "c1218", "c1222":
 			result := decodes(t, r)
 			require.NotEmpty(t, result.Layers, r.ID)
 			require.NoError(t, Explain(r.octets(t), nil, func(Note) {}), r.ID)

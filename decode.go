@@ -41,6 +41,8 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 		return decodeWMBus(b, cfg)
 	case C1218:
 		return decodeC1218(b, cfg)
+	case C1222:
+		return decodeC1222(b, cfg)
 	case C1219:
 		return decodeC1219(b, cfg)
 	case MBus:
