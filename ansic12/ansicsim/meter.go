@@ -113,10 +113,9 @@ type source struct {
 
 // The codes of powers of ten in table 12.
 const (
-	exp0   = 0
-	expM2  = 5
-	expM3  = 6
-	expKil = 2
+	exp0  = 0
+	expM2 = 5
+	expM3 = 6
 )
 
 const (

@@ -39,10 +39,6 @@ const (
 	macLen        = 4
 	maxElements   = 32
 	classLen      = 4
-	controlBits   = 0xFF
-	flagReserved  = 0x80
-	flagRecovery  = 0x40
-	flagProxy     = 0x20
 	flagClass     = 0x10
 	maskSecurity  = 0x0C
 	shiftSecurity = 2
@@ -77,7 +73,6 @@ type Message struct {
 	userInfo int     // where in Elements the user information is
 	raw      []byte  // the whole APDU
 	epsem    int     // where EPSEM begins in raw
-	base     []byte  // of relative titles
 	lengths  [3]int  // octets of BE, 28 and 81 with their lengths
 }
 

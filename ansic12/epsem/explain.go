@@ -61,7 +61,9 @@ func (m *Message) explainEPSEM(note func(offset, length, depth int, field, meani
 	services, err := m.Services()
 	switch {
 	case errors.Is(err, ErrCiphered):
-		note(at, len(m.Body), 2, "services", "ciphered")
+		if len(m.Body) > 0 {
+			note(at, len(m.Body), 2, "services", "ciphered")
+		}
 		at, err = at+len(m.Body), nil
 	case err != nil:
 		return err

@@ -72,7 +72,6 @@ type Link struct {
 	out      [][]byte // packets of the message that is being sent
 	send     bool     // out[0] is to be sent
 	tries    int
-	refused  bool // the last answer was NAK
 	ackUntil time.Time
 
 	in        []byte
@@ -132,7 +131,7 @@ func (l *Link) Send(message []byte) error {
 		l.out = append(l.out, b)
 		l.toggle = !l.toggle
 	}
-	l.send, l.tries, l.refused, l.err = true, 0, false, nil
+	l.send, l.tries, l.err = true, 0, nil
 	return nil
 }
 

@@ -290,6 +290,20 @@ func FuzzLink(f *testing.F) {
 	})
 }
 
+func TestParseAllocatesNothing(t *testing.T) {
+	raw := golden.Unhex(t, "ee0000000001201310")
+	dst := make([]byte, 0, 64)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		p, _, err := Parse(raw)
+		if err == nil {
+			_, err = p.AppendBinary(dst)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}))
+}
+
 func BenchmarkParse(b *testing.B) {
 	raw, err := Packet{Data: make([]byte, 56)}.AppendBinary(nil)
 	require.NoError(b, err)

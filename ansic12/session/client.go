@@ -197,30 +197,28 @@ func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, e
 	if err != nil {
 		return psem.Response{}, err
 	}
-	for {
-		answer, err := c.t.exchange(ctx, b)
-		if err != nil {
-			return psem.Response{}, fmt.Errorf("session: %v: %w", request.Service(), err)
-		}
-		r, _, err := psem.ParseResponse(answer)
-		if err != nil {
-			return psem.Response{}, err
-		}
-		if r.Status == psem.OK {
-			return r, nil
-		}
-		refused := &RefusedError{Service: request.Service(), Status: r.Status}
-		switch request := request.(type) {
-		case psem.Read:
-			refused.Table = request.Table
-		case psem.Write:
-			refused.Table = request.Table
-		}
-		if c.cfg.Logger != nil {
-			c.cfg.Logger.Debug("refused", "service", request.Service(), "table", refused.Table, "status", r.Status)
-		}
-		return psem.Response{}, refused
+	answer, err := c.t.exchange(ctx, b)
+	if err != nil {
+		return psem.Response{}, fmt.Errorf("session: %v: %w", request.Service(), err)
 	}
+	r, _, err := psem.ParseResponse(answer)
+	if err != nil {
+		return psem.Response{}, err
+	}
+	if r.Status == psem.OK {
+		return r, nil
+	}
+	refused := &RefusedError{Service: request.Service(), Status: r.Status}
+	switch request := request.(type) {
+	case psem.Read:
+		refused.Table = request.Table
+	case psem.Write:
+		refused.Table = request.Table
+	}
+	if c.cfg.Logger != nil {
+		c.cfg.Logger.Debug("refused", "service", request.Service(), "table", refused.Table, "status", r.Status)
+	}
+	return psem.Response{}, refused
 }
 
 // ReadTable reads a whole table.

@@ -117,3 +117,15 @@ func (t *networkTransport) receive(ctx context.Context, until time.Time) (epsem.
 }
 
 func (t *networkTransport) close() error { return t.conn.Close() }
+
+// Resolve asks a relay for the native address of a station by its AP title, with tag and length.
+func (c *Client) Resolve(ctx context.Context, title []byte) ([]byte, error) {
+	r, err := c.do(ctx, psem.Unknown{Raw: append([]byte{byte(psem.ServiceResolve)}, title...)})
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Body) == 0 || len(r.Body) != 1+int(r.Body[0]) {
+		return nil, &psem.ParseError{Field: "native address", Offset: len(r.Body), Err: io.ErrUnexpectedEOF}
+	}
+	return r.Body[1:], nil
+}

@@ -169,8 +169,6 @@ func (r *registers) register(f *Field) {
 		tier = path[0].Index + 1
 	}
 	switch f.Name {
-	case "SEASON_INFO_FIELD_FLAG", "SELF_READ_SEQ_NBR", "SEASON":
-		r.plain(f)
 	case "END_DATE_TIME":
 		r.end, _ = f.Value.Time()
 		r.plain(f)
