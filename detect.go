@@ -160,6 +160,11 @@ func isDataLines(b []byte) bool {
 	return text*10 >= len(b)*8 && bytes.Contains(b, []byte("(")) && (bytes.Contains(b, []byte(")\r\n")) || bytes.Contains(b, []byte(")\n")))
 }
 
+// unheard reports whether an attempt failed as one in a protocol that the meter does not speak.
+func unheard(err error) bool {
+	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrHungUp) || errors.Is(err, ErrFrame)
+}
+
 // attempt is one way to reach a meter whose protocol is not known.
 type attempt struct {
 	name     string
@@ -190,7 +195,7 @@ func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) 
 		if err == nil {
 			return s, nil
 		}
-		if ctx.Err() != nil || !(errors.Is(err, ErrTimeout) || errors.Is(err, ErrFrame)) {
+		if ctx.Err() != nil || !unheard(err) {
 			return nil, err
 		}
 		tried, last = append(tried, a.name), err

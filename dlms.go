@@ -166,7 +166,15 @@ type dlmsSession struct {
 func dialDLMS(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	switch t.Scheme {
 	case "tcp":
-		if s, err := dialWrapper(ctx, t, cfg); err == nil || !(errors.Is(err, ErrTimeout) || errors.Is(err, ErrFrame)) {
+		answered := false // in wrapper frames, which settles what the meter speaks
+		own := *cfg
+		own.Trace = func(send bool, frame []byte) {
+			answered = answered || !send
+			if cfg.Trace != nil {
+				cfg.Trace(send, frame)
+			}
+		}
+		if s, err := dialWrapper(ctx, t, &own); err == nil || answered || !unheard(err) {
 			return s, err
 		}
 		return dialHDLC(ctx, t, cfg)
@@ -422,10 +430,13 @@ func simulatedDLMS(cfg *SimulatorConfig) (*cosemsim.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	own := &cosemsim.Config{Access: access}
 	if access[0].Client != dlms.DefaultClient {
-		access = append(access, dlms.Access{Client: dlms.DefaultClient}) // a simulated meter has no secrets
+		own.Access = append(access, dlms.Access{Client: dlms.DefaultClient})
+		// What a real meter shows to anybody: its name, its clock and the counter that it expects.
+		own.Public = []obis.Code{obis.MustParse("0-0:42.0.0"), obis.MustParse("0-0:1.0.0"), obis.MustParse("0-0:43.1.0"), obis.MustParse("0-0:40.0.0")}
 	}
-	return &cosemsim.Config{Access: access}, nil
+	return own, nil
 }
 
 // serverTitle is the system title of our servers.

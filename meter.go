@@ -216,6 +216,7 @@ var (
 	ErrPartial      = errors.New("partial result")
 	ErrConnect      = errors.New("cannot connect")
 	ErrTimeout      = errors.New("no answer in time")
+	ErrHungUp       = errors.New("the other side closed the connection")
 	ErrAuth         = errors.New("authentication or decryption refused")
 	ErrMissingKey   = errors.New("key missing")
 	ErrRefused      = errors.New("refused by the meter")

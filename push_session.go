@@ -104,7 +104,7 @@ func (s *pushSession) next(ctx context.Context) (*Result, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, fmt.Errorf("meter: %w: nothing was pushed in %v", ErrTimeout, s.wait)
 		case errors.Is(err, io.EOF):
-			return nil, fmt.Errorf("meter: %w: the connection ended", ErrTimeout)
+			return nil, fmt.Errorf("meter: %w", ErrHungUp)
 		case err != nil:
 			return nil, outcome(err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/serial"
 )
 
@@ -101,7 +102,7 @@ func exitState(err error) int {
 		return exitConnect
 	case errors.Is(err, meter.ErrAuth), errors.Is(err, meter.ErrMissingKey):
 		return exitAuth
-	case errors.Is(err, meter.ErrTimeout):
+	case errors.Is(err, meter.ErrTimeout), errors.Is(err, meter.ErrHungUp):
 		return exitTimeout
 	case errors.Is(err, meter.ErrRefused), errors.Is(err, meter.ErrNotSupported):
 		return exitRefused
@@ -116,6 +117,10 @@ func hint(err error) string {
 	switch {
 	case errors.Is(err, meter.ErrMissingKey):
 		return "pass --key-file FILE with a line such as \"key = HEX\" or \"ek = HEX\", or set METERCTL_KEY"
+	case errors.Is(err, security.ErrReplay):
+		return "an invocation counter came twice: the file of --counters is older than the meter's, or the meter began anew"
+	case errors.Is(err, meter.ErrHungUp):
+		return "the meter may not know --client or --server, or not accept the keys; --trace shows what it was sent"
 	case errors.Is(err, meter.ErrAuth):
 		return "check --auth, --password and the keys; a meter may lock after several wrong ones"
 	case errors.Is(err, meter.ErrTimeout):

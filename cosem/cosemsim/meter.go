@@ -29,7 +29,7 @@ type Config struct {
 	Zone       *time.Location   // of the meter's clock; nil means UTC
 	Now        func() time.Time // nil means time.Now
 	Access     []dlms.Access    // who may associate; nil means everyone, without authentication
-	// Public are the objects that a client without authentication sees; nil means
+	// Public are the objects that the public client (16) sees without authentication; nil means
 	// all. The others are undefined for it.
 	Public []obis.Code
 	HDLC   hdlc.Parameters // zero fields mean the defaults of the standard
@@ -134,7 +134,7 @@ func (m *Meter) Objects(p *dlms.Partner) []cosem.Object {
 
 // visible reports whether an association sees an object.
 func (m *Meter) visible(p *dlms.Partner, name obis.Code) bool {
-	return m.cfg.Public == nil || p == nil || p.Auth != apdu.MechanismNone || slices.Contains(m.cfg.Public, name)
+	return m.cfg.Public == nil || p == nil || p.Client != dlms.DefaultClient || p.Auth != apdu.MechanismNone || slices.Contains(m.cfg.Public, name)
 }
 
 // Get reads an attribute.
