@@ -320,10 +320,8 @@ func (t Type) Zero() Value {
 		}
 		return ArrayOf(list...)
 	case BitString:
-		if t.Size > 64 {
-			return LongBits(make([]byte, (t.Size+7)/8), uint8(-t.Size&7))
-		}
-		return Bits(0, uint8(max(t.Size, 0)))
+		n := max(t.Size, -t.Size)
+		return LongBits(make([]byte, (n+7)/8), uint8(-n&7))
 	case Float:
 		return Value{kind: Float, size: uint8(t.Size)}
 	case OctetString:
