@@ -243,7 +243,7 @@ func ParseDeleteRequest(b Body) (q DeleteRequest, err error) {
 
 // Append appends the parameters of the request.
 func (q DeleteRequest) Append(dst []byte) []byte {
-	dst = append(dst, 0x80, 1, q.Scope)
+	dst = ber.AppendUint(dst, 0x80, uint64(q.Scope))
 	if len(q.Names) > 0 {
 		var mark int
 		dst, mark = ber.Open(dst, 0xA1)
