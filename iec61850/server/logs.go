@@ -174,6 +174,9 @@ func (j *journal) set(_ *association, i int, v iec61850.Value) error {
 			return mms.TemporarilyUnavailable
 		}
 		if n, ok := v.Uint(); ok {
+			if n > 0 && n < minIntegrity {
+				return mms.ObjectValueInvalid
+			}
 			j.integrity = uint32(n)
 		} else {
 			j.triggers = iec61850.Trigger(padBits(v, 6))

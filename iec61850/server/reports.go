@@ -90,6 +90,10 @@ type membership struct {
 // maxUnbuffered is how many reports wait for a slow client before they are dropped.
 const maxUnbuffered = 64
 
+// minIntegrity is the shortest period of integrity reports, in milliseconds,
+// that a client may ask for.
+const minIntegrity = 10
+
 // addNodeBlocks adds the control blocks of a node below its level of one constraint.
 func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) {
 	for _, def := range n.Reports {
@@ -510,6 +514,9 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	case "TrgOps":
 		r.triggers = iec61850.Trigger(padBits(v, 6))
 	case "IntgPd":
+		if n > 0 && n < minIntegrity {
+			return mms.ObjectValueInvalid
+		}
 		r.integrity = uint32(n)
 	case "PurgeBuf":
 		if !v.Bool() {
