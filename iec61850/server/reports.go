@@ -1,0 +1,827 @@
+package server
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/iec61850/mms"
+	"github.com/openusm/meter/internal/ber"
+)
+
+// field is a member of a report control block.
+type field struct {
+	name  string
+	basic string
+}
+
+// The members in the order of IEC 61850-8-1.
+var (
+	unbufferedFields = []field{{"RptID", "VisString129"}, {"RptEna", "BOOLEAN"}, {"Resv", "BOOLEAN"}, {"DatSet", "ObjRef"},
+		{"ConfRev", "INT32U"}, {"OptFlds", "OptFlds"}, {"BufTm", "INT32U"}, {"SqNum", "INT8U"}, {"TrgOps", "TrgOps"},
+		{"IntgPd", "INT32U"}, {"GI", "BOOLEAN"}, {"Owner", "Octet64"}}
+	bufferedFields = []field{{"RptID", "VisString129"}, {"RptEna", "BOOLEAN"}, {"DatSet", "ObjRef"},
+		{"ConfRev", "INT32U"}, {"OptFlds", "OptFlds"}, {"BufTm", "INT32U"}, {"SqNum", "INT16U"}, {"TrgOps", "TrgOps"},
+		{"IntgPd", "INT32U"}, {"GI", "BOOLEAN"}, {"PurgeBuf", "BOOLEAN"}, {"EntryID", "EntryID"}, {"TimeofEntry", "EntryTime"},
+		{"ResvTms", "INT16"}, {"Owner", "Octet64"}}
+)
+
+// report is a report control block at work. Guarded by s.mu.
+type report struct {
+	s       *Server
+	path    string // DEVICE/LLN0$RP$name
+	node    string
+	domain  *domain
+	def     *iec61850.Report
+	fields  []field
+	id      string
+	dataSet string // DEVICE/LLN0$name
+	members []member
+	list    *list // of members, nil where there is none
+
+	enabled   bool
+	reserved  bool // by Resv
+	owner     *association
+	holder    string    // address for which the block is held after its association was lost
+	heldUntil time.Time // zero where it is not
+	resvTms   int64
+	confRev   uint32
+	options   iec61850.ReportOptions
+	bufTime   uint32
+	triggers  iec61850.Trigger
+	integrity uint32
+	sequence  uint32
+
+	values  []iec61850.Value // events that are collected, by member
+	reasons []iec61850.Trigger
+	any     bool
+	collect *time.Timer
+	cycle   *time.Timer
+
+	queue    []entry // what was not sent yet or, buffered, may be asked for again
+	next     int     // the first of the queue that was not sent
+	size     int     // octets of the queue
+	lastID   uint64
+	resync   []byte // EntryID that a client wrote
+	overflow bool
+	lastTime iec61850.Value
+	lastSent [8]byte
+}
+
+// entry is one report that is to be sent.
+type entry struct {
+	id      uint64
+	time    iec61850.Value
+	values  []iec61850.Value
+	reasons []iec61850.Trigger
+	size    int
+}
+
+// membership says that a change of an attribute concerns a member of a report's data set.
+type membership struct {
+	report *report
+	member int
+}
+
+// maxUnbuffered is how many reports wait for a slow client before they are dropped.
+const maxUnbuffered = 64
+
+// minIntegrity is the shortest period of integrity reports, in milliseconds,
+// that a client may ask for.
+const minIntegrity = 10
+
+// addNodeBlocks adds the control blocks of a node below its level of one constraint.
+func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) {
+	for _, def := range n.Reports {
+		want := iec61850.RP
+		if def.Buffered {
+			want = iec61850.BR
+		}
+		if fc != want {
+			continue
+		}
+		for i := range max(def.Instances, 1) {
+			name := def.Name
+			if def.Instances > 0 {
+				name = fmt.Sprintf("%s%02d", def.Name, i+1)
+			}
+			level.children = append(level.children, s.addReport(d, n, fc, def, name))
+		}
+	}
+	if fc == iec61850.LG {
+		for _, def := range n.Logs {
+			level.children = append(level.children, s.addLog(d, n, def))
+		}
+	}
+	if fc == iec61850.SP && n.Settings != nil {
+		level.children = append(level.children, settingBlock(s, d, n))
+	}
+}
+
+func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name string) *item {
+	item := &item{name: name, path: n.Name + "$" + fc.String() + "$" + name, domain: d, fc: fc}
+	r := &report{s: s, domain: d, node: n.Name, def: def, path: d.name + "/" + item.path, id: def.ID, confRev: def.ConfRev,
+		options: def.Options, bufTime: def.BufTime, triggers: def.Triggers, integrity: def.Integrity, fields: unbufferedFields,
+		lastTime: iec61850.EntryTimeOf(time.Time{})}
+	if def.Buffered {
+		r.fields = bufferedFields
+	}
+	if def.DataSet != "" {
+		r.dataSet = d.name + "/" + n.Name + "$" + def.DataSet
+	}
+	for i, f := range r.fields {
+		t, _ := iec61850.BasicType(f.basic)
+		item.children = append(item.children, blockItem(item, f.name, t, r, i))
+	}
+	s.reports = append(s.reports, r)
+	return item
+}
+
+func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
+	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
+}
+
+// addBlocks resolves the data sets of the model and of its control blocks.
+func (s *Server) addBlocks() error {
+	for _, d := range s.domains {
+		for _, n := range d.device.Nodes {
+			for _, ds := range n.DataSets {
+				l := &list{}
+				for _, ref := range ds.Members {
+					it, _ := s.find(mms.DomainName(ref.Device, ref.Item))
+					if it == nil || it.fc == 0 {
+						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, iec61850.ErrNotFound)
+					}
+					l.members = append(l.members, member{ref: ref, item: it})
+				}
+				d.lists[n.Name+"$"+ds.Name] = l
+			}
+		}
+	}
+	for _, r := range s.reports {
+		if r.dataSet == "" {
+			continue
+		}
+		if err := r.setDataSet(nil, r.dataSet, true); err != nil {
+			return fmt.Errorf("server: report %s: data set %s: %w", r.path, r.dataSet, err)
+		}
+		if r.def.Buffered {
+			r.startCycle()
+		}
+	}
+	for _, j := range s.logs {
+		if err := j.open(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setDataSet has the block report another data set.
+func (r *report) setDataSet(a *association, name string, initial bool) error {
+	var l *list
+	var members []member
+	if name != "" {
+		dev, item, ok := strings.Cut(name, "/")
+		switch {
+		case strings.HasPrefix(name, "@") && a != nil && a.lists[name[1:]] != nil:
+			members = a.lists[name[1:]]
+		case ok && r.s.domains[dev] != nil && r.s.domains[dev].lists[item] != nil:
+			l = r.s.domains[dev].lists[item]
+			members = l.members
+		default:
+			return mms.ObjectValueInvalid
+		}
+	}
+	if r.list != nil {
+		r.list.uses--
+	}
+	r.unregister()
+	r.dataSet, r.list, r.members = name, l, members
+	if l != nil {
+		l.uses++
+	}
+	if !initial {
+		r.confRev++
+	}
+	r.values = make([]iec61850.Value, len(members))
+	r.reasons = make([]iec61850.Trigger, len(members))
+	r.any = false
+	for i, m := range members {
+		m.item.leaves(func(attr *iec61850.Attribute) {
+			r.s.byAttr[attr] = append(r.s.byAttr[attr], membership{r, i})
+		})
+	}
+	return nil
+}
+
+func (r *report) unregister() {
+	for _, m := range r.members {
+		m.item.leaves(func(attr *iec61850.Attribute) {
+			r.s.byAttr[attr] = slices.DeleteFunc(r.s.byAttr[attr], func(m membership) bool { return m.report == r })
+		})
+	}
+}
+
+// changed is called by the model, locked, after every update.
+func (s *Server) changed(changes []iec61850.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var touched []*report
+	for _, c := range changes {
+		if c.Trigger == 0 {
+			continue
+		}
+		for _, m := range s.byAttr[c.Attribute] {
+			if m.report.event(m.member, c.Trigger) {
+				touched = append(touched, m.report)
+			}
+		}
+	}
+	for _, r := range touched {
+		r.settle()
+	}
+	for _, j := range s.logs {
+		j.changed(changes)
+	}
+}
+
+// active reports whether events are to be collected.
+func (r *report) active() bool { return r.enabled || r.def.Buffered && len(r.members) > 0 }
+
+// event collects the change of a member; it is news where it is the first.
+func (r *report) event(i int, why iec61850.Trigger) (news bool) {
+	why &= r.triggers
+	if why == 0 || !r.active() {
+		return false
+	}
+	if r.reasons[i] != 0 && r.bufTime > 0 {
+		r.flush()
+	}
+	news = !r.any
+	r.any = true
+	r.reasons[i] |= why
+	r.values[i] = r.members[i].value()
+	return news
+}
+
+// value returns the value of a member. The model is locked.
+func (m member) value() iec61850.Value {
+	if len(m.access) == 0 {
+		return m.item.value()
+	}
+	v, err := follow(m.item.typ, m.item.value(), m.access)
+	if err != nil {
+		return iec61850.Value{}
+	}
+	return v
+}
+
+// settle makes a report of what was collected, now or after the buffer time.
+func (r *report) settle() {
+	if !r.any {
+		return
+	}
+	if r.bufTime == 0 {
+		r.flush()
+		return
+	}
+	if r.collect == nil {
+		r.collect = time.AfterFunc(time.Duration(r.bufTime)*time.Millisecond, func() {
+			r.s.mu.Lock()
+			defer r.s.mu.Unlock()
+			r.flush()
+		})
+	}
+}
+
+// flush makes a report of what was collected.
+func (r *report) flush() {
+	if r.collect != nil {
+		r.collect.Stop()
+		r.collect = nil
+	}
+	if !r.any {
+		return
+	}
+	r.push(entry{values: r.values, reasons: r.reasons})
+	r.values = make([]iec61850.Value, len(r.members))
+	r.reasons = make([]iec61850.Trigger, len(r.members))
+	r.any = false
+}
+
+// all makes a report of all members. The model is locked.
+func (r *report) all(why iec61850.Trigger) {
+	r.flush()
+	e := entry{values: make([]iec61850.Value, len(r.members)), reasons: make([]iec61850.Trigger, len(r.members))}
+	for i, m := range r.members {
+		e.values[i], e.reasons[i] = m.value(), why
+	}
+	r.push(e)
+}
+
+// push puts a report into the queue and wakes the sender.
+func (r *report) push(e entry) {
+	r.lastID++
+	e.id = r.lastID
+	now := r.s.cfg.Now()
+	e.time = iec61850.EntryTimeOf(now)
+	for _, v := range e.values {
+		e.size += sizeOf(v)
+	}
+	if r.def.Buffered {
+		for len(r.queue) > 0 && r.size+e.size > r.s.cfg.BufferSize {
+			if r.next == 0 {
+				r.overflow = true
+			} else {
+				r.next--
+			}
+			r.drop()
+		}
+	} else if len(r.queue) >= maxUnbuffered {
+		r.drop()
+		r.overflow = true
+	}
+	r.queue = append(r.queue, e)
+	r.size += e.size
+	if r.enabled {
+		r.owner.signal()
+	}
+}
+
+func (r *report) drop() {
+	r.size -= r.queue[0].size
+	r.queue[0] = entry{}
+	r.queue = r.queue[1:]
+}
+
+// sizeOf is about how many octets a value takes.
+func sizeOf(v iec61850.Value) int {
+	n := 48 + len(v.Text())
+	for i := range v.Len() {
+		n += sizeOf(v.At(i))
+	}
+	return n
+}
+
+func (r *report) purge() {
+	r.queue, r.next, r.size, r.overflow, r.any = nil, 0, 0, false, false
+	clear(r.reasons)
+	r.stopCollect()
+}
+
+func (r *report) stopCollect() {
+	if r.collect != nil {
+		r.collect.Stop()
+		r.collect = nil
+	}
+}
+
+func (r *report) stopTimers() {
+	r.stopCollect()
+	if r.cycle != nil {
+		r.cycle.Stop()
+		r.cycle = nil
+	}
+}
+
+// startCycle begins the integrity reports.
+func (r *report) startCycle() {
+	if r.cycle != nil {
+		r.cycle.Stop()
+		r.cycle = nil
+	}
+	if r.integrity == 0 || r.triggers&iec61850.Integrity == 0 || !r.active() {
+		return
+	}
+	period := time.Duration(r.integrity) * time.Millisecond
+	var t *time.Timer
+	t = time.AfterFunc(period, func() {
+		r.s.model.View(func() {
+			r.s.mu.Lock()
+			defer r.s.mu.Unlock()
+			if r.cycle == t {
+				r.all(iec61850.Integrity)
+				t.Reset(period)
+			}
+		})
+	})
+	r.cycle = t
+}
+
+// get returns a member of the block.
+func (r *report) get(i int) iec61850.Value {
+	switch r.fields[i].name {
+	case "RptID":
+		return iec61850.Visible(r.id)
+	case "RptEna":
+		return iec61850.Bool(r.enabled)
+	case "Resv":
+		return iec61850.Bool(r.owner != nil)
+	case "DatSet":
+		return iec61850.Visible(r.dataSet)
+	case "ConfRev":
+		return iec61850.Uint(uint64(r.confRev))
+	case "OptFlds":
+		return iec61850.Bits(uint64(r.options), 10)
+	case "BufTm":
+		return iec61850.Uint(uint64(r.bufTime))
+	case "SqNum":
+		return iec61850.Uint(uint64(r.sequence))
+	case "TrgOps":
+		return iec61850.Bits(uint64(r.triggers), 6)
+	case "IntgPd":
+		return iec61850.Uint(uint64(r.integrity))
+	case "EntryID":
+		if r.resync != nil {
+			return iec61850.Octets(r.resync)
+		}
+		return iec61850.Octets(r.lastSent[:])
+	case "TimeofEntry":
+		return r.lastTime
+	case "ResvTms":
+		return iec61850.Int(r.resvTms)
+	case "Owner":
+		if r.owner != nil {
+			return iec61850.Octets(r.owner.address())
+		}
+		return iec61850.Octets(nil)
+	}
+	return iec61850.Bool(false) // GI and PurgeBuf
+}
+
+// set sets a member of the block for a client. The model is locked for reading.
+func (r *report) set(a *association, i int, v iec61850.Value) error {
+	name := r.fields[i].name
+	if r.owner != nil && r.owner != a || r.held(a) {
+		return mms.TemporarilyUnavailable
+	}
+	switch name {
+	case "RptEna":
+		return r.enable(a, v.Bool())
+	case "GI":
+		if !r.enabled || r.triggers&iec61850.GeneralInterrogation == 0 {
+			return mms.TemporarilyUnavailable
+		}
+		if v.Bool() {
+			r.all(iec61850.GeneralInterrogation)
+		}
+		return nil
+	case "ConfRev", "SqNum", "TimeofEntry", "Owner":
+		return mms.ObjectAccessDenied
+	}
+	if r.enabled {
+		return mms.TemporarilyUnavailable
+	}
+	n, _ := v.Uint()
+	switch name {
+	case "Resv":
+		r.reserved = v.Bool()
+		if r.owner = nil; r.reserved {
+			r.own(a)
+		}
+		return nil
+	case "ResvTms":
+		if r.resvTms, _ = v.Int(); r.resvTms < 0 {
+			r.resvTms = 0
+			return mms.ObjectValueInvalid
+		}
+		if r.owner = nil; r.resvTms > 0 {
+			r.own(a)
+		}
+		return nil
+	case "RptID":
+		r.id = v.Text()
+	case "DatSet":
+		if v.Text() == r.dataSet {
+			return nil
+		}
+		if r.def.Buffered && strings.HasPrefix(v.Text(), "@") {
+			return mms.ObjectValueInvalid
+		}
+		if err := r.setDataSet(a, v.Text(), false); err != nil {
+			return err
+		}
+	case "OptFlds":
+		r.options = iec61850.ReportOptions(padBits(v, 10))
+		return nil
+	case "BufTm":
+		r.bufTime = uint32(n)
+	case "TrgOps":
+		r.triggers = iec61850.Trigger(padBits(v, 6))
+	case "IntgPd":
+		if n > 0 && n < minIntegrity {
+			return mms.ObjectValueInvalid
+		}
+		r.integrity = uint32(n)
+	case "PurgeBuf":
+		if !v.Bool() {
+			return nil
+		}
+	case "EntryID":
+		r.resync = []byte(v.Text())
+		return nil
+	}
+	if r.def.Buffered {
+		r.purge()
+		r.startCycle()
+	}
+	return nil
+}
+
+// padBits returns a bit string as if it had n bits.
+func padBits(v iec61850.Value, n int) uint64 {
+	if l := v.BitLen(); l < n {
+		return v.Bits() << (n - l)
+	}
+	return v.Bits()
+}
+
+// held reports whether the block waits for another client that lost its association.
+func (r *report) held(a *association) bool {
+	return !r.heldUntil.IsZero() && r.s.cfg.Now().Before(r.heldUntil) && r.holder != string(a.address())
+}
+
+func (r *report) own(a *association) {
+	r.owner, r.holder, r.heldUntil = a, "", time.Time{}
+	if !slices.Contains(a.reports, r) {
+		a.reports = append(a.reports, r)
+	}
+}
+
+func (r *report) enable(a *association, on bool) error {
+	if on == r.enabled {
+		return nil
+	}
+	if !on {
+		r.disable()
+		if !r.reserved && r.resvTms == 0 {
+			r.leave()
+		}
+		return nil
+	}
+	if r.dataSet == "" || len(r.members) == 0 {
+		return mms.TemporarilyUnavailable
+	}
+	r.own(a)
+	a.startReporter()
+	r.enabled = true
+	if r.def.Buffered {
+		r.seek()
+	} else {
+		r.purge()
+		r.sequence = 0
+	}
+	r.startCycle()
+	a.signal()
+	return nil
+}
+
+// seek finds the report after the one that the client had last.
+func (r *report) seek() {
+	if r.resync == nil {
+		return
+	}
+	r.next = 0
+	if len(r.resync) == 8 {
+		id := binary.BigEndian.Uint64(r.resync)
+		if i := slices.IndexFunc(r.queue, func(e entry) bool { return e.id == id }); i >= 0 {
+			r.next = i + 1
+		}
+	}
+	r.resync = nil
+}
+
+func (r *report) disable() {
+	r.enabled = false
+	if !r.def.Buffered {
+		r.stopTimers()
+		r.purge()
+	}
+}
+
+// leave ends the ownership of the block.
+func (r *report) leave() {
+	if r.owner != nil {
+		r.owner.reports = slices.DeleteFunc(r.owner.reports, func(have *report) bool { return have == r })
+	}
+	r.owner, r.reserved = nil, false
+}
+
+// release gives back the blocks of an association that ended.
+func (s *Server) release(a *association) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range slices.Clone(a.reports) {
+		r.disable()
+		if r.resvTms > 0 {
+			r.holder, r.heldUntil = string(a.address()), s.cfg.Now().Add(time.Duration(r.resvTms)*time.Second)
+		}
+		r.leave()
+		r.resvTms = 0
+		if strings.HasPrefix(r.dataSet, "@") {
+			_ = r.setDataSet(nil, "", false)
+		}
+	}
+	s.deselect(a)
+}
+
+// address returns the octets of the client's network address, none where it has no such.
+func (a *association) address() []byte {
+	if c, ok := a.conn.Unwrap().(interface{ RemoteAddr() net.Addr }); ok {
+		if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+			if four := tcp.IP.To4(); four != nil {
+				return four
+			}
+			return tcp.IP
+		}
+	}
+	return nil
+}
+
+// startReporter starts the goroutine that sends what nobody asked for. s.mu is held.
+func (a *association) startReporter() {
+	if a.wake == nil {
+		a.wake = make(chan struct{}, 1)
+		go a.reporter()
+	}
+}
+
+// signal wakes the reporter, if there is one. s.mu is held.
+func (a *association) signal() {
+	if a.wake == nil {
+		return
+	}
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// reporter sends reports until the connection ends. A client that does not take
+// them in time loses its connection.
+func (a *association) reporter() {
+	for {
+		select {
+		case <-a.wake:
+		case <-a.ctx.Done():
+			return
+		}
+		for a.sendReports() {
+		}
+	}
+}
+
+// sendReports sends some of what waits; more reports whether to go on.
+func (a *association) sendReports() (more bool) {
+	a.sending.Lock()
+	defer a.sending.Unlock()
+	a.frames = a.frames[:0]
+	a.s.mu.Lock()
+	for _, pdu := range a.pending {
+		a.frames = a.stack.AppendPDU(a.frames, pdu)
+	}
+	a.pending = nil
+	for _, r := range a.reports {
+		for r.enabled && r.next < len(r.queue) && len(a.frames) < maxOut {
+			r.sendNext(a)
+		}
+	}
+	a.s.mu.Unlock()
+	if len(a.frames) == 0 {
+		return false
+	}
+	a.trace(true, a.frames)
+	if err := a.conn.Write(a.ctx, time.Now().Add(a.s.cfg.Timeout), a.frames); err != nil {
+		_ = a.conn.Close()
+		return false
+	}
+	if cap(a.frames) > 2*maxOut {
+		a.frames = nil
+	}
+	return true
+}
+
+// sendNext appends the next report of the queue to the frames.
+func (r *report) sendNext(a *association) {
+	e := &r.queue[r.next]
+	r.appendReport(a, e)
+	binary.BigEndian.PutUint64(r.lastSent[:], e.id)
+	r.lastTime = e.time
+	r.overflow = false
+	r.sequence++
+	limit := uint32(1 << 8)
+	if r.def.Buffered {
+		r.next++
+		limit = 1 << 16
+	} else {
+		r.drop()
+	}
+	r.sequence %= limit
+}
+
+// appendReport appends one report, in segments where it is longer than a PDU.
+func (r *report) appendReport(a *association, e *entry) {
+	type part struct {
+		member int
+		value  []byte
+	}
+	var parts []part
+	total := 0
+	for i, why := range e.reasons {
+		if why != 0 {
+			v := mms.AppendData(nil, e.values[i])
+			parts = append(parts, part{i, v})
+			total += len(v)
+		}
+	}
+	perMember := 8
+	if r.options&iec61850.DataReference != 0 {
+		perMember += 132
+	}
+	room := a.maxPDU - 512 - len(e.reasons)/8
+	options := r.options
+	if total+perMember*len(parts) > room {
+		options |= iec61850.Segmentation
+	} else {
+		options &^= iec61850.Segmentation
+	}
+	for segment := 0; ; segment++ {
+		n, used := 0, 0
+		for n < len(parts) && (n == 0 || used+len(parts[n].value)+perMember <= room) {
+			used += len(parts[n].value) + perMember
+			n++
+		}
+		now := parts[:n]
+		parts = parts[n:]
+		pdu, outer := ber.Open(nil, ber.Tag(mms.Unconfirmed))
+		pdu, inner := ber.Open(pdu, 0xA0)
+		pdu = append(pdu, 0xA1, 5, 0x80, 3, 'R', 'P', 'T')
+		pdu, list := ber.Open(pdu, 0xA0)
+		pdu = r.appendHeader(pdu, e, options, segment, len(parts) > 0)
+		included := make([]byte, (len(e.reasons)+7)/8)
+		for _, p := range now {
+			included[p.member/8] |= 0x80 >> (p.member % 8)
+		}
+		pdu = mms.AppendData(pdu, iec61850.LongBits(included, uint8(-len(e.reasons)&7)))
+		if options&iec61850.DataReference != 0 {
+			for _, p := range now {
+				pdu = mms.AppendData(pdu, iec61850.Visible(r.members[p.member].ref.String()))
+			}
+		}
+		for _, p := range now {
+			pdu = append(pdu, p.value...)
+		}
+		if options&iec61850.ReasonForInclusion != 0 {
+			for _, p := range now {
+				pdu = mms.AppendData(pdu, iec61850.Bits(uint64(e.reasons[p.member]), 6))
+			}
+		}
+		pdu = ber.Close(ber.Close(ber.Close(pdu, list), inner), outer)
+		a.frames = a.stack.AppendPDU(a.frames, pdu)
+		if len(parts) == 0 {
+			return
+		}
+	}
+}
+
+func (r *report) appendHeader(pdu []byte, e *entry, options iec61850.ReportOptions, segment int, more bool) []byte {
+	id := r.id
+	if id == "" {
+		id = r.path
+	}
+	if !r.def.Buffered {
+		options &^= iec61850.BufferOverflow | iec61850.EntryID
+	}
+	pdu = mms.AppendData(pdu, iec61850.Visible(id))
+	pdu = mms.AppendData(pdu, iec61850.Bits(uint64(options), 10))
+	if options&iec61850.SequenceNumber != 0 {
+		pdu = mms.AppendData(pdu, iec61850.Uint(uint64(r.sequence)))
+	}
+	if options&iec61850.ReportTime != 0 {
+		pdu = mms.AppendData(pdu, e.time)
+	}
+	if options&iec61850.DataSetName != 0 {
+		pdu = mms.AppendData(pdu, iec61850.Visible(r.dataSet))
+	}
+	if options&iec61850.BufferOverflow != 0 {
+		pdu = mms.AppendData(pdu, iec61850.Bool(r.overflow))
+	}
+	if options&iec61850.EntryID != 0 {
+		var id [8]byte
+		binary.BigEndian.PutUint64(id[:], e.id)
+		pdu = mms.AppendData(pdu, iec61850.Octets(id[:]))
+	}
+	if options&iec61850.ConfRevision != 0 {
+		pdu = mms.AppendData(pdu, iec61850.Uint(uint64(r.confRev)))
+	}
+	if options&iec61850.Segmentation != 0 {
+		pdu = mms.AppendData(pdu, iec61850.Uint(uint64(segment)))
+		pdu = mms.AppendData(pdu, iec61850.Bool(more))
+	}
+	return pdu
+}

@@ -1,0 +1,412 @@
+// Package server serves a model of IEC 61850 to MMS clients.
+//
+// A [Server] has a model; every connection is a call of [Server.Serve]. Reading
+// is open to whoever may associate. Writing, operating and files are refused
+// unless the [Config] has a policy that allows them.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/iec61850/mms"
+	"github.com/openusm/meter/internal/stream"
+)
+
+// Config describes a server. A nil Config works.
+type Config struct {
+	MaxPDU          int           // octets of a PDU; zero means 65,000
+	MaxAssociations int           // at the same time; zero means 2,048
+	MaxOutstanding  int           // requests that a client may have outstanding, as is told to it; zero means 5
+	MaxLists        int           // named variable lists that clients may define, in each association and in each domain; zero means 32
+	MaxMembers      int           // members of such a list; zero means 256
+	BufferSize      int           // octets of reports that each buffered report block keeps; zero means 65,536
+	LogSize         int           // entries that each log keeps; zero means 1,000
+	Timeout         time.Duration // for a message to be complete, an association to be asked for, and a client to take what is sent; zero means 10 s
+
+	// TLS is the configuration of [Server.ListenAndServe]; nil means plain TCP.
+	TLS *tls.Config
+	// Authenticate decides about a client by the password that it sent, nil
+	// where it sent none. A nil Authenticate accepts everybody.
+	Authenticate func(password []byte) bool
+	// Write decides whether a client may set an attribute, and makes use of the
+	// value. It returns nil to have the model take it, or an
+	// [mms.AccessError]. A nil Write refuses all.
+	Write func(reference string, a *iec61850.Attribute, v iec61850.Value) error
+	// Control decides about the selection, the operation or its cancellation of
+	// an object, and carries it out. A nil Control refuses all.
+	Control func(ctx context.Context, c Control) AddCause
+	// Files are what clients may see; nil means none.
+	Files Files
+
+	Trace  func(send bool, frame []byte) // called for the octets of every message on the wire; nil for none
+	Logger *slog.Logger                  // nil is silent
+	Now    func() time.Time              // nil means time.Now
+}
+
+func (c *Config) defaults() {
+	for _, d := range []struct {
+		to   *int
+		zero int
+	}{{&c.MaxPDU, 65000}, {&c.MaxAssociations, 2048}, {&c.MaxOutstanding, 5}, {&c.MaxLists, 32}, {&c.MaxMembers, 256},
+		{&c.BufferSize, 65536}, {&c.LogSize, 1000}} {
+		if *d.to == 0 {
+			*d.to = d.zero
+		}
+	}
+	c.MaxPDU = min(max(c.MaxPDU, minPDU), 1<<20)
+	if c.Timeout == 0 {
+		c.Timeout = 10 * time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+// minPDU is the least size of a PDU to which a server agrees.
+const minPDU = 512
+
+// Server serves a model.
+type Server struct {
+	cfg    Config
+	model  *iec61850.Model
+	stop   func()
+	active atomic.Int32
+
+	// mu guards what clients change beside the model: blocks, lists, selections.
+	// It is taken after the lock of the model.
+	mu       sync.Mutex
+	domains  map[string]*domain
+	names    []string // of the domains, sorted
+	reports  []*report
+	logs     []*journal
+	byAttr   map[*iec61850.Attribute][]membership
+	selected map[*iec61850.Object]*selection
+	later    []func(*iec61850.Update) error // what a block has the model do after it was set
+}
+
+// New returns a server of the model. Close stops its watching the model.
+func New(m *iec61850.Model, cfg *Config) (*Server, error) {
+	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{}}
+	if cfg != nil {
+		s.cfg = *cfg
+	}
+	s.cfg.defaults()
+	for _, d := range m.Devices {
+		if err := s.addDomain(d); err != nil {
+			return nil, err
+		}
+	}
+	slices.Sort(s.names)
+	if err := s.addBlocks(); err != nil {
+		return nil, err
+	}
+	s.stop = m.Watch(s.changed)
+	return s, nil
+}
+
+// Close stops watching the model. Connections end with their context.
+func (s *Server) Close() {
+	s.stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.reports {
+		r.stopTimers()
+	}
+	for _, j := range s.logs {
+		j.stopTimer()
+	}
+}
+
+// ListenAndServe serves the clients that connect to a TCP address until the
+// context ends; with TLS if the Config has it.
+func (s *Server) ListenAndServe(ctx context.Context, address string) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	if s.cfg.TLS != nil {
+		l = tls.NewListener(l, s.cfg.TLS)
+	}
+	return s.ServeListener(ctx, l)
+}
+
+// ServeListener serves the clients that l accepts until the context ends. It closes l.
+func (s *Server) ServeListener(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		conn, err := l.Accept()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return err
+		case err != nil: // out of descriptors, for one; those that are served go on
+			s.cfg.Logger.Warn("accept", "error", err)
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		all.Go(func() {
+			if err := s.Serve(ctx, conn); err != nil {
+				s.cfg.Logger.Info("connection ended", "peer", conn.RemoteAddr().String(), "error", err)
+			}
+		})
+	}
+}
+
+// Serve serves one connection until it ends or the context ends. It closes rw.
+func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a := &association{s: s, ctx: ctx, conn: stream.New(rw), lists: map[string][]member{}}
+	a.stack.MaxTSDU = s.cfg.MaxPDU + 1024
+	defer a.close()
+	full := int(s.active.Add(1)) > s.cfg.MaxAssociations
+	defer s.active.Add(-1)
+	if full {
+		return errFull
+	}
+	err := a.run()
+	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+var errFull = errors.New("server: more associations than allowed")
+
+// association is one client.
+type association struct {
+	s      *Server
+	ctx    context.Context // of the connection; ends when it does
+	conn   *stream.Conn
+	stack  mms.Stack
+	maxPDU int
+	open   bool
+
+	in, out, pdu []byte // memory of the reader
+	read         mms.ReadRequest
+	write        mms.WriteRequest
+
+	sending sync.Mutex // held to write
+	frames  []byte     // memory of the reporter, under sending
+	wake    chan struct{}
+	reports []*report // enabled here, under s.mu
+	pending [][]byte  // unconfirmed PDUs of controls, under s.mu
+	after   []func()  // what is to be done when the answer was sent
+
+	lists    map[string][]member // of the association, used by the reader alone
+	files    map[uint32]io.ReadSeekCloser
+	nextFile uint32
+}
+
+const firstRead = 2048
+
+// run reads until the connection ends.
+func (a *association) run() error {
+	a.in = make([]byte, 0, firstRead)
+	for {
+		deadline := time.Time{}
+		if !a.open || len(a.in) > 0 {
+			deadline = time.Now().Add(a.s.cfg.Timeout)
+		}
+		if len(a.in) == cap(a.in) {
+			a.in = slices.Grow(a.in, len(a.in))
+		}
+		n, err := a.conn.Read(a.ctx, deadline, a.in[len(a.in):cap(a.in)])
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return errSilent
+			}
+			return err
+		}
+		a.in = a.in[:len(a.in)+n]
+		done, err := a.take()
+		if err := a.flush(); err != nil {
+			return err
+		}
+		for _, f := range a.after {
+			f()
+		}
+		a.after = a.after[:0]
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+var errSilent = errors.New("server: client silent in the middle of a message")
+
+// maxOut is how many octets of answers are gathered before they are written.
+const maxOut = 1 << 16
+
+// take handles the complete messages in the buffer; done when the association ended.
+func (a *association) take() (done bool, err error) {
+	used := 0
+	defer func() {
+		rest := copy(a.in, a.in[used:])
+		a.in = a.in[:rest]
+		if rest == 0 && cap(a.in) > 16*firstRead {
+			a.in = make([]byte, 0, firstRead)
+		}
+	}()
+	for used < len(a.in) && !done {
+		ev, n, out, err := a.stack.Next(a.in[used:], a.out)
+		a.out = out
+		if errors.Is(err, io.ErrUnexpectedEOF) && n == 0 && short(a.in[used:]) {
+			return false, nil
+		}
+		if err != nil {
+			a.abort()
+			return false, err
+		}
+		a.trace(false, a.in[used:used+n])
+		used += n
+		switch ev.Kind {
+		case mms.AssociateIn:
+			done, err = a.associate(ev)
+		case mms.PDUIn:
+			done, err = a.handle(ev.PDU)
+		case mms.Released, mms.Aborted:
+			done = true
+		}
+		if err != nil {
+			a.abort()
+			return false, err
+		}
+		if len(a.out) > maxOut {
+			if err := a.flush(); err != nil {
+				return false, err
+			}
+		}
+	}
+	return done, nil
+}
+
+// short reports whether the packet at the start of b is not complete.
+func short(b []byte) bool {
+	_, _, err := mms.ParseTPKT(b)
+	return errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func (a *association) abort() {
+	if a.open {
+		a.out, _ = a.stack.AppendAbort(a.out)
+	}
+}
+
+// flush writes what was gathered.
+func (a *association) flush() error {
+	if len(a.out) == 0 {
+		return nil
+	}
+	a.trace(true, a.out)
+	a.sending.Lock()
+	err := a.conn.Write(a.ctx, time.Now().Add(a.s.cfg.Timeout), a.out)
+	a.sending.Unlock()
+	if a.out = a.out[:0]; cap(a.out) > 16*firstRead {
+		a.out, a.pdu = nil, nil
+	}
+	return err
+}
+
+func (a *association) trace(send bool, b []byte) {
+	if a.s.cfg.Trace != nil {
+		a.s.cfg.Trace(send, b)
+	}
+}
+
+// close gives back what the association holds.
+func (a *association) close() {
+	_ = a.conn.Close()
+	for _, f := range a.files {
+		_ = f.Close()
+	}
+	a.s.release(a)
+}
+
+// associate answers the request for an association.
+func (a *association) associate(ev mms.Event) (done bool, err error) {
+	diagnostic := uint8(mms.DiagnosticNull)
+	switch cfg := a.s.cfg; {
+	case !ev.ACSE.Context:
+		diagnostic = mms.DiagnosticContextUnsupported
+	case cfg.Authenticate != nil && !cfg.Authenticate(ev.ACSE.Password):
+		diagnostic = mms.DiagnosticAuthenticationFailed
+		if ev.ACSE.Password == nil {
+			diagnostic = mms.DiagnosticAuthenticationRequired
+		}
+	}
+	if diagnostic != mms.DiagnosticNull {
+		a.out, err = a.stack.AppendRefuse(a.out, diagnostic)
+		return true, err
+	}
+	p, err := mms.ParsePDU(ev.PDU)
+	if err != nil {
+		return false, err
+	}
+	asked, err := p.Initiate()
+	if err != nil {
+		return false, err
+	}
+	answer := a.s.initiate(asked)
+	a.maxPDU, a.open = answer.MaxPDU, true
+	a.out, err = a.stack.AppendAccept(a.out, answer.Append(nil))
+	return false, err
+}
+
+// initiate returns what the server agrees to.
+func (s *Server) initiate(asked mms.Initiate) mms.Initiate {
+	i := mms.Initiate{Response: true, MaxPDU: s.cfg.MaxPDU, Calling: s.cfg.MaxOutstanding, Called: s.cfg.MaxOutstanding, Nesting: 10,
+		Version: 1, CBB: mms.DefaultCBB}
+	if asked.MaxPDU > 0 {
+		i.MaxPDU = min(i.MaxPDU, max(asked.MaxPDU, minPDU))
+	}
+	if asked.Calling > 0 {
+		i.Calling = min(i.Calling, asked.Calling)
+	}
+	if asked.Called > 0 {
+		i.Called = min(i.Called, asked.Called)
+	}
+	if asked.Nesting > 0 {
+		i.Nesting = min(i.Nesting, asked.Nesting)
+	}
+	i.Services.Set(mms.Status, mms.GetNameList, mms.Identify, mms.Read, mms.Write, mms.GetVariableAttributes,
+		mms.DefineNamedVariableList, mms.GetNamedVariableList, mms.DeleteNamedVariableList, informationReport, conclude, cancel)
+	if s.cfg.Files != nil {
+		i.Services.Set(mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileDirectory, mms.FileDelete, mms.FileRename)
+	}
+	if len(s.logs) > 0 {
+		i.Services.Set(mms.ReadJournal)
+	}
+	return i
+}
+
+// Bits of servicesSupported that are no tags of confirmed services.
+const (
+	informationReport mms.Service = 79
+	conclude          mms.Service = 83
+	cancel            mms.Service = 84
+)
