@@ -21,17 +21,26 @@ type Face interface {
 }
 
 // Faces returns the names of the faces.
-func Faces() []string { return []string{"dlms"} }
+func Faces() []string { return []string{"dlms", "iec61850"} }
 
 // NewFace returns a face by its name: "dlms" is a logical device (number 1) of a
-// DLMS/COSEM server, which clients may read as cfg's keys and password allow.
+// DLMS/COSEM server, which clients may read as cfg's keys and password allow;
+// "iec61850" is an IED that MMS clients read in the clear.
 func NewFace(name string, cfg *Config) (Face, error) {
 	if cfg == nil {
 		cfg = &Config{}
 	}
-	if name != "dlms" {
+	switch name {
+	case "dlms":
+		return newDLMSFace(cfg)
+	case "iec61850":
+		return &iedFace{cfg: cfg}, nil
+	default:
 		return nil, fmt.Errorf("meter: no face %q: one of %s", name, strings.Join(Faces(), ", "))
 	}
+}
+
+func newDLMSFace(cfg *Config) (Face, error) {
 	access, err := dlmsAccess(cfg)
 	if err != nil {
 		return nil, err

@@ -168,13 +168,19 @@ func ParseFileData(b Body) (data []byte, more bool, err error) {
 	if err != nil {
 		return nil, false, layered("mms", err)
 	}
-	more = true
-	if flag, ok, err := r.Option(0x81, "more follows"); ok {
-		if more, err = flag.Bool("more follows"); err != nil {
-			return nil, false, layered("mms", err)
-		}
+	if more, err = moreFollows(&r, true); err != nil {
+		return nil, false, layered("mms", err)
 	}
 	return e.Contents, more, nil
+}
+
+// moreFollows reads the optional flag that ends a list; def is its default.
+func moreFollows(r *ber.Reader, def bool) (bool, error) {
+	flag, ok, err := r.Option(0x81, "more follows")
+	if !ok {
+		return def, err
+	}
+	return flag.Bool("more follows")
 }
 
 // AppendDirectory appends the parameters of the answer to FileDirectory: as
@@ -240,9 +246,6 @@ func parseDirectory(b Body) (files []FileInfo, more bool, err error) {
 		}
 		files = append(files, f)
 	}
-	if flag, ok, err := r.Option(0x81, "more follows"); ok {
-		more, err = flag.Bool("more follows")
-		return files, more, err
-	}
-	return files, more, nil
+	more, err = moreFollows(&r, false)
+	return files, more, err
 }

@@ -175,11 +175,8 @@ func parseJournal(b Body) (entries []JournalEntry, more bool, err error) {
 		}
 		entries = append(entries, entry)
 	}
-	if flag, ok, err := r.Option(0x81, "more follows"); ok {
-		more, err = flag.Bool("more follows")
-		return entries, more, err
-	}
-	return entries, false, nil
+	more, err = moreFollows(&r, false)
+	return entries, more, err
 }
 
 func parseEntry(e ber.Element) (j JournalEntry, err error) {

@@ -127,11 +127,8 @@ func ParseNameList(b Body) (names []string, more bool, err error) {
 		}
 		names = append(names, string(e.Contents))
 	}
-	more = true
-	if e, ok, err := r.Option(0x81, "more follows"); ok {
-		if more, err = e.Bool("more follows"); err != nil {
-			return nil, false, layered("mms", err)
-		}
+	if more, err = moreFollows(&r, true); err != nil {
+		return nil, false, layered("mms", err)
 	}
 	return names, more, nil
 }
