@@ -52,7 +52,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 		return err
 	}
 	for _, lost := range face.Update(r) {
-		fmt.Fprintln(a.stderr, "warning: not shown:", lost)
+		fmt.Fprintln(a.stderr, "warning: not shown in full:", lost)
 	}
 	done := make(chan struct{})
 	go func() {
