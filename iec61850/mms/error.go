@@ -17,7 +17,11 @@ type ParseError struct {
 }
 
 func (e *ParseError) Error() string {
-	return fmt.Sprintf("mms: %s: %s at octet %d: %v", e.Layer, e.Field, e.Offset, e.Err)
+	layer := "mms: "
+	if e.Layer != "mms" {
+		layer += e.Layer + ": "
+	}
+	return fmt.Sprintf("%s%s at octet %d: %v", layer, e.Field, e.Offset, e.Err)
 }
 
 func (e *ParseError) Unwrap() error { return e.Err }
