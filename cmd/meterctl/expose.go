@@ -56,6 +56,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 	}
 	done := make(chan struct{})
 	go func() {
+		var err error // not that of the server, which ends beside it
 		defer close(done)
 		defer func() { a.leave(ctx, session) }()
 		for wait(ctx, interval) == nil {
