@@ -184,21 +184,9 @@ func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Resul
 			return err
 		}
 		handle(nil, fmt.Errorf("meter: %s is gone: %w", t.Address, cmp.Or(err, io.ErrUnexpectedEOF)))
-		if err := pause(ctx, reopenPause); err != nil {
+		if err := stream.Sleep(ctx, reopenPause); err != nil {
 			return err
 		}
-	}
-}
-
-// pause waits.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

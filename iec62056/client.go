@@ -220,7 +220,7 @@ func (c *Client) run(ctx context.Context) error {
 				return fmt.Errorf("iec62056: line to %d %s: %w", step.Baud, step.Framing, err)
 			}
 		case StepPause:
-			if err := sleep(ctx, time.Until(step.Until)); err != nil {
+			if err := stream.Sleep(ctx, time.Until(step.Until)); err != nil {
 				return err
 			}
 		case StepRead:
@@ -252,7 +252,7 @@ func (c *Client) send(ctx context.Context, b []byte) error {
 			return fmt.Errorf("iec62056: drain: %w", err)
 		}
 	case c.line != nil:
-		return sleep(ctx, c.duration(len(b)))
+		return stream.Sleep(ctx, c.duration(len(b)))
 	}
 	return nil
 }
@@ -271,20 +271,6 @@ func (c *Client) trace(send bool, b []byte) {
 func (c *Client) log(ctx context.Context, msg string, attrs ...slog.Attr) {
 	if c.cfg.Logger != nil {
 		c.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, msg, attrs...)
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/internal/stream"
 )
 
 func (a *app) exposeCommand() *cobra.Command {
@@ -59,7 +60,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 		var err error // not that of the server, which ends beside it
 		defer close(done)
 		defer func() { a.leave(ctx, session) }()
-		for wait(ctx, interval) == nil {
+		for stream.Sleep(ctx, interval) == nil {
 			if session == nil {
 				session, err = meter.Dial(ctx, target, cfg)
 			}

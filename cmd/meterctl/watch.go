@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 )
 
@@ -54,7 +55,7 @@ func (a *app) watch(ctx context.Context, target string, patterns []obis.Pattern,
 	start := time.Now()
 	failed := 0
 	for n := 0; count == 0 || n < count; n++ {
-		if err := wait(ctx, time.Until(start.Add(time.Duration(n)*interval))); err != nil {
+		if err := stream.Sleep(ctx, time.Until(start.Add(time.Duration(n)*interval))); err != nil {
 			return err
 		}
 		if session == nil {
@@ -83,18 +84,4 @@ func (a *app) watch(ctx context.Context, target string, patterns []obis.Pattern,
 		return fmt.Errorf("%w: %d of %d sweeps failed", meter.ErrPartial, failed, count)
 	}
 	return nil
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

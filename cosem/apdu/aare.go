@@ -99,7 +99,7 @@ func (r *reader) aare() PDU {
 			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.leaf("mechanism-name"), arcMechanism)), true
 		case fieldRespondAuth:
 			p.Value = f.wrapped("responding-authentication-value", 0x80)
-		case fieldImplementaton:
+		case fieldImplementation:
 			p.Implementation = f.wrapped("implementation-information", 0x04)
 		case fieldUser:
 			p.UserInformation = f.wrapped("user-information", 0x04)
@@ -135,7 +135,7 @@ func (p AARE) AppendBinary(dst []byte) ([]byte, error) {
 		f = appendTLV(f, fieldRespondMech, appendOID(nil, arcMechanism, byte(p.Mechanism))...)
 	}
 	f = appendWrapped(f, fieldRespondAuth, 0x80, p.Value)
-	f = appendWrapped(f, fieldImplementaton, 0x04, p.Implementation)
+	f = appendWrapped(f, fieldImplementation, 0x04, p.Implementation)
 	f = appendWrapped(f, fieldUser, 0x04, p.UserInformation)
 	return finish(dst, TagAARE, f)
 }

@@ -54,7 +54,7 @@ func (r *reader) aarq() PDU {
 			p.Mechanism, p.hasMechanism = Mechanism(f.oid("mechanism-name", at, f.leaf("mechanism-name"), arcMechanism)), true
 		case fieldAuth:
 			p.Value = f.wrapped("calling-authentication-value", 0x80)
-		case fieldImplementaton:
+		case fieldImplementation:
 			p.Implementation = f.wrapped("implementation-information", 0x04)
 		case fieldUser:
 			p.UserInformation = f.wrapped("user-information", 0x04)
@@ -88,7 +88,7 @@ func (p AARQ) AppendBinary(dst []byte) ([]byte, error) {
 		f = appendTLV(f, fieldMechanism, appendOID(nil, arcMechanism, byte(p.Mechanism))...)
 	}
 	f = appendWrapped(f, fieldAuth, 0x80, p.Value)
-	f = appendWrapped(f, fieldImplementaton, 0x04, p.Implementation)
+	f = appendWrapped(f, fieldImplementation, 0x04, p.Implementation)
 	f = appendWrapped(f, fieldUser, 0x04, p.UserInformation)
 	return finish(dst, TagAARQ, f)
 }

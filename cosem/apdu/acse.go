@@ -53,16 +53,16 @@ func (m Mechanism) HLS() bool { return m >= MechanismManufacturer }
 
 // Tags of the fields of an AARQ and an AARE.
 const (
-	fieldVersion       = 0x80
-	fieldContext       = 0xA1
-	fieldRequirements  = 0x8A // of an AARQ
-	fieldMechanism     = 0x8B
-	fieldAuth          = 0xAC
-	fieldRespondReq    = 0x88 // of an AARE
-	fieldRespondMech   = 0x89
-	fieldRespondAuth   = 0xAA
-	fieldImplementaton = 0xBD
-	fieldUser          = 0xBE
+	fieldVersion        = 0x80
+	fieldContext        = 0xA1
+	fieldRequirements   = 0x8A // of an AARQ
+	fieldMechanism      = 0x8B
+	fieldAuth           = 0xAC
+	fieldRespondReq     = 0x88 // of an AARE
+	fieldRespondMech    = 0x89
+	fieldRespondAuth    = 0xAA
+	fieldImplementation = 0xBD
+	fieldUser           = 0xBE
 )
 
 // arcs is the object identifier joint-iso-ccitt 2.16.756.5.8 in front of what DLMS names.
@@ -267,7 +267,7 @@ var requestFields = map[byte]string{
 	fieldVersion: "protocol-version", fieldContext: "application-context-name", 0xA2: "called-AP-title", 0xA3: "called-AE-qualifier",
 	0xA4: "called-AP-invocation-id", 0xA5: "called-AE-invocation-id", 0xA6: "calling-AP-title", 0xA7: "calling-AE-qualifier",
 	0xA8: "calling-AP-invocation-id", 0xA9: "calling-AE-invocation-id", fieldRequirements: "sender-acse-requirements",
-	fieldMechanism: "mechanism-name", fieldAuth: "calling-authentication-value", fieldImplementaton: "implementation-information",
+	fieldMechanism: "mechanism-name", fieldAuth: "calling-authentication-value", fieldImplementation: "implementation-information",
 	fieldUser: "user-information",
 }
 
@@ -275,7 +275,7 @@ var responseFields = map[byte]string{
 	fieldVersion: "protocol-version", fieldContext: "application-context-name", 0xA2: "result", 0xA3: "result-source-diagnostic",
 	0xA4: "responding-AP-title", 0xA5: "responding-AE-qualifier", 0xA6: "responding-AP-invocation-id", 0xA7: "responding-AE-invocation-id",
 	fieldRespondReq: "responder-acse-requirements", fieldRespondMech: "mechanism-name", fieldRespondAuth: "responding-authentication-value",
-	fieldImplementaton: "implementation-information", fieldUser: "user-information",
+	fieldImplementation: "implementation-information", fieldUser: "user-information",
 }
 
 var releaseFields = map[byte]string{0x80: "reason", fieldUser: "user-information"}

@@ -266,7 +266,7 @@ func (s *server) follow(ctx context.Context, o iec62056.Option) error {
 	}
 	faults := s.meter.cfg.Faults
 	if rate, ok := iec62056.BaudRate(o.Baud); ok && rate <= s.meter.ident.BaudRate() && !faults.NoSwitch {
-		if err := s.pause(ctx, faults.SwitchLate); err != nil {
+		if err := stream.Sleep(ctx, faults.SwitchLate); err != nil {
 			return err
 		}
 		if err := s.setLine(rate, "7E1"); err != nil {
@@ -399,7 +399,7 @@ func (s *server) send(ctx context.Context, m iec62056.Message) error {
 
 func (s *server) write(ctx context.Context, b []byte) error {
 	if s.line != nil {
-		if err := s.pause(ctx, s.meter.ident.ReactionTime()); err != nil {
+		if err := stream.Sleep(ctx, s.meter.ident.ReactionTime()); err != nil {
 			return err
 		}
 	}
@@ -415,20 +415,6 @@ func (s *server) write(ctx context.Context, b []byte) error {
 		return s.drain.Drain()
 	}
 	return nil
-}
-
-func (s *server) pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return ctx.Err()
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (s *server) setLine(baud int, framing string) error {

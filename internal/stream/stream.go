@@ -177,3 +177,18 @@ func signal(c chan struct{}) {
 	default:
 	}
 }
+
+// Sleep waits for d, and returns early with the context's error when it ends.
+func Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

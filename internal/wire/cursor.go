@@ -60,9 +60,6 @@ func (c *Cursor) Enter(field string) bool {
 	return c.err == nil
 }
 
-// Leave undoes Enter.
-func (c *Cursor) Leave() { c.depth++ }
-
 // Bytes reads n octets; the result aliases the slice.
 func (c *Cursor) Bytes(n int, field string) []byte {
 	if c.err != nil {
@@ -112,26 +109,10 @@ func (c *Cursor) Uint32(field string) uint32 {
 	return 0
 }
 
-// Uint64 reads eight octets, the most significant first.
-func (c *Cursor) Uint64(field string) uint64 {
-	if b := c.Bytes(8, field); b != nil {
-		return binary.BigEndian.Uint64(b)
-	}
-	return 0
-}
-
 // Uint16LE reads two octets, the least significant first.
 func (c *Cursor) Uint16LE(field string) uint16 {
 	if b := c.Bytes(2, field); b != nil {
 		return binary.LittleEndian.Uint16(b)
-	}
-	return 0
-}
-
-// Uint32LE reads four octets, the least significant first.
-func (c *Cursor) Uint32LE(field string) uint32 {
-	if b := c.Bytes(4, field); b != nil {
-		return binary.LittleEndian.Uint32(b)
 	}
 	return 0
 }
