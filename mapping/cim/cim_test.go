@@ -176,7 +176,7 @@ func TestProfileAndEvents(t *testing.T) {
 		{Log: obis.MustParse("0-0:99.98.7"), ID: 77},
 	}}
 	doc, lost := New(d, nil)
-	require.Equal(t, `[profile 0: quality dst not carried profile 0: column 1: CIM has no reading type for 0-0:96.10.1*255 in "" `+
+	require.Equal(t, `[profile 0: column 0; quality dst not carried profile 0: column 1: CIM has no reading type for 0-0:96.10.1*255 in "" `+
 		`event 1: no EndDeviceEventType: carried by its log and number alone]`, fmt.Sprint(lost))
 	parsed, err := Parse(doc.AppendXML(nil))
 	require.NoError(t, err)

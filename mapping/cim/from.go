@@ -103,7 +103,7 @@ func (b *builder) reading(m *MeterReading, i int) {
 		b.lose(mapping.Reading, i, r.Quality.Flags, "no OBIS code")
 		return
 	}
-	q := Quantity{Code: r.Code, Unit: r.Unit, Period: b.period(r), Medium: b.medium(r.Code)}
+	q := Quantity{Code: r.Code, Unit: r.Unit, Period: b.period(r), Medium: MediumOf(b.data, r.Code)}
 	text, exp, shared, ok := b.typeOf(q)
 	if !ok {
 		b.lose(mapping.Reading, i, r.Quality.Flags, "CIM has no reading type for %v in %q", r.Code, r.Unit)
@@ -165,31 +165,6 @@ func (b *builder) period(r *obis.Reading) int32 {
 	return 0
 }
 
-// medium returns the medium of the M-Bus channel of a code 0-n:24.x.x, which 0-n:24.1.0 names.
-func (b *builder) medium(c obis.Code) obis.Medium {
-	if c[0] != 0 || c[2] != 24 {
-		return c.Medium()
-	}
-	kind := obis.Code{0, c[1], 24, 1, 0, obis.FCurrent}
-	for i := range b.data.Readings {
-		r := &b.data.Readings[i]
-		if r.Code != kind {
-			continue
-		}
-		n, _, ok := r.Value.Decimal()
-		if !ok {
-			if text, isText := r.Value.Bytes(); isText {
-				parsed, err := strconv.ParseInt(string(text), 10, 64)
-				n, ok = parsed, err == nil
-			}
-		}
-		if m, known := mbusMedia[n]; ok && known {
-			return m
-		}
-	}
-	return obis.Unknown
-}
-
 // mbusMedia are the device types of EN 13757-3 that have a commodity.
 var mbusMedia = map[int64]obis.Medium{2: obis.Electricity, 3: obis.Gas, 4: obis.Heat, 6: obis.HotWater, 7: obis.Water, 10: obis.Cooling, 12: obis.Heat}
 
@@ -222,7 +197,7 @@ func (b *builder) profile(m *MeterReading, i int) {
 	p := b.data.Profiles[i]
 	for c := range p.Columns {
 		col := &p.Columns[c]
-		text, exp, shared, ok := b.typeOf(Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: b.medium(col.Code)})
+		text, exp, shared, ok := b.typeOf(Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: MediumOf(b.data, col.Code)})
 		switch {
 		case !ok:
 			b.lose(mapping.Profile, i, 0, "column %d: CIM has no reading type for %v in %q", c, col.Code, col.Unit)
@@ -254,7 +229,7 @@ func (b *builder) profile(m *MeterReading, i int) {
 			block.Readings = append(block.Readings, out)
 		}
 		if lost != 0 {
-			b.lose(mapping.Profile, i, lost, "")
+			b.lose(mapping.Profile, i, lost, "column %d", c)
 		}
 		m.IntervalBlocks = append(m.IntervalBlocks, block)
 	}
