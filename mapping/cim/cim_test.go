@@ -227,6 +227,7 @@ func TestMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "created", back.Header.Verb)
 	require.Equal(t, "a<b", back.Readings[0].Meter.MRID)
+	require.True(t, back.Data(nil)[0].Readings[0].Time.IsZero(), "no time is made up")
 }
 
 func TestParseControls(t *testing.T) {

@@ -123,8 +123,11 @@ func (t DateTime) append(dst []byte) []byte {
 
 // Time returns the time as the model has it: without deviation where the text has no zone.
 func (t DateTime) Time() (obis.Time, bool) {
+	if t.IsZero() {
+		return obis.Time{}, false
+	}
 	if t.text == "" {
-		return obis.FromTime(t.time), !t.time.IsZero()
+		return obis.FromTime(t.time), true
 	}
 	if at, err := time.Parse(time.RFC3339, t.text); err == nil {
 		return obis.FromTime(at), true
