@@ -17,6 +17,7 @@ import (
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/cim"
 	"github.com/openusm/meter/mapping/greenbutton"
+	"github.com/openusm/meter/mapping/ngsild"
 	"github.com/openusm/meter/mapping/timeseries"
 	"github.com/openusm/meter/obis"
 )
@@ -28,7 +29,7 @@ type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Lo
 type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
 
 var mapTargets = map[string]mapTarget{
-	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV,
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant),
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
 		return lines, lost, nil
@@ -177,24 +178,23 @@ func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, er
 	return out, nil, nil
 }
 
-func toCSV(list []*mapping.Data, _ io.Reader) ([]byte, []mapping.Loss, error) {
-	var out bytes.Buffer
-	var lost []mapping.Loss
+func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
 	for _, d := range list {
-		text := func(t obis.Time) string { return meter.TimeText(t, d.Clock) }
-		if err := timeseries.WriteCSV(&out, d.Meter, d.Readings, text); err != nil {
-			return nil, nil, err
-		}
+		at := timeIn(d.Clock)
+		out = timeseries.AppendCSV(out, d.Meter, d.Readings, at)
 		for _, p := range d.Profiles {
-			if err := timeseries.WriteProfileCSV(&out, p, text); err != nil {
-				return nil, nil, err
-			}
+			out = timeseries.AppendProfileCSV(out, p, at)
 		}
 		for i := range d.Events {
 			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
 		}
 	}
-	return out.Bytes(), lost, nil
+	return out, lost, nil
+}
+
+// timeIn returns how times of a meter with this clock are written.
+func timeIn(clock obis.Clock) timeseries.AppendTime {
+	return func(dst []byte, t obis.Time) []byte { return meter.AppendTimeText(dst, t, clock) }
 }
 
 func cimRules(rules io.Reader) (*cim.Rules, error) {
@@ -256,6 +256,37 @@ func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, erro
 		lost = append(lost, l...)
 	}
 	return all.AppendXML(nil), lost, nil
+}
+
+func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+	var r *ngsild.Rules
+	if rules != nil {
+		if r, err = ngsild.ReadRules(rules); err != nil {
+			return nil, nil, configError{err}
+		}
+	}
+	for _, d := range list {
+		var l []mapping.Loss
+		out, l = ngsild.Append(out, d, r)
+		out, lost = append(out, '\n'), append(lost, l...)
+	}
+	return out, lost, nil
+}
+
+// toHomeAssistant writes one line for each discovery message: its topic and its payload.
+func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
+	list, lost, err := timeseries.HomeAssistant(d.Meter, d.Readings, "meter")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range list {
+		line, err := json.Marshal(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out, lost, nil
 }
 
 func fromESPI(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
