@@ -29,7 +29,7 @@ type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Lo
 type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
 
 var mapTargets = map[string]mapTarget{
-	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant),
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
 		return lines, lost, nil

@@ -326,7 +326,7 @@ func appendCell(dst []byte, s string) []byte {
 // quote puts the cell that begins at start in quotes where it needs them.
 func quote(dst []byte, start int) []byte {
 	cell := dst[start:]
-	if len(cell) == 0 || bytes.IndexAny(cell, ",\"\r\n") < 0 && cell[0] != ' ' {
+	if len(cell) == 0 || !bytes.ContainsAny(cell, ",\"\r\n") && cell[0] != ' ' {
 		return dst
 	}
 	quotes := bytes.Count(cell, []byte{'"'})
