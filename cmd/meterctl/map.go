@@ -16,6 +16,7 @@ import (
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/cim"
+	"github.com/openusm/meter/mapping/coap"
 	"github.com/openusm/meter/mapping/greenbutton"
 	"github.com/openusm/meter/mapping/ngsild"
 	"github.com/openusm/meter/mapping/timeseries"
@@ -30,17 +31,18 @@ type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread [
 
 var mapTargets = map[string]mapTarget{
 	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
+	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR),
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
-		return lines, lost, nil
+		return lines, append(lost, readingsOnly(d)...), nil
 	}),
 	"prom": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		text, lost := timeseries.AppendPrometheus(nil, d.Meter, d.Readings)
-		return text, lost, nil
+		return text, append(lost, readingsOnly(d)...), nil
 	}),
 }
 
-var mapSources = map[string]mapSource{"json": fromJSON, "cim": fromCIM, "espi": fromESPI}
+var mapSources = map[string]mapSource{"json": fromJSON, "cim": fromCIM, "espi": fromESPI, "senml": fromSenML(coap.ParseSenML), "senml-cbor": fromSenML(coap.ParseSenMLCBOR)}
 
 func (a *app) mapCommand() *cobra.Command {
 	var from, to, rules string
@@ -138,14 +140,13 @@ func each(one func(*mapping.Data) ([]byte, []mapping.Loss, error)) mapTarget {
 				return nil, nil, err
 			}
 			out, lost = append(out, doc...), append(lost, l...)
-			lost = append(lost, withoutReadings(d)...)
 		}
 		return out, lost, nil
 	}
 }
 
-// withoutReadings names what a target that carries readings only leaves out.
-func withoutReadings(d *mapping.Data) (lost []mapping.Loss) {
+// readingsOnly names what a target that carries readings only leaves out.
+func readingsOnly(d *mapping.Data) (lost []mapping.Loss) {
 	for i := range d.Profiles {
 		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "this target has no profiles"})
 	}
@@ -286,7 +287,23 @@ func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err erro
 		}
 		out = append(append(out, line...), '\n')
 	}
-	return out, lost, nil
+	return out, append(lost, readingsOnly(d)...), nil
+}
+
+func toSenML(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+	pack, lost := coap.AppendSenML(nil, d)
+	return append(pack, '\n'), lost, nil
+}
+
+func toSenMLCBOR(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+	return coap.AppendSenMLCBOR(nil, d)
+}
+
+func fromSenML(parse func([]byte) (*mapping.Data, []string, error)) mapSource {
+	return func(doc []byte, _ io.Reader) ([]*mapping.Data, []string, error) {
+		d, unread, err := parse(doc)
+		return []*mapping.Data{d}, unread, err
+	}
 }
 
 func fromESPI(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {

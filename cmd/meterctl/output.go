@@ -40,10 +40,7 @@ func (a *app) print(r *meter.Result) error {
 		text, lost := timeseries.AppendPrometheus(nil, r.Meter, r.Readings)
 		return a.printDocument(text, lost, r)
 	case "senml":
-		pack, lost, err := coap.AppendSenML(nil, r.Meter, r.Readings, r.Clock)
-		if err != nil {
-			return err
-		}
+		pack, lost := coap.AppendSenML(nil, &mapping.Data{Meter: r.Meter, Readings: r.Readings, Clock: r.Clock})
 		return a.printDocument(append(pack, '\n'), lost, r)
 	}
 	return usagef("unknown output format %q", a.output)
