@@ -1,0 +1,87 @@
+package iec104
+
+import (
+	"time"
+
+	"github.com/thinkgos/go-iecp5/asdu"
+)
+
+// params are the sizes that IEC 60870-5-104 prescribes. Times are written by
+// this package, with their bits for validity and summer time.
+var params = &asdu.Params{CauseSize: 2, CommonAddrSize: 2, InfoObjAddrSize: 3, InfoObjTimeZone: time.UTC}
+
+// maxASDU is the longest ASDU: an APDU of 253 octets behind the length, less four of control field.
+const maxASDU = 249
+
+// encoder makes ASDUs of points.
+type encoder struct {
+	common asdu.CommonAddr
+	zone   *time.Location // of the time tags; nil for UTC
+}
+
+// objects of each kind that fit into one ASDU: six octets of header, then address, element and time.
+var perASDU = [...]int{Value: (maxASDU - 6) / (3 + 5 + 7), Total: (maxASDU - 6) / (3 + 5 + 7), Single: (maxASDU - 6) / (3 + 1 + 7)}
+
+var typeOf = [...]asdu.TypeID{Value: asdu.M_ME_TF_1, Total: asdu.M_IT_TB_1, Single: asdu.M_SP_TB_1}
+
+// points returns the ASDUs of points of one kind, in their order.
+func (e *encoder) points(kind Kind, cause asdu.Cause, origin asdu.OriginAddr, list []*Point, useFrozen bool) (out [][]byte) {
+	for len(list) > 0 {
+		n := min(len(list), perASDU[kind])
+		a := asdu.NewASDU(params, asdu.Identifier{
+			Type: typeOf[kind], Variable: asdu.VariableStruct{Number: byte(n)}, Coa: asdu.CauseOfTransmission{Cause: cause},
+			OrigAddr: origin, CommonAddr: e.common,
+		})
+		for _, p := range list[:n] {
+			if a.AppendInfoObjAddr(asdu.InfoObjAddr(p.Address)) != nil {
+				continue // addresses have 24 bits: rules and counting see to it
+			}
+			e.object(a, p, useFrozen)
+		}
+		list = list[n:]
+		if raw, err := a.MarshalBinary(); err == nil {
+			out = append(out, raw)
+		}
+	}
+	return out
+}
+
+func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
+	at, bad := p.at, p.badClock
+	switch p.Kind {
+	case Single:
+		b := p.quality &^ 0x01
+		if p.on {
+			b |= 0x01
+		}
+		a.AppendBytes(b)
+	case Total:
+		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&0x80 != 0}
+		if f := p.frozen; useFrozen && f != nil {
+			r = asdu.BinaryCounterReading{CounterReading: f.count, HasCarry: f.carry, IsInvalid: f.bad, SeqNumber: f.number}
+			at, bad = f.at, false
+		}
+		a.AppendBinaryCounterReading(r)
+	default:
+		a.AppendFloat32(p.float).AppendBytes(p.quality)
+	}
+	a.AppendBytes(cp56(at, e.zone, bad)...)
+}
+
+// cp56 returns a time as CP56Time2a (IEC 60870-5-4, 6.8): milliseconds, minute
+// with IV, hour with SU, day with day of week, month, year.
+func cp56(t time.Time, zone *time.Location, bad bool) []byte {
+	if zone == nil {
+		zone = time.UTC
+	}
+	t = t.In(zone)
+	ms := t.Second()*1000 + t.Nanosecond()/1e6
+	b := []byte{byte(ms), byte(ms >> 8), byte(t.Minute()), byte(t.Hour()), byte(t.Day()) | byte((t.Weekday()+6)%7+1)<<5, byte(t.Month()), byte(t.Year() % 100)}
+	if bad || t.IsZero() {
+		b[2] |= 0x80
+	}
+	if t.IsDST() {
+		b[3] |= 0x80
+	}
+	return b
+}

@@ -1,0 +1,123 @@
+// Package iec104 shows a meter as a controlled station of IEC 60870-5-104, to
+// several masters at once.
+//
+//	1-0:1.8.0*255  ->  M_IT_TB_1 10001   integrated total, by counter interrogation
+//	1-0:32.7.0*255 ->  M_ME_TF_1 1       measured value, by interrogation and on change
+//	0-0:96.3.10    ->  M_SP_TB_1 20001   single point
+//
+// The ASDUs are those of github.com/thinkgos/go-iecp5, which is under the
+// LGPL-3.0: whoever links this package links it, too. The transport is our own,
+// since the server there ignores its TLS setting, lets one frame past k and
+// hides malformed input.
+package iec104
+
+import (
+	"bytes"
+	_ "embed" // points.csv
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+
+	"github.com/openusm/meter/mapping"
+)
+
+//go:embed points.csv
+var pointsCSV []byte
+
+// Kind is what a point is.
+type Kind uint8
+
+// The kinds.
+const (
+	Value  Kind = iota // measured value, short floating point number
+	Total              // integrated total, a binary counter reading
+	Single             // single point
+)
+
+var kindNames = [...]string{Value: "value", Total: "total", Single: "single"}
+
+// String returns "value", "total" or "single".
+func (k Kind) String() string { return kindNames[k] }
+
+// rule says how a code is shown.
+type rule struct {
+	kind  Kind
+	group uint8
+	ioa   uint32 // 0 for the next free one
+	exp   *int8
+}
+
+// Rules say which points OBIS codes are. A nil *Rules is the built-in ones.
+type Rules struct{ table *mapping.Table[rule] }
+
+// ReadRules reads rules in the form of points.csv of this package, which come
+// before the built-in ones.
+func ReadRules(r io.Reader) (*Rules, error) {
+	own, err := readTable(r)
+	if err != nil {
+		return nil, err
+	}
+	both, err := own.Over(builtin())
+	return &Rules{both}, err
+}
+
+func readTable(r io.Reader) (*mapping.Table[rule], error) {
+	return mapping.ReadTable(r, []string{"kind", "group", "ioa", "exp"}, parseRule)
+}
+
+func parseRule(cells []string) (r rule, err error) {
+	for k, name := range kindNames {
+		if name == cells[0] {
+			r.kind = Kind(k)
+		}
+	}
+	if r.kind.String() != cells[0] {
+		return r, fmt.Errorf("no kind %q", cells[0])
+	}
+	most := uint64(16)
+	if r.kind == Total {
+		most = 4
+	}
+	group, err := strconv.ParseUint(cells[1], 10, 8)
+	if err != nil || group > most {
+		return r, fmt.Errorf("group %q of a %v, want 0 to %d", cells[1], r.kind, most)
+	}
+	r.group = uint8(group)
+	if cells[2] != "" {
+		ioa, err := strconv.ParseUint(cells[2], 10, 24)
+		if err != nil || ioa == 0 {
+			return r, fmt.Errorf("information object address %q", cells[2])
+		}
+		r.ioa = uint32(ioa)
+	}
+	if cells[3] != "" {
+		exp, err := strconv.ParseInt(cells[3], 10, 8)
+		if err != nil {
+			return r, fmt.Errorf("exponent %q", cells[3])
+		}
+		e := int8(exp)
+		r.exp = &e
+	}
+	return r, nil
+}
+
+// builtin reads the table, which the tests check.
+var builtin = sync.OnceValue(func() *mapping.Table[rule] {
+	t, err := readTable(bytes.NewReader(pointsCSV))
+	if err != nil {
+		return &mapping.Table[rule]{}
+	}
+	return t
+})
+
+func (r *Rules) find(code [6]byte) rule {
+	table := builtin()
+	if r != nil {
+		table = r.table
+	}
+	if found := table.Find(code); found != nil {
+		return *found
+	}
+	return rule{}
+}
