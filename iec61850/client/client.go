@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -52,7 +53,11 @@ type Client struct {
 	mu      sync.Mutex
 	nextID  uint32
 	waiting map[uint32]chan answer
+	files   map[string][]byte // that the server may fetch
 	err     error
+
+	open     map[uint32]*bytes.Reader // files that the server reads, used by the receiver alone
+	nextFile uint32
 }
 
 type answer struct {
@@ -176,7 +181,7 @@ func (c *Client) initiate() []byte {
 	i := mms.Initiate{MaxPDU: c.cfg.MaxPDU, Calling: 5, Called: 5, Nesting: 10, Version: 1, CBB: mms.DefaultCBB}
 	i.Services.Set(mms.Status, mms.GetNameList, mms.Identify, mms.Read, mms.Write, mms.GetVariableAttributes, mms.DefineNamedVariableList,
 		mms.GetNamedVariableList, mms.DeleteNamedVariableList, mms.ReadJournal, mms.FileOpen, mms.FileRead, mms.FileClose,
-		mms.FileRename, mms.FileDelete, mms.FileDirectory, 79, 83)
+		mms.FileRename, mms.FileDelete, mms.FileDirectory, mms.ObtainFile, 79, 83)
 	return i.Append(nil)
 }
 
@@ -267,6 +272,8 @@ func (c *Client) dispatch(b []byte) {
 		if r, err := p.Reject(); err == nil && r.HasInvokeID {
 			c.deliver(r.InvokeID, b)
 		}
+	case mms.ConfirmedRequest:
+		c.serve(p)
 	case mms.ConcludeResponse, mms.ConcludeError:
 		c.once.Do(func() { close(c.concluded) })
 	case mms.Unconfirmed:

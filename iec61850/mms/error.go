@@ -79,6 +79,7 @@ var (
 	ErrDefinitionExists  = ServiceError{2, 5}  // definition: object-exists
 	ErrDefinitionInvalid = ServiceError{2, 1}  // definition: object-undefined
 	ErrResource          = ServiceError{3, 0}  // resource: other
+	ErrCancelled         = ServiceError{5, 3}  // service-preempt: cancel
 	ErrServiceOther      = ServiceError{4, 0}  // service: other
 	ErrFileMissing       = ServiceError{11, 7} // file: file-non-existent
 	ErrFileAccess        = ServiceError{11, 6} // file: file-access-denied

@@ -32,6 +32,7 @@ type Config struct {
 	MaxMembers      int           // members of such a list; zero means 256
 	BufferSize      int           // octets of reports that each buffered report block keeps; zero means 65,536
 	LogSize         int           // entries that each log keeps; zero means 1,000
+	MaxFile         int           // octets of a file that a client may send; zero means 4,194,304
 	Timeout         time.Duration // for a message to be complete, an association to be asked for, and a client to take what is sent; zero means 10 s
 
 	// TLS is the configuration of [Server.ListenAndServe]; nil means plain TCP.
@@ -59,7 +60,7 @@ func (c *Config) defaults() {
 		to   *int
 		zero int
 	}{{&c.MaxPDU, 65000}, {&c.MaxAssociations, 2048}, {&c.MaxOutstanding, 5}, {&c.MaxLists, 32}, {&c.MaxMembers, 256},
-		{&c.BufferSize, 65536}, {&c.LogSize, 1000}} {
+		{&c.BufferSize, 65536}, {&c.LogSize, 1000}, {&c.MaxFile, 4 << 20}} {
 		if *d.to == 0 {
 			*d.to = d.zero
 		}
@@ -220,6 +221,8 @@ type association struct {
 	lists    map[string][]member // of the association, used by the reader alone
 	files    map[uint32]io.ReadSeekCloser
 	nextFile uint32
+	transfer *transfer // of a file from the client, nil where there is none
+	nextID   uint32    // of the requests that we make
 }
 
 const firstRead = 2048
@@ -396,7 +399,7 @@ func (s *Server) initiate(asked mms.Initiate) mms.Initiate {
 	i.Services.Set(mms.Status, mms.GetNameList, mms.Identify, mms.Read, mms.Write, mms.GetVariableAttributes,
 		mms.DefineNamedVariableList, mms.GetNamedVariableList, mms.DeleteNamedVariableList, informationReport, conclude, cancel)
 	if s.cfg.Files != nil {
-		i.Services.Set(mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileDirectory, mms.FileDelete, mms.FileRename)
+		i.Services.Set(mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileDirectory, mms.FileDelete, mms.FileRename, mms.ObtainFile)
 	}
 	if len(s.logs) > 0 {
 		i.Services.Set(mms.ReadJournal)

@@ -400,6 +400,36 @@ func TestFiles(t *testing.T) {
 	require.ErrorIs(t, c.DeleteFile(ctx, "profile.csv"), mms.ErrFileAccess)
 }
 
+// Clients delete, rename and send files where the store lets them.
+func TestFilesAreChanged(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	c, ctx := dial(t, serve(t, &server.Config{Files: server.ReadWrite(root), MaxFile: 200000}), &client.Config{MaxPDU: 4000}), t.Context()
+	content := make([]byte, 100000)
+	for i := range content {
+		content[i] = byte(i * 11)
+	}
+	require.NoError(t, c.SendFile(ctx, "in/settings.bin", content))
+	require.NoError(t, c.SendFile(ctx, "empty", nil))
+	got, err := c.ReadFile(ctx, "in/settings.bin", 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, content, got)
+	require.NoError(t, c.RenameFile(ctx, "in/settings.bin", "kept/settings.bin"))
+	require.NoError(t, c.DeleteFile(ctx, "empty"))
+	require.ErrorIs(t, c.DeleteFile(ctx, "empty"), mms.ErrFileMissing)
+	list, err := c.Files(ctx, "")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "kept/settings.bin", list[0].Name)
+	require.ErrorIs(t, c.SendFile(ctx, "long", make([]byte, 200001)), mms.ErrResource)
+	require.NoError(t, c.SendFile(ctx, "../../outside", content), "the way out of the store ends at its root")
+	_, err = root.Stat("outside")
+	require.NoError(t, err)
+	refusing := dial(t, serve(t, &server.Config{Files: server.ReadOnly(root.FS())}), nil)
+	require.ErrorIs(t, refusing.SendFile(ctx, "x", content), mms.ErrFileAccess)
+}
+
 func TestLog(t *testing.T) {
 	s := serve(t, nil)
 	setWatt(t, s.model, 1)

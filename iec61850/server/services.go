@@ -28,9 +28,16 @@ func (a *association) handle(b []byte) (done bool, err error) {
 		a.confirmed(p)
 	case mms.ConcludeRequest:
 		a.pdu = mms.AppendConclude(a.pdu, mms.ConcludeResponse)
-	case mms.CancelRequest: // what it names was answered before it came
-		a.pdu = mms.AppendCancelError(a.pdu, p.InvokeID)
-	case mms.Unconfirmed, mms.RejectPDUKind, mms.ConfirmedError:
+	case mms.CancelRequest: // what it names was answered before it came, unless it is the sending of a file
+		if a.cancelTransfer(p.InvokeID) {
+			a.pdu = mms.AppendCancel(a.pdu, mms.CancelResponse, p.InvokeID)
+		} else {
+			a.pdu = mms.AppendCancelError(a.pdu, p.InvokeID)
+		}
+	case mms.ConfirmedResponse, mms.ConfirmedError, mms.RejectPDUKind:
+		a.transferred(p)
+		return false, nil
+	case mms.Unconfirmed:
 		return false, nil
 	default:
 		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: 1}.AppendReject(a.pdu)
@@ -52,19 +59,23 @@ func (a *association) confirmed(p mms.PDU) {
 	if err == nil && len(a.pdu) > a.maxPDU {
 		err = mms.ErrResource
 	}
-	if err == nil {
-		return
+	if err != nil {
+		a.refuse(p.InvokeID, err)
 	}
+}
+
+// refuse makes the PDU that says why a request failed.
+func (a *association) refuse(id uint32, err error) {
 	a.pdu = a.pdu[:0]
 	var refused mms.ServiceError
 	var reject mms.Reject
 	switch {
 	case errors.As(err, &refused):
-		a.pdu = mms.AppendError(a.pdu, p.InvokeID, refused)
+		a.pdu = mms.AppendError(a.pdu, id, refused)
 	case errors.As(err, &reject):
 		a.pdu = reject.AppendReject(a.pdu)
 	default:
-		a.pdu = mms.Reject{InvokeID: p.InvokeID, HasInvokeID: true, Kind: mms.RejectConfirmed, Reason: mms.InvalidArgument}.AppendReject(a.pdu)
+		a.pdu = mms.Reject{InvokeID: id, HasInvokeID: true, Kind: mms.RejectConfirmed, Reason: mms.InvalidArgument}.AppendReject(a.pdu)
 	}
 }
 
@@ -100,7 +111,7 @@ func (a *association) answer(p mms.PDU) error {
 		if len(a.s.logs) > 0 {
 			return a.readJournal(p)
 		}
-	case mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileRename, mms.FileDelete, mms.FileDirectory:
+	case mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileRename, mms.FileDelete, mms.FileDirectory, mms.ObtainFile:
 		if a.s.cfg.Files != nil {
 			return a.file(p)
 		}
