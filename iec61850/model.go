@@ -157,6 +157,9 @@ type Report struct {
 	BufTime   uint32 // milliseconds during which events are collected
 	Integrity uint32 // milliseconds between integrity reports; 0: none
 	Instances int    // blocks of this description, each named with two digits; 0: one, named as it is
+	// Clients are the network addresses of the clients for which the instances are
+	// reserved by configuration, in their order; "" for none.
+	Clients []string
 }
 
 // ReportOptions are the optional fields of a report, as the bits of OptFlds.
@@ -187,8 +190,9 @@ type Log struct {
 
 // SettingGroups describes a setting group control block.
 type SettingGroups struct {
-	Count  int
-	Active int
+	Count   int
+	Active  int
+	ResvTms uint16 // seconds for which a client has a group for editing; 0: as long as it is there
 }
 
 // FullName returns the name of the domain.

@@ -156,6 +156,7 @@ func (a *association) file(p mms.PDU) error {
 		return a.openFile(p, q)
 	case mms.FileDelete:
 		err = a.s.cfg.Files.Delete(q.Name)
+		a.s.track(a, "GenTrk", q.Name, deleteFile, err, nil)
 	case mms.FileRename:
 		if q.To, err = clean(q.To); err != nil {
 			return err

@@ -110,6 +110,7 @@ func (a *association) transferred(p mms.PDU) {
 // endTransfer answers the client's request.
 func (a *association) endTransfer(err error) {
 	p := a.transfer.answer
+	a.s.track(a, "GenTrk", a.transfer.name, setFile, err, nil)
 	a.transfer = nil
 	a.pdu = a.pdu[:0]
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -39,13 +40,14 @@ type report struct {
 	def     *iec61850.Report
 	fields  []field
 	id      string
-	dataSet string // DEVICE/LLN0$name
-	members []member
-	list    *list // of members, nil where there is none
+	dataSet string   // DEVICE/LLN0$name
+	data    []member // of the data set
+	list    *list    // of data, nil where there is none
 
 	enabled   bool
 	reserved  bool // by Resv
 	owner     *association
+	client    string    // address for which the block is reserved by configuration, "" where it is not
 	holder    string    // address for which the block is held after its association was lost
 	heldUntil time.Time // zero where it is not
 	resvTms   int64
@@ -95,7 +97,7 @@ const maxUnbuffered = 64
 const minIntegrity = 10
 
 // addNodeBlocks adds the control blocks of a node below its level of one constraint.
-func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) {
+func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) error {
 	for _, def := range n.Reports {
 		want := iec61850.RP
 		if def.Buffered {
@@ -109,7 +111,15 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 			if def.Instances > 0 {
 				name = fmt.Sprintf("%s%02d", def.Name, i+1)
 			}
-			level.children = append(level.children, s.addReport(d, n, fc, def, name))
+			client := ""
+			if i < len(def.Clients) {
+				client = def.Clients[i]
+			}
+			it, err := s.addReport(d, n, fc, def, name, client)
+			if err != nil {
+				return err
+			}
+			level.children = append(level.children, it)
 		}
 	}
 	if fc == iec61850.LG {
@@ -120,9 +130,10 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 	if fc == iec61850.SP && n.Settings != nil {
 		level.children = append(level.children, settingBlock(s, d, n))
 	}
+	return nil
 }
 
-func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name string) *item {
+func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name, client string) (*item, error) {
 	item := &item{name: name, path: n.Name + "$" + fc.String() + "$" + name, domain: d, fc: fc}
 	r := &report{s: s, domain: d, node: n.Name, def: def, path: d.name + "/" + item.path, id: def.ID, confRev: def.ConfRev,
 		options: def.Options, bufTime: def.BufTime, triggers: def.Triggers, integrity: def.Integrity, fields: unbufferedFields,
@@ -137,9 +148,19 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 		t, _ := iec61850.BasicType(f.basic)
 		item.children = append(item.children, blockItem(item, f.name, t, r, i))
 	}
+	if client != "" {
+		address, err := netip.ParseAddr(client)
+		if err != nil {
+			return nil, fmt.Errorf("server: report %s: client: %w", r.path, err)
+		}
+		r.client, r.resvTms = string(address.Unmap().AsSlice()), byConfiguration
+	}
 	s.reports = append(s.reports, r)
-	return item
+	return item, nil
 }
+
+// byConfiguration is what ResvTms says of a block that is one client's for good.
+const byConfiguration = -1
 
 func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
 	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
@@ -201,7 +222,7 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 		r.list.uses--
 	}
 	r.unregister()
-	r.dataSet, r.list, r.members = name, l, members
+	r.dataSet, r.list, r.data = name, l, members
 	if l != nil {
 		l.uses++
 	}
@@ -220,7 +241,7 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 }
 
 func (r *report) unregister() {
-	for _, m := range r.members {
+	for _, m := range r.data {
 		m.item.leaves(func(attr *iec61850.Attribute) {
 			r.s.byAttr[attr] = slices.DeleteFunc(r.s.byAttr[attr], func(m membership) bool { return m.report == r })
 		})
@@ -229,6 +250,7 @@ func (r *report) unregister() {
 
 // changed is called by the model, locked, after every update.
 func (s *Server) changed(changes []iec61850.Change) {
+	changes = s.seen(changes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var touched []*report
@@ -251,7 +273,7 @@ func (s *Server) changed(changes []iec61850.Change) {
 }
 
 // active reports whether events are to be collected.
-func (r *report) active() bool { return r.enabled || r.def.Buffered && len(r.members) > 0 }
+func (r *report) active() bool { return r.enabled || r.def.Buffered && len(r.data) > 0 }
 
 // event collects the change of a member; it is news where it is the first.
 func (r *report) event(i int, why iec61850.Trigger) (news bool) {
@@ -265,7 +287,7 @@ func (r *report) event(i int, why iec61850.Trigger) (news bool) {
 	news = !r.any
 	r.any = true
 	r.reasons[i] |= why
-	r.values[i] = r.members[i].value()
+	r.values[i] = r.data[i].value()
 	return news
 }
 
@@ -309,16 +331,16 @@ func (r *report) flush() {
 		return
 	}
 	r.push(entry{values: r.values, reasons: r.reasons})
-	r.values = make([]iec61850.Value, len(r.members))
-	r.reasons = make([]iec61850.Trigger, len(r.members))
+	r.values = make([]iec61850.Value, len(r.data))
+	r.reasons = make([]iec61850.Trigger, len(r.data))
 	r.any = false
 }
 
 // all makes a report of all members. The model is locked.
 func (r *report) all(why iec61850.Trigger) {
 	r.flush()
-	e := entry{values: make([]iec61850.Value, len(r.members)), reasons: make([]iec61850.Trigger, len(r.members))}
-	for i, m := range r.members {
+	e := entry{values: make([]iec61850.Value, len(r.data)), reasons: make([]iec61850.Trigger, len(r.data))}
+	for i, m := range r.data {
 		e.values[i], e.reasons[i] = m.value(), why
 	}
 	r.push(e)
@@ -413,6 +435,15 @@ func (r *report) startCycle() {
 	r.cycle = t
 }
 
+func (r *report) members() []field { return r.fields }
+
+func (r *report) tracked(int) (object string, what service) {
+	if r.def.Buffered {
+		return "BrcbTrk", setBufferedReport
+	}
+	return "UrcbTrk", setUnbufferedReport
+}
+
 // get returns a member of the block.
 func (r *report) get(i int) iec61850.Value {
 	switch r.fields[i].name {
@@ -421,7 +452,7 @@ func (r *report) get(i int) iec61850.Value {
 	case "RptEna":
 		return iec61850.Bool(r.enabled)
 	case "Resv":
-		return iec61850.Bool(r.owner != nil)
+		return iec61850.Bool(r.owner != nil || r.client != "")
 	case "DatSet":
 		return iec61850.Visible(r.dataSet)
 	case "ConfRev":
@@ -449,7 +480,7 @@ func (r *report) get(i int) iec61850.Value {
 		if r.owner != nil {
 			return iec61850.Octets(r.owner.address())
 		}
-		return iec61850.Octets(nil)
+		return iec61850.Octets([]byte(r.client))
 	}
 	return iec61850.Bool(false) // GI and PurgeBuf
 }
@@ -459,6 +490,9 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	name := r.fields[i].name
 	if r.owner != nil && r.owner != a || r.held(a) {
 		return mms.TemporarilyUnavailable
+	}
+	if r.client != "" && (r.client != string(a.address()) || name == "Resv" || name == "ResvTms") {
+		return mms.ObjectAccessDenied
 	}
 	switch name {
 	case "RptEna":
@@ -559,12 +593,12 @@ func (r *report) enable(a *association, on bool) error {
 	}
 	if !on {
 		r.disable()
-		if !r.reserved && r.resvTms == 0 {
+		if !r.reserved && r.resvTms <= 0 {
 			r.leave()
 		}
 		return nil
 	}
-	if r.dataSet == "" || len(r.members) == 0 {
+	if r.dataSet == "" || len(r.data) == 0 {
 		return mms.TemporarilyUnavailable
 	}
 	r.own(a)
@@ -622,9 +656,14 @@ func (s *Server) release(a *association) {
 			r.holder, r.heldUntil = string(a.address()), s.cfg.Now().Add(time.Duration(r.resvTms)*time.Second)
 		}
 		r.leave()
-		r.resvTms = 0
+		r.resvTms = min(r.resvTms, 0)
 		if strings.HasPrefix(r.dataSet, "@") {
 			_ = r.setDataSet(nil, "", false)
+		}
+	}
+	for _, d := range s.domains {
+		if d.settings != nil && d.settings.editor == a {
+			d.settings.leave()
 		}
 	}
 	s.deselect(a)
@@ -770,7 +809,7 @@ func (r *report) appendReport(a *association, e *entry) {
 		pdu = mms.AppendData(pdu, iec61850.LongBits(included, uint8(-len(e.reasons)&7)))
 		if options&iec61850.DataReference != 0 {
 			for _, p := range now {
-				pdu = mms.AppendData(pdu, iec61850.Visible(r.members[p.member].ref.String()))
+				pdu = mms.AppendData(pdu, iec61850.Visible(r.data[p.member].ref.String()))
 			}
 		}
 		for _, p := range now {

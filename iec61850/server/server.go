@@ -89,19 +89,23 @@ type Server struct {
 
 	// mu guards what clients change beside the model: blocks, lists, selections.
 	// It is taken after the lock of the model.
-	mu       sync.Mutex
-	domains  map[string]*domain
-	names    []string // of the domains, sorted
-	reports  []*report
-	logs     []*journal
-	byAttr   map[*iec61850.Attribute][]membership
-	selected map[*iec61850.Object]*selection
-	later    []func(*iec61850.Update) error // what a block has the model do after it was set
+	mu          sync.Mutex
+	domains     map[string]*domain
+	names       []string // of the domains, sorted
+	reports     []*report
+	logs        []*journal
+	byAttr      map[*iec61850.Attribute][]membership
+	selected    map[*iec61850.Object]*selection
+	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made
+	changes     []iec61850.Change                  // memory of seen, under the lock of the model
+	tracking    map[string]*iec61850.Object        // of the nodes LTRK, by name; not changed once made
+	later       []func(*iec61850.Update) error     // what a block has the model do after it was set
 }
 
 // New returns a server of the model. Close stops its watching the model.
 func New(m *iec61850.Model, cfg *Config) (*Server, error) {
-	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{}}
+	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{},
+		tracking: map[string]*iec61850.Object{}, substituted: map[*iec61850.Attribute][]*standIn{}}
 	if cfg != nil {
 		s.cfg = *cfg
 	}
@@ -112,6 +116,7 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 		}
 	}
 	slices.Sort(s.names)
+	s.findTracking()
 	if err := s.addBlocks(); err != nil {
 		return nil, err
 	}

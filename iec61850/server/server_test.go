@@ -65,8 +65,9 @@ type site struct {
 }
 
 // serve serves the model on the loopback interface.
-func serve(t testing.TB, cfg *server.Config) site {
-	m := meter(t)
+func serve(t testing.TB, cfg *server.Config) site { return serveModel(t, meter(t), cfg) }
+
+func serveModel(t testing.TB, m *iec61850.Model, cfg *server.Config) site {
 	s, err := server.New(m, cfg)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

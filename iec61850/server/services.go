@@ -184,6 +184,9 @@ func (a *association) selections() (selected map[int]iec61850.Value) {
 
 // appendItem appends the value of an item. The model is locked for reading.
 func (a *association) appendItem(pdu []byte, it *item, access []mms.Step) []byte {
+	if it.fc == iec61850.SE && !it.domain.editable(nil) {
+		return mms.AppendFailure(pdu, mms.TemporarilyUnavailable)
+	}
 	if it.blocks() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
@@ -264,13 +267,22 @@ func (a *association) writeOne(t member, v iec61850.Value) error {
 	if !ok {
 		return mms.TypeInconsistent
 	}
+	err := a.writeAttribute(it, fitted)
+	a.s.track(a, "GenTrk", it.reference(), setDataValues, err, nil)
+	return err
+}
+
+func (a *association) writeAttribute(it *item, v iec61850.Value) error {
 	if a.s.cfg.Write == nil || !writable(it.fc) {
 		return mms.ObjectAccessDenied
 	}
-	if err := a.s.cfg.Write(it.reference(), it.attr, fitted); err != nil {
+	if it.fc == iec61850.SE && !it.domain.editable(a) {
+		return mms.TemporarilyUnavailable
+	}
+	if err := a.s.cfg.Write(it.reference(), it.attr, v); err != nil {
 		return err
 	}
-	return a.s.model.Update(func(u *iec61850.Update) error { return u.Set(it.attr, fitted) })
+	return a.s.model.Update(func(u *iec61850.Update) error { return u.Set(it.attr, v) })
 }
 
 // writable reports whether clients may write attributes of the constraint at all.
@@ -289,16 +301,23 @@ func (a *association) writeBlock(it *item, v iec61850.Value) error {
 	}
 	var err error
 	var later []func(*iec61850.Update) error
+	var values map[string]iec61850.Value
 	a.s.model.View(func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
 		err = it.block.set(a, it.member, v)
 		later, a.s.later = a.s.later, nil
+		if len(a.s.tracking) > 0 {
+			values = snapshot(it.block, it.block.members(), it.member, v)
+		}
 	})
 	for _, f := range later {
 		if err := a.s.model.Update(f); err != nil {
 			return err
 		}
+	}
+	if values != nil {
+		a.s.trackBlock(a, it, err, values)
 	}
 	return err
 }
@@ -416,8 +435,17 @@ func (a *association) define(p mms.PDU) error {
 		}
 		members[i] = member{ref: iec61850.Ref{Device: it.domain.name, Item: it.path}, item: it, access: cloneSteps(v.Access)}
 	}
-	name := string(q.Name.Item)
-	switch q.Name.Scope {
+	if err := a.defineList(q.Name, members); err != nil {
+		return err
+	}
+	a.s.track(a, "GenTrk", listReference(q.Name), createDataSet, nil, nil)
+	a.respond(p, false, nil)
+	return nil
+}
+
+func (a *association) defineList(n mms.Name, members []member) error {
+	name := string(n.Item)
+	switch n.Scope {
 	case mms.ScopeAssociation:
 		if a.lists[name] != nil {
 			return mms.ErrDefinitionExists
@@ -426,16 +454,15 @@ func (a *association) define(p mms.PDU) error {
 			return mms.ErrResource
 		}
 		a.lists[name] = members
+		return nil
 	case mms.ScopeDomain:
-		if err := a.s.defineList(string(q.Name.Domain), name, members); err != nil {
-			return err
-		}
-	default:
-		return mms.ErrAccessUnsupported
+		return a.s.defineList(string(n.Domain), name, members)
 	}
-	a.respond(p, false, nil)
-	return nil
+	return mms.ErrAccessUnsupported
 }
+
+// listReference returns the reference of a data set: DEVICE/LLN0.name or @name.
+func listReference(n mms.Name) string { return strings.ReplaceAll(n.String(), "$", ".") }
 
 func cloneSteps(steps []mms.Step) []mms.Step {
 	var list []mms.Step
@@ -482,6 +509,7 @@ func (a *association) remove(p mms.PDU) error {
 		return mms.ErrAccessUnsupported
 	}
 	var d mms.Deleted
+	var gone []mms.Name
 	if q.Scope == 1 {
 		d.Matched = uint32(len(a.lists))
 		d.Deleted = d.Matched
@@ -495,6 +523,7 @@ func (a *association) remove(p mms.PDU) error {
 			d.Matched++
 			d.Deleted++
 			delete(a.lists, name)
+			gone = append(gone, n)
 		case n.Scope == mms.ScopeDomain && a.s.domains[string(n.Domain)] != nil:
 			lists := a.s.domains[string(n.Domain)].lists
 			if l := lists[name]; l != nil {
@@ -502,11 +531,15 @@ func (a *association) remove(p mms.PDU) error {
 				if l.deletable && l.uses == 0 {
 					d.Deleted++
 					delete(lists, name)
+					gone = append(gone, n)
 				}
 			}
 		}
 	}
 	a.s.mu.Unlock()
+	for _, n := range gone {
+		a.s.track(a, "GenTrk", listReference(n), deleteDataSet, nil, nil)
+	}
 	a.respond(p, true, d.Append)
 	return nil
 }
