@@ -40,7 +40,7 @@ func (c *Client) serve(p mms.PDU) {
 	default:
 		pdu = mms.Reject{InvokeID: p.InvokeID, HasInvokeID: true, Kind: mms.RejectConfirmed, Reason: mms.InvalidArgument}.AppendReject(nil)
 	}
-	if err := c.send(context.Background(), pdu); err != nil {
+	if err := c.send(pdu); err != nil {
 		c.cfg.Logger.Warn("answer not sent", "error", err)
 	}
 }

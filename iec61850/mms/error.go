@@ -28,6 +28,9 @@ func (e *ParseError) Unwrap() error { return e.Err }
 
 // layered turns an error of BER into one of a layer.
 func layered(layer string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var be *ber.Error
 	if errors.As(err, &be) {
 		return &ParseError{layer, be.Field, be.Offset, be.Err}

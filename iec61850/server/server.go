@@ -187,6 +187,7 @@ func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &association{s: s, ctx: ctx, conn: stream.New(rw), lists: map[string][]member{}}
+	a.conn.Under(ctx)
 	a.stack.MaxTSDU = s.cfg.MaxPDU + 1024
 	defer a.close()
 	full := int(s.active.Add(1)) > s.cfg.MaxAssociations
@@ -216,12 +217,12 @@ type association struct {
 	read         mms.ReadRequest
 	write        mms.WriteRequest
 
-	sending sync.Mutex // held to write
-	frames  []byte     // memory of the reporter, under sending
-	wake    chan struct{}
-	reports []*report // enabled here, under s.mu
-	pending [][]byte  // unconfirmed PDUs of controls, under s.mu
-	after   []func()  // what is to be done when the answer was sent
+	sending        sync.Mutex // held to write
+	frames, report []byte     // memory of the reporter, under sending
+	wake           chan struct{}
+	reports        []*report // enabled here, under s.mu
+	pending        [][]byte  // unconfirmed PDUs of controls, under s.mu
+	after          []func()  // what is to be done when the answer was sent
 
 	lists    map[string][]member // of the association, used by the reader alone
 	files    map[uint32]io.ReadSeekCloser

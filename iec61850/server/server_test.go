@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -561,20 +563,63 @@ func BenchmarkAssociate(b *testing.B) {
 	}
 }
 
+// BenchmarkReports has as many general interrogations outstanding as the server
+// allows, each of which is a report of two members with all optional fields.
 func BenchmarkReports(b *testing.B) {
 	s := serve(b, nil)
-	c, reports := watch(b, s, client.Config{})
-	if err := c.WriteOne(context.Background(), name("LLN0$RP$urcb01$RptEna"), iec61850.Bool(true)); err != nil {
-		b.Fatal(err)
+	done := make(chan struct{}, 100)
+	ctx := context.Background()
+	c := dial(b, s, &client.Config{Information: func(mms.Information) { done <- struct{}{} }})
+	require.NoError(b, c.WriteOne(ctx, name("LLN0$RP$urcb01$RptEna"), iec61850.Bool(true)))
+	floor := echo(b)
+	b.ReportAllocs()
+	gi := name("LLN0$RP$urcb01$GI")
+	var all sync.WaitGroup
+	asked := make(chan struct{})
+	for range c.Agreed().Calling {
+		all.Go(func() {
+			for range asked {
+				if err := c.WriteOne(ctx, gi, iec61850.Bool(true)); err != nil {
+					b.Error(err)
+				}
+				<-done
+			}
+		})
+	}
+	start := time.Now()
+	for b.Loop() {
+		asked <- struct{}{}
+	}
+	close(asked)
+	all.Wait()
+	each := time.Since(start) / time.Duration(b.N)
+	b.ReportMetric(float64(time.Second)/float64(each), "reports/s")
+	b.ReportMetric(float64(floor)/float64(each), "of_floor")
+}
+
+// BenchmarkChanges has the model change all the time; each change is a report to each of two clients.
+func BenchmarkChanges(b *testing.B) {
+	s := serve(b, nil)
+	var got atomic.Int64
+	for _, rcb := range []string{"LLN0$RP$urcb01$RptEna", "LLN0$RP$urcb02$RptEna"} {
+		c := dial(b, s, &client.Config{Information: func(mms.Information) { got.Add(1) }})
+		require.NoError(b, c.WriteOne(context.Background(), name(rcb), iec61850.Bool(true)))
 	}
 	a, err := s.model.Attribute(ld+"/MMXU1.TotW.mag.f", iec61850.MX)
 	require.NoError(b, err)
-	i := float32(0)
+	b.ReportAllocs()
+	start, made := time.Now(), int64(0)
 	for b.Loop() {
-		i++
-		_ = s.model.Update(func(u *iec61850.Update) error { return u.Set(a, iec61850.Float32(i)) })
-		<-reports
+		made++
+		for 2*made-got.Load() > 50 { // fewer than the server keeps for a slow client
+			runtime.Gosched()
+		}
+		_ = s.model.Update(func(u *iec61850.Update) error { return u.Set(a, iec61850.Float32(float32(made))) })
 	}
+	for got.Load() < 2*made {
+		runtime.Gosched()
+	}
+	b.ReportMetric(float64(got.Load())/time.Since(start).Seconds(), "reports/s")
 }
 
 // echo returns the time of a round trip of as many octets over the loopback interface.

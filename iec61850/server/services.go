@@ -433,7 +433,8 @@ func (a *association) define(p mms.PDU) error {
 		if _, err := follow(it.typ, it.typ.Zero(), v.Access); err != nil {
 			return mms.ErrDefinitionInvalid
 		}
-		members[i] = member{ref: iec61850.Ref{Device: it.domain.name, Item: it.path}, item: it, access: cloneSteps(v.Access)}
+		ref := iec61850.Ref{Device: it.domain.name, Item: it.path}
+		members[i] = member{ref: ref, reference: ref.String(), item: it, access: cloneSteps(v.Access)}
 	}
 	if err := a.defineList(q.Name, members); err != nil {
 		return err

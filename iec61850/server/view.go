@@ -53,9 +53,10 @@ type list struct {
 
 // member is one member of a list.
 type member struct {
-	ref    iec61850.Ref
-	item   *item
-	access []mms.Step
+	ref       iec61850.Ref
+	reference string // ref as reports carry it
+	item      *item
+	access    []mms.Step
 }
 
 func (s *Server) addDomain(d *iec61850.Device) error {
