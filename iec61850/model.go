@@ -88,6 +88,7 @@ type Model struct {
 	mu       sync.RWMutex
 	watchers []*watcher
 	changes  []Change
+	update   Update // that which is under way
 }
 
 // Device is a logical device.
@@ -422,7 +423,8 @@ func (m *Model) Update(f func(*Update) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.changes = m.changes[:0]
-	err := f(&Update{m})
+	m.update.m = m
+	err := f(&m.update)
 	for _, w := range m.watchers {
 		w.f(m.changes)
 	}

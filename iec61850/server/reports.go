@@ -280,7 +280,7 @@ func (s *Server) changed(changes []iec61850.Change) {
 	changes = s.seen(changes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var touched []*report
+	touched := s.touched[:0]
 	for _, c := range changes {
 		if c.Trigger == 0 {
 			continue
@@ -294,6 +294,7 @@ func (s *Server) changed(changes []iec61850.Change) {
 	for _, r := range touched {
 		r.settle()
 	}
+	s.touched = touched
 	for _, j := range s.logs {
 		j.changed(changes)
 	}

@@ -97,6 +97,7 @@ type Server struct {
 	byAttr      map[*iec61850.Attribute][]membership
 	selected    map[*iec61850.Object]*selection
 	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made
+	touched     []*report                          // memory of changed
 	changes     []iec61850.Change                  // memory of seen, under the lock of the model
 	tracking    map[string]*iec61850.Object        // of the nodes LTRK, by name; not changed once made
 	later       []func(*iec61850.Update) error     // what a block has the model do after it was set
