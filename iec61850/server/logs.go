@@ -91,7 +91,7 @@ func (j *journal) enter(reasons []iec61850.Trigger) {
 	e := mms.JournalEntry{ID: binary.BigEndian.AppendUint64(nil, j.lastID), Time: iec61850.EntryTimeOf(j.s.cfg.Now())}
 	for i, why := range reasons {
 		if why != 0 {
-			e.Variables = append(e.Variables, mms.JournalVariable{Tag: j.data[i].ref.String(), Value: j.data[i].value()},
+			e.Variables = append(e.Variables, mms.JournalVariable{Tag: j.data[i].reference, Value: j.data[i].value()},
 				mms.JournalVariable{Tag: "ReasonCode", Value: iec61850.Bits(uint64(why), 6)})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -200,11 +201,11 @@ func (s *Server) addBlocks() error {
 			for _, ds := range n.DataSets {
 				l := &list{}
 				for _, ref := range ds.Members {
-					it, _ := s.find(mms.DomainName(ref.Device, ref.Item))
-					if it == nil || it.fc == 0 {
-						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, iec61850.ErrNotFound)
+					m, err := s.member(ref)
+					if err != nil {
+						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, err)
 					}
-					l.members = append(l.members, member{ref: ref, reference: ref.String(), item: it})
+					l.members = append(l.members, m)
 				}
 				d.lists[n.Name+"$"+ds.Name] = l
 			}
@@ -227,6 +228,35 @@ func (s *Server) addBlocks() error {
 		}
 	}
 	return nil
+}
+
+// member returns what a reference names, which may be an element of an array or
+// a part of one: MHAI1$MX$HA$phsAHar(3)$mag$f.
+func (s *Server) member(ref iec61850.Ref) (member, error) {
+	m := member{reference: ref.String()}
+	path, rest, indexed := strings.Cut(ref.Item, "(")
+	m.item, _ = s.find(mms.DomainName(ref.Device, path))
+	if m.item == nil || m.item.fc == 0 {
+		return member{}, iec61850.ErrNotFound
+	}
+	if !indexed {
+		return m, nil
+	}
+	number, components, ok := strings.Cut(rest, ")")
+	index, err := strconv.ParseUint(number, 10, 32)
+	if !ok || err != nil {
+		return member{}, iec61850.ErrNotFound
+	}
+	m.access = []mms.Step{{Index: uint32(index)}}
+	for component := range strings.SplitSeq(strings.TrimPrefix(components, "$"), "$") {
+		if component != "" {
+			m.access = append(m.access, mms.Step{Component: []byte(component)})
+		}
+	}
+	if _, err := follow(m.item.typ, m.item.typ.Zero(), m.access); err != nil {
+		return member{}, iec61850.ErrNotFound
+	}
+	return m, nil
 }
 
 // setDataSet has the block report another data set.

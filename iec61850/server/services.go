@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sort"
 	"strings"
 
@@ -409,7 +410,7 @@ func (a *association) listAttributes(p mms.PDU) error {
 		a.s.mu.Unlock()
 	}
 	for _, m := range members {
-		l.Variables = append(l.Variables, mms.Variable{Name: mms.DomainName(m.ref.Device, m.ref.Item), Access: m.access})
+		l.Variables = append(l.Variables, mms.Variable{Name: mms.DomainName(m.item.domain.name, m.item.path), Access: m.access})
 	}
 	a.respond(p, true, l.Append)
 	return nil
@@ -433,8 +434,7 @@ func (a *association) define(p mms.PDU) error {
 		if _, err := follow(it.typ, it.typ.Zero(), v.Access); err != nil {
 			return mms.ErrDefinitionInvalid
 		}
-		ref := iec61850.Ref{Device: it.domain.name, Item: it.path}
-		members[i] = member{ref: ref, reference: ref.String(), item: it, access: cloneSteps(v.Access)}
+		members[i] = newMember(it, cloneSteps(v.Access))
 	}
 	if err := a.defineList(q.Name, members); err != nil {
 		return err
@@ -464,6 +464,19 @@ func (a *association) defineList(n mms.Name, members []member) error {
 
 // listReference returns the reference of a data set: DEVICE/LLN0.name or @name.
 func listReference(n mms.Name) string { return strings.ReplaceAll(n.String(), "$", ".") }
+
+// newMember returns the member of a list that a client defined.
+func newMember(it *item, access []mms.Step) member {
+	reference := []byte(iec61850.Ref{Device: it.domain.name, Item: it.path}.String())
+	for _, step := range access {
+		if step.Component != nil {
+			reference = append(append(reference, '$'), step.Component...)
+		} else {
+			reference = fmt.Appendf(reference, "(%d)", step.Index)
+		}
+	}
+	return member{reference: string(reference), item: it, access: access}
+}
 
 func cloneSteps(steps []mms.Step) []mms.Step {
 	var list []mms.Step

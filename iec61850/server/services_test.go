@@ -241,3 +241,33 @@ func TestReservedByConfiguration(t *testing.T) {
 	require.Error(t, err)
 	require.False(t, errors.Is(err, iec61850.ErrNotFound))
 }
+
+// Members of data sets may be elements of arrays, or parts of them.
+func TestElementsInDataSets(t *testing.T) {
+	const element = "MHAI1$MX$HA$phsAHar(3)$mag$f"
+	s := serveWith(t, nil, func(d *iec61850.Device) {
+		d.Node("LLN0").DataSets[0].Members = []iec61850.Ref{{Device: ld, Item: element}, {Device: ld, Item: "MMXU1$MX$TotW"}}
+	})
+	c, reports := watch(t, s, client.Config{})
+	l, err := c.List(t.Context(), name("LLN0$All"))
+	require.NoError(t, err)
+	require.Equal(t, mms.Variable{Name: name("MHAI1$MX$HA$phsAHar"), Access: []mms.Step{{Index: 3}, {Component: []byte("mag")}, {Component: []byte("f")}}}, l.Variables[0])
+	harmonics, err := s.model.Attribute(ld+"/MHAI1.HA.phsAHar", iec61850.MX)
+	require.NoError(t, err)
+	write(t, c, "LLN0$RP$urcb01$RptEna", iec61850.Bool(true))
+	values := make([]iec61850.Value, iec61850.DefaultHarmonics)
+	for i := range values {
+		part := iec61850.Struct(iec61850.Float32(float32(i)))
+		values[i] = iec61850.Struct(part, part)
+	}
+	require.NoError(t, s.model.Update(func(u *iec61850.Update) error { return u.Set(harmonics, iec61850.ArrayOf(values...)) }))
+	require.Equal(t, client.Datum{Member: 0, Reference: ld + "/" + element, Value: iec61850.Float32(3), Reason: iec61850.DataChange}, next(t, reports).Data[0])
+
+	require.NoError(t, c.DefineList(t.Context(), name("LLN0$mine"), name("MMXU1$MX$TotW")))
+	for _, missing := range []string{"MHAI1$MX$HA$phsAHar(99)", "MHAI1$MX$HA$phsAHar(3)$none", "MHAI1$MX$HA$phsAHar(x)", "MMXU1$MX$TotW(1)"} {
+		m := meter(t)
+		m.Devices[0].Node("LLN0").DataSets[0].Members[0].Item = missing
+		_, err := server.New(m, nil)
+		require.ErrorIs(t, err, iec61850.ErrNotFound, missing)
+	}
+}

@@ -53,8 +53,7 @@ type list struct {
 
 // member is one member of a list.
 type member struct {
-	ref       iec61850.Ref
-	reference string // ref as reports carry it
+	reference string // as reports carry it
 	item      *item
 	access    []mms.Step
 }
