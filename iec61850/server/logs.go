@@ -96,7 +96,8 @@ func (j *journal) enter(reasons []iec61850.Trigger) {
 		}
 	}
 	if len(j.entries) >= j.s.cfg.LogSize {
-		j.entries = slices.Delete(j.entries, 0, 1)
+		j.entries[0] = mms.JournalEntry{}
+		j.entries = j.entries[1:]
 	}
 	j.entries = append(j.entries, e)
 }

@@ -474,28 +474,6 @@ func TestBadNeighbours(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF, "the half message was not waited for")
 }
 
-func TestTwentyClients(t *testing.T) {
-	s := serve(t, nil)
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			c, err := client.Dial(t.Context(), s.address, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			for range 50 {
-				if _, err := c.ReadOne(t.Context(), name("MMTR1$ST$DmdWh")); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
 // FuzzServer writes octets behind an association.
 func FuzzServer(f *testing.F) {
 	for _, pdu := range [][]byte{
@@ -504,12 +482,21 @@ func FuzzServer(f *testing.F) {
 		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 3, mms.Write, true, mms.WriteRequest{Variables: mms.Variables{Each: []mms.Variable{{Name: name("LLN0$BR$brcb$RptEna")}}},
 			Data: []iec61850.Value{iec61850.Bool(true)}}.Append),
 		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 4, mms.ReadJournal, true, mms.JournalRequest{Name: name("LLN0$log")}.Append),
+		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 5, mms.ObtainFile, true, func(dst []byte) []byte {
+			return mms.FileRequest{Name: "a", To: "b"}.Append(dst, mms.ObtainFile)
+		}),
+		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 6, mms.Write, true, mms.WriteRequest{Variables: mms.Variables{Each: []mms.Variable{{Name: name("GGIO1$CO$SPCSO4$SBOw")}}},
+			Data: []iec61850.Value{oper(true)}}.Append),
+		mms.AppendCancel(nil, mms.CancelRequest, 5),
 		mms.AppendConclude(nil, mms.ConcludeRequest),
 	} {
 		f.Add(pdu)
 	}
 	m := meter(f)
-	s, err := server.New(m, &server.Config{Write: func(string, *iec61850.Attribute, iec61850.Value) error { return nil },
+	root, err := os.OpenRoot(f.TempDir())
+	require.NoError(f, err)
+	defer root.Close()
+	s, err := server.New(m, &server.Config{Files: server.ReadOnly(root.FS()), Write: func(string, *iec61850.Attribute, iec61850.Value) error { return nil },
 		Control: func(context.Context, server.Control) server.AddCause { return server.CauseNone }})
 	require.NoError(f, err)
 	defer s.Close()
@@ -550,8 +537,41 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(floor)/float64(own), "of_floor")
 }
 
+// BenchmarkReadTwenty has twenty clients, each with one request outstanding.
+func BenchmarkReadTwenty(b *testing.B) {
+	s := serve(b, nil)
+	n := name("MMXU1$MX$TotW$mag$f")
+	asked := make(chan struct{})
+	var all sync.WaitGroup
+	for range 20 {
+		c := dial(b, s, nil)
+		all.Go(func() {
+			for range asked {
+				for range 50 {
+					if _, err := c.ReadOne(context.Background(), n); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	start := time.Now()
+	for b.Loop() {
+		asked <- struct{}{}
+	}
+	close(asked)
+	all.Wait()
+	b.ReportMetric(float64(50*b.N)/time.Since(start).Seconds(), "reads/s")
+}
+
+// BenchmarkAssociate connects, associates and leaves; its floor is a connection
+// with two round trips on it.
 func BenchmarkAssociate(b *testing.B) {
 	s := serve(b, nil)
+	floor := connect(b)
+	b.ReportAllocs()
+	start := time.Now()
 	for b.Loop() {
 		c, err := client.Dial(context.Background(), s.address, nil)
 		if err != nil {
@@ -559,6 +579,9 @@ func BenchmarkAssociate(b *testing.B) {
 		}
 		_ = c.Close()
 	}
+	each := time.Since(start) / time.Duration(b.N)
+	b.ReportMetric(float64(time.Second)/float64(each), "associations/s")
+	b.ReportMetric(float64(floor)/float64(each), "of_floor")
 }
 
 // BenchmarkReports has as many general interrogations outstanding as the server
@@ -616,27 +639,55 @@ func BenchmarkChanges(b *testing.B) {
 	b.ReportMetric(float64(2*made)/time.Since(start).Seconds(), "reports/s")
 }
 
-// echo returns the time of a round trip of as many octets over the loopback interface.
-func echo(b *testing.B) time.Duration {
+// echoing listens on the loopback interface and sends back what comes.
+func echoing(b *testing.B) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
-	defer l.Close()
+	b.Cleanup(func() { _ = l.Close() })
 	go func() {
-		if c, err := l.Accept(); err == nil {
-			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}); _ = c.Close() }()
 		}
 	}()
-	c, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(b, err)
-	defer c.Close()
+	return l.Addr().String()
+}
+
+// rounds sends and reads as many octets as a read has, n times.
+func rounds(b *testing.B, c net.Conn, n int) {
 	buf := make([]byte, 70)
-	const rounds = 5000
-	start := time.Now()
-	for range rounds {
+	for range n {
 		_, err := c.Write(buf)
 		require.NoError(b, err)
 		_, err = io.ReadFull(c, buf)
 		require.NoError(b, err)
 	}
-	return time.Since(start) / rounds
+}
+
+// echo returns the time of a round trip over the loopback interface.
+func echo(b *testing.B) time.Duration {
+	c, err := net.Dial("tcp", echoing(b))
+	require.NoError(b, err)
+	defer c.Close()
+	const n = 5000
+	start := time.Now()
+	rounds(b, c, n)
+	return time.Since(start) / n
+}
+
+// connect returns the time of a connection with two round trips on it.
+func connect(b *testing.B) time.Duration {
+	address := echoing(b)
+	const n = 500
+	start := time.Now()
+	for range n {
+		c, err := net.Dial("tcp", address)
+		require.NoError(b, err)
+		rounds(b, c, 2)
+		require.NoError(b, c.Close())
+	}
+	return time.Since(start) / n
 }
