@@ -50,6 +50,7 @@ type Client struct {
 	pdu, out  []byte // memory of the sender
 	concluded chan struct{}
 	once      sync.Once
+	calls     sync.Pool // of *call, that no goroutine uses
 
 	mu      sync.Mutex
 	nextID  uint32
@@ -308,19 +309,21 @@ type call struct {
 	timer  *time.Timer
 }
 
-var calls = sync.Pool{New: func() any {
-	w := &call{answer: make(chan answer, 1), timer: time.NewTimer(time.Hour)}
-	w.timer.Stop()
-	return w
-}}
+// call returns one that times out after the time for each answer.
+func (c *Client) call() *call {
+	if w, ok := c.calls.Get().(*call); ok {
+		w.timer.Reset(c.cfg.Timeout)
+		return w
+	}
+	return &call{answer: make(chan answer, 1), timer: time.NewTimer(c.cfg.Timeout)}
+}
 
 // do sends a request and returns the parameters of the response.
 func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, id uint32) []byte) (mms.Body, error) {
 	if ctx.Err() != nil {
 		return mms.Body{}, context.Cause(ctx)
 	}
-	w := calls.Get().(*call)
-	w.timer.Reset(c.cfg.Timeout)
+	w := c.call()
 	defer w.timer.Stop()
 	select {
 	case c.slots <- struct{}{}:
@@ -348,7 +351,7 @@ func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, i
 	select {
 	case a := <-w.answer:
 		w.timer.Stop()
-		calls.Put(w)
+		c.calls.Put(w)
 		return c.outcome(s, a)
 	case <-ctx.Done():
 		c.forget(id)

@@ -157,6 +157,27 @@ func (p *peer) request(t testing.TB, s mms.Service, params func([]byte) []byte) 
 	require.NoError(t, err)
 }
 
+// Requests may come several at a time, or an octet at a time; they are answered in their order.
+func TestPipelinedAndFragmented(t *testing.T) {
+	p := raw(t, serve(t, nil).address)
+	defer p.Close()
+	var out []byte
+	for id := range uint32(20) {
+		out = p.stack.AppendPDU(out, mms.AppendConfirmed(nil, mms.ConfirmedRequest, id, mms.Identify, false, nil))
+	}
+	_, err := p.Write(out)
+	require.NoError(t, err)
+	for i := range out {
+		_, err := p.Write(out[i : i+1])
+		require.NoError(t, err)
+	}
+	for i := range uint32(40) {
+		pdu, err := mms.ParsePDU(p.next(t).PDU)
+		require.NoError(t, err)
+		require.Equal(t, i%20, pdu.InvokeID)
+	}
+}
+
 // usual is how long one read may take at most while others misbehave.
 const usual = time.Second
 

@@ -3,8 +3,10 @@ package server_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -211,12 +213,58 @@ func TestSettingGroups(t *testing.T) {
 }
 
 func TestEditingExpires(t *testing.T) {
-	c := dial(t, serveWith(t, &server.Config{Write: anybody}, settings(t, 1)), nil)
-	require.Equal(t, iec61850.Uint(1), read(t, c, "LLN0$SP$SGCB$ResvTms"))
-	write(t, c, "LLN0$SP$SGCB$EditSG", iec61850.Uint(1))
-	require.Eventually(t, func() bool {
-		return read(t, c, "LLN0$SP$SGCB$EditSG").Equal(iec61850.Uint(0))
-	}, 5*time.Second, 20*time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		m := meter(t)
+		settings(t, 30)(m.Devices[0])
+		c := pipe(t, m, &server.Config{Write: anybody}, nil)
+		require.Equal(t, iec61850.Uint(30), read(t, c, "LLN0$SP$SGCB$ResvTms"))
+		write(t, c, "LLN0$SP$SGCB$EditSG", iec61850.Uint(1))
+		time.Sleep(29 * time.Second)
+		require.Equal(t, iec61850.Uint(1), read(t, c, "LLN0$SP$SGCB$EditSG"))
+		time.Sleep(2 * time.Second)
+		require.Equal(t, iec61850.Uint(0), read(t, c, "LLN0$SP$SGCB$EditSG"))
+	})
+}
+
+// pipe serves the model to one client over a pipe, which has no clock of its own.
+func pipe(t testing.TB, m *iec61850.Model, cfg *server.Config, of *client.Config) *client.Client {
+	s, err := server.New(m, cfg)
+	require.NoError(t, err)
+	near, far := net.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(context.Background(), far) }()
+	c, err := client.New(context.Background(), near, of)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = c.Close()
+		require.NoError(t, <-done)
+		s.Close()
+	})
+	return c
+}
+
+// Blocks wait for the client that lost its association as long as it asked for; integrity reports come on time.
+func TestTimesOfReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, reports := meter(t), make(chan client.Report, 100)
+		c := pipe(t, m, nil, &client.Config{Information: func(i mms.Information) {
+			if r, ok, err := client.ParseReport(i); ok && err == nil {
+				reports <- r
+			}
+		}})
+		write(t, c, "LLN0$BR$brcb$IntgPd", iec61850.Uint(60000))
+		write(t, c, "LLN0$BR$brcb$BufTm", iec61850.Uint(500))
+		write(t, c, "LLN0$BR$brcb$RptEna", iec61850.Bool(true))
+		start := time.Now()
+		for range 3 {
+			require.Equal(t, iec61850.Integrity, (<-reports).Data[0].Reason)
+		}
+		require.Equal(t, 3*time.Minute, time.Since(start))
+		start = time.Now()
+		setWatt(t, m, 1)
+		require.Equal(t, iec61850.DataChange, (<-reports).Data[0].Reason)
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+	})
 }
 
 func TestReservedByConfiguration(t *testing.T) {
