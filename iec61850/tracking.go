@@ -41,13 +41,31 @@ func NewTracking(name string) (*Object, error) {
 	o := &Object{Name: name, CDC: spec[0]}
 	for row := range strings.SplitSeq(spec[1], ";") {
 		attribute, typ, _ := strings.Cut(row, " ")
-		a, err := newAttribute(attribute, typ, SR, DataUpdate)
+		a, err := trackedAttribute(attribute, typ)
 		if err != nil {
 			return nil, err
 		}
 		o.Attributes = append(o.Attributes, a)
 	}
 	return o, nil
+}
+
+// trackedAttribute returns an attribute of a basic type, or of one of the two
+// structures that controls have.
+func trackedAttribute(name, typ string) (*Attribute, error) {
+	rows := map[string][][2]string{"Originator": {{"orCat", "Enum"}, {"orIdent", "Octet64"}}, "AnalogueValue": {{"f", "FLOAT32"}}}[typ]
+	if rows == nil {
+		return NewAttribute(name, SR, typ, DataUpdate)
+	}
+	var members []*Attribute
+	for _, row := range rows {
+		m, err := NewAttribute(row[0], SR, row[1], DataUpdate)
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, m)
+	}
+	return NewStruct(name, SR, DataUpdate, members...), nil
 }
 
 // AddTimedControl gives an object of a controllable class what AddControl does,
