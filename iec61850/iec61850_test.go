@@ -87,3 +87,25 @@ func Example() {
 	fmt.Println(a.Get(), err)
 	// Output: 123456789012 <nil>
 }
+
+func TestTrackingAndTimedControl(t *testing.T) {
+	for name := range tracking {
+		o, err := NewTracking(name)
+		require.NoError(t, err)
+		require.NotNil(t, o.Attribute("serviceType", SR), name)
+	}
+	_, err := NewTracking("MsvcbTrk")
+	require.Error(t, err)
+
+	o, err := NewObject("Pos", "DPC")
+	require.NoError(t, err)
+	require.NoError(t, o.AddTimedControl(DirectEnhanced))
+	oper, cancel := o.Attribute("Oper", CO), o.Attribute("Cancel", CO)
+	require.Equal(t, "operTm", oper.Attributes[1].Name)
+	require.Len(t, oper.Attributes, 7)
+	require.Len(t, cancel.Attributes, 6, "without the check")
+	require.NotSame(t, oper.Attributes[0], cancel.Attributes[0])
+	status, err := NewObject("Ind", "SPS")
+	require.NoError(t, err)
+	require.Error(t, status.AddTimedControl(DirectNormal))
+}

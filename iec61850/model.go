@@ -88,6 +88,7 @@ type Model struct {
 	mu       sync.RWMutex
 	watchers []*watcher
 	changes  []Change
+	update   Update // that which is under way
 }
 
 // Device is a logical device.
@@ -157,6 +158,9 @@ type Report struct {
 	BufTime   uint32 // milliseconds during which events are collected
 	Integrity uint32 // milliseconds between integrity reports; 0: none
 	Instances int    // blocks of this description, each named with two digits; 0: one, named as it is
+	// Clients are the network addresses of the clients for which the instances are
+	// reserved by configuration, in their order; "" for none.
+	Clients []string
 }
 
 // ReportOptions are the optional fields of a report, as the bits of OptFlds.
@@ -187,8 +191,9 @@ type Log struct {
 
 // SettingGroups describes a setting group control block.
 type SettingGroups struct {
-	Count  int
-	Active int
+	Count   int
+	Active  int
+	ResvTms uint16 // seconds for which a client has a group for editing; 0: as long as it is there
 }
 
 // FullName returns the name of the domain.
@@ -418,7 +423,8 @@ func (m *Model) Update(f func(*Update) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.changes = m.changes[:0]
-	err := f(&Update{m})
+	m.update.m = m
+	err := f(&m.update)
 	for _, w := range m.watchers {
 		w.f(m.changes)
 	}
