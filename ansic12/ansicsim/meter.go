@@ -1,4 +1,4 @@
-// Package ansicsim simulates a meter of ANSI C12.18, C12.19 and C12.21: the
+// Package ansicsim simulates a meter of ANSI C12.18, C12.19, C12.21 and C12.22: the
 // substation meter that a current transformer feeds, or a residential one. Its tables
 // are made octet by octet as the standard has them, not by the package that reads them.
 package ansicsim
@@ -26,6 +26,8 @@ type Config struct {
 	Time      tables.TimeFormat // 0 is tables.TimeOctets
 	// NoPartial is for a meter that gives whole tables only.
 	NoPartial bool
+
+	Network NetworkConfig // for C12.22
 
 	Now    func() time.Time // the meter's clock; nil is time.Now
 	Faults Faults

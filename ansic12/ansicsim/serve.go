@@ -125,9 +125,7 @@ func (s *server) write(ctx context.Context, b []byte) error {
 }
 
 func (s *server) trace(send bool, b []byte) {
-	if s.meter.cfg.Trace != nil {
-		s.meter.cfg.Trace(send, b)
-	}
+	s.meter.trace(send, b)
 }
 
 func (s *server) answer(message []byte) error {

@@ -35,14 +35,19 @@ func NewClient(rw io.ReadWriteCloser, cfg *Config) *Client {
 }
 
 // Open identifies the meter, negotiates packets, logs on and shows the password or
-// proves to have the key.
+// proves to have the key. On a network without session it only asks who is there.
 func (c *Client) Open(ctx context.Context) error {
-	if line, ok := c.t.(*lineTransport); ok {
+	switch t := c.t.(type) {
+	case *lineTransport:
 		if err := c.identify(ctx); err != nil {
 			return err
 		}
-		if err := c.negotiate(ctx, line); err != nil {
+		if err := c.negotiate(ctx, t); err != nil {
 			return err
+		}
+	case *networkTransport:
+		if t.Sessionless {
+			return c.identify(ctx)
 		}
 	}
 	if err := c.logon(ctx); err != nil {
@@ -99,6 +104,9 @@ func (c *Client) negotiate(ctx context.Context, line *lineTransport) error {
 	return line.negotiated(n)
 }
 
+// sessionIdle is after how many seconds of silence a session on a network ends.
+const sessionIdle = 60
+
 func (c *Client) logon(ctx context.Context) error {
 	request := psem.Logon{UserID: c.cfg.UserID}
 	if len(c.cfg.User) > psem.UserLen {
@@ -106,7 +114,7 @@ func (c *Client) logon(ctx context.Context) error {
 	}
 	copy(request.User[:], c.cfg.User+strings.Repeat(" ", psem.UserLen))
 	if _, ok := c.t.(*lineTransport); !ok {
-		request.Extended, request.IdleTimeout = true, 60
+		request.Extended, request.IdleTimeout = true, sessionIdle
 	}
 	if _, err := c.do(ctx, request); err != nil {
 		return authError(err)
@@ -116,20 +124,29 @@ func (c *Client) logon(ctx context.Context) error {
 }
 
 func (c *Client) security(ctx context.Context) error {
-	request := psem.Security{}
-	if len(c.cfg.Password) > psem.PasswordLen {
-		return fmt.Errorf("session: password of more than %d characters", psem.PasswordLen)
+	request, err := c.cfg.security(false)
+	if err != nil {
+		return err
 	}
-	pad := c.cfg.PasswordPad
+	_, err = c.do(ctx, request)
+	return authError(err)
+}
+
+// security is the service that shows the password, with the user where there is no session.
+func (c *Config) security(sessionless bool) (psem.Security, error) {
+	request := psem.Security{Extended: sessionless, UserID: c.UserID}
+	if len(c.Password) > psem.PasswordLen {
+		return request, fmt.Errorf("session: password of more than %d characters", psem.PasswordLen)
+	}
+	pad := c.PasswordPad
 	if pad == 0 {
 		pad = ' '
 	}
 	for i := range request.Password {
 		request.Password[i] = pad
 	}
-	copy(request.Password[:], c.cfg.Password)
-	_, err := c.do(ctx, request)
-	return authError(err)
+	copy(request.Password[:], c.Password)
+	return request, nil
 }
 
 // authenticate proves to the meter that we have the key, and has the meter prove it (C12.21).
