@@ -121,6 +121,7 @@ type station struct {
 	meter   *Meter
 	link    *psem.Link // never sends; services of the line ask for one
 	callers map[string]*caller
+	id      uint16 // of the last answer
 }
 
 // caller is another station with which the meter speaks.
@@ -182,7 +183,7 @@ func (s *station) answer(message *epsem.Message, raw []byte, from string) []byte
 		return c.answer // it was lost; nothing is carried out twice
 	}
 	c.request, c.answer, c.answered = string(raw), nil, now
-	out := epsem.Message{Control: 0x80, Elements: back(message)}
+	out := epsem.Message{Control: 0x80, Elements: s.back(message)}
 	services, refused := s.open(message)
 	failed := refused != psem.OK
 	if failed {
@@ -201,29 +202,18 @@ func (s *station) answer(message *epsem.Message, raw []byte, from string) []byte
 	return c.answer
 }
 
-// back is the elements of an answer: those of the request with the names the other way round.
-func back(message *epsem.Message) (elements []epsem.Element) {
-	for _, e := range message.Elements {
-		switch e.Tag {
-		case epsem.TagContext:
-		case epsem.TagCalling:
-			e.Tag = epsem.TagCalled
-		case epsem.TagCalled:
-			e.Tag = epsem.TagCalling
-		case epsem.TagCallingID:
-			e.Tag = epsem.TagCalledID
-		default:
-			continue
-		}
-		elements = append(elements, epsem.Element{Tag: e.Tag, Content: e.Content})
-	}
-	// Titles and ids go in the order of their tags.
-	for i := 1; i < len(elements); i++ {
-		for j := i; j > 0 && elements[j].Tag < elements[j-1].Tag; j-- {
-			elements[j], elements[j-1] = elements[j-1], elements[j]
+// back is the elements of an answer: those of the request with the names the other way
+// round, and an invocation id of its own. They go in the order of their tags.
+func (s *station) back(message *epsem.Message) (elements []epsem.Element) {
+	s.id = (s.id + 1) & 0x7FFF
+	for _, tag := range []struct{ to, from byte }{
+		{epsem.TagContext, epsem.TagContext}, {epsem.TagCalled, epsem.TagCalling}, {epsem.TagCalledID, epsem.TagCallingID}, {epsem.TagCalling, epsem.TagCalled},
+	} {
+		if content, ok := message.Get(tag.from); ok {
+			elements = append(elements, epsem.Element{Tag: tag.to, Content: content})
 		}
 	}
-	return elements
+	return append(elements, epsem.Element{Tag: epsem.TagCallingID, Content: []byte{2, 2, byte(s.id >> 8), byte(s.id)}})
 }
 
 // open returns the services of a message that is for the meter and secured as it wants.

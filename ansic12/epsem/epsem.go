@@ -222,7 +222,7 @@ func (m Message) AppendBinary(dst []byte) ([]byte, error) {
 	if m.Security() != Clear {
 		epsem = append(epsem, m.MAC[:]...)
 	}
-	if (m.Control&flagClass != 0) != (len(m.Class) == classLen) {
+	if want := int(m.Control&flagClass) / flagClass * classLen; len(m.Class) != want {
 		return dst, fmt.Errorf("epsem: end device class of %d octets", len(m.Class))
 	}
 	info := wrap(tagExternal, wrap(tagOctets, epsem))
