@@ -113,6 +113,107 @@ func device(t *testing.T, link byte, uom uint32, multiplier, offset int64) *tabl
 	return d
 }
 
+// The ratios of table 15 are applied where the meter has not done so and has all
+// constants applied, as often as they go into the quantity.
+func TestRatios(t *testing.T) {
+	const pending, applied = 0, 1
+	for name, test := range map[string]struct {
+		link          byte
+		id            uint32 // of table 12, with time base 1
+		flags1, ct, v byte
+		flags2, ct2   byte
+		want          string
+		known         bool
+	}{
+		"active power":      {0x39, 0, pending, 40, 120, applied, 9, "4800000", true},
+		"both sets":         {0x39, 0, pending, 40, 120, pending, 2, "9600000", true},
+		"already applied":   {0x39, 0, applied, 40, 120, applied, 2, "1000", true},
+		"not to be applied": {0x19, 0, pending, 40, 120, pending, 2, "1000", true},
+		"voltage":           {0x39, 8, pending, 40, 120, applied, 2, "120000", true},
+		"current":           {0x39, 12, pending, 40, 120, applied, 2, "40000", true},
+		"voltage squared":   {0x39, 10, pending, 40, 120, applied, 2, "14400000", true},
+		"power factor":      {0x39, 24, pending, 40, 120, pending, 2, "1000", true},
+		"no ratio":          {0x39, 12, pending, 0, 120, applied, 2, "1000", false},
+		"unknown quantity":  {0x39, 77, pending, 40, 120, applied, 2, "1000", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := device(t, test.link, test.id|1<<8|0b1001<<14, 1, 0)
+			require.NoError(t, d.Add(11, []byte{1<<5 | 1<<6, 1, 0, 0, 0, 1, 2, 1}))
+			var b []byte
+			for _, n := range []uint64{1, 0} {
+				b = binary.LittleEndian.AppendUint64(b, n)
+			}
+			for _, set := range [][3]byte{{test.flags1, test.ct, test.v}, {test.flags2, test.ct2, 1}} {
+				b = append(b, set[0])
+				b = binary.LittleEndian.AppendUint64(b, uint64(set[1]))
+				b = binary.LittleEndian.AppendUint64(b, uint64(set[2]))
+			}
+			require.NoError(t, d.Add(15, b))
+			readings, _, err := d.AppendReadings(nil, nil, 23, binary.LittleEndian.AppendUint64(nil, 1000))
+			require.NoError(t, err)
+			value, ok := readings[0].Value.Rescale(0)
+			require.True(t, ok)
+			require.Equal(t, test.want, value.String())
+			require.Equal(t, !test.known, readings[0].Quality.Flags&obis.ScalerUnknown != 0)
+		})
+	}
+}
+
+// Tables whose layout is not sure are read only where it fits to the octet.
+func TestExact(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	require.NoError(t, d.Add(21, []byte{1 << 1, 1 << 1, 2, 1, 0, 0, 0, 0, 0, 0})) // two self reads of one summation
+	b := []byte{0, 2, 1, 9, 0, 0}
+	for i := range byte(2) {
+		b = append(b, 8+i, 0, 26, 11, 19+i, 12, 0)
+		b = binary.LittleEndian.AppendUint64(b, uint64(1000+int(i)))
+	}
+	readings, _, err := d.AppendReadings(nil, nil, 26, b)
+	require.NoError(t, err)
+	values := map[string]string{}
+	for _, r := range readings {
+		if r.Code.Valid() {
+			values[r.Code.String()] = r.Value.String() + " " + r.Time.String()
+		}
+	}
+	require.Equal(t, map[string]string{"1-0:1.8.0*0": "1000 2026-11-19T12:00:00", "1-0:1.8.0*1": "1001 2026-11-20T12:00:00"}, values)
+	for _, wrong := range [][]byte{b[:len(b)-1], append(b[:len(b):len(b)], 0)} {
+		readings, _, err := d.AppendReadings(nil, nil, 26, wrong)
+		var pe *tables.ParseError
+		require.ErrorAs(t, err, &pe)
+		require.EqualValues(t, 26, pe.Table)
+		require.Empty(t, readings)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	d, err := tables.NewDevice(table00(0, 2))
+	require.NoError(t, err)
+	for table, want := range map[uint16][]uint16{0: nil, 5: nil, 15: {11}, 23: {21}, 56: {51}, 62: {61}, 73: {71}, 999: nil} {
+		require.Equal(t, want, d.Needs(table), table)
+	}
+}
+
+// The nameplate of an electricity meter.
+func TestNameplate(t *testing.T) {
+	d, err := tables.NewDevice(table00(0, 2))
+	require.NoError(t, err)
+	b := append([]byte("7.2   7.2   \x01FM9S "), 0x52, 0x08, 0x21)
+	b = append(b, "200   30    "...)
+	readings, _, err := d.AppendReadings(nil, nil, 2, b)
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, r := range readings {
+		got[string(r.RawID)] = r.Value.String()
+	}
+	for field, want := range map[string]string{
+		"2.E_KH": "7.2", "2.E_ED_CONFIG": "FM9S", "2.E_ELEMENTS.E_FREQ": "2", "2.E_ELEMENTS.E_NO_OF_ELEMENTS": "2", "2.E_ELEMENTS.E_BASE_TYPE": "1",
+		"2.E_ELEMENTS.E_ACCURACY_CLASS": "2", "2.E_VOLTS.E_ED_SUPPLY_VOLTS": "2", "2.E_CLASS_MAX_AMPS": "200", "2.E_TA": "30",
+	} {
+		require.Equal(t, want, got[field], field)
+	}
+}
+
 func TestScaling(t *testing.T) {
 	const wattHours = 0x00024000 // import, bulk
 	for name, test := range map[string]struct {
