@@ -24,6 +24,8 @@ type Config struct {
 
 	BigEndian bool              // order of octets in tables
 	Time      tables.TimeFormat // 0 is tables.TimeOctets
+	// Traffic is the silence after which the meter forgets a conversation; 0 is 6 s, by C12.21 30 s.
+	Traffic time.Duration
 	// NoPartial is for a meter that gives whole tables only.
 	NoPartial bool
 

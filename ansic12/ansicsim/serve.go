@@ -19,7 +19,8 @@ import (
 // Serve answers one connection until it ends or ctx does. Where rw has SetLine, the
 // rate follows the negotiation.
 func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	s := &server{meter: m, conn: stream.New(rw), link: psem.NewLink(&psem.LinkConfig{PacketSize: 64, Packets: 255})}
+	s := &server{meter: m, conn: stream.New(rw), link: psem.NewLink(nil)}
+	s.begin()
 	s.line, _ = rw.(interface {
 		SetLine(baud int, framing string) error
 	})
@@ -40,8 +41,39 @@ type server struct {
 		SetLine(baud int, framing string) error
 	}
 	conversation
-	after func() error // what is done behind the acknowledgement of the answer
-	buf   [2048]byte
+	traffic time.Duration // silence after which the conversation is forgotten
+	quiet   time.Time     // when that is, if nothing comes
+	after   func() error  // what is done behind the acknowledgement of the answer
+	buf     [2048]byte
+}
+
+// The channel traffic time-outs of C12.18 and C12.21.
+const (
+	traffic1218 = 6 * time.Second
+	traffic1221 = 30 * time.Second
+)
+
+// begin is before anything was agreed.
+func (s *server) begin() {
+	s.link.Reset()
+	s.link.Configure(psem.LinkConfig{PacketSize: 64, Packets: 255})
+	s.conversation, s.after = conversation{}, nil
+	switch s.traffic = s.meter.cfg.Traffic; {
+	case s.traffic > 0:
+	case s.meter.cfg.Key != nil:
+		s.traffic = traffic1221
+	default:
+		s.traffic = traffic1218
+	}
+}
+
+// forget ends a conversation in which the reader has fallen silent.
+func (s *server) forget() error {
+	s.begin()
+	if s.line != nil {
+		return s.line.SetLine(9600, "8N1")
+	}
+	return nil
 }
 
 // conversation is how far a reader has come.
@@ -81,8 +113,16 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 func (s *server) read(ctx context.Context, until time.Time) error {
+	talking := s.state != psem.StateBase && !s.link.Sending()
+	if talking && !time.Now().Before(s.quiet) {
+		return s.forget()
+	}
+	if talking && (until.IsZero() || s.quiet.Before(until)) {
+		until = s.quiet
+	}
 	n, err := s.conn.Read(ctx, until, s.buf[:])
 	if n > 0 {
+		s.quiet = later(s.quiet, time.Now().Add(s.traffic))
 		s.trace(false, s.buf[:n])
 		if s.meter.refuses() {
 			return s.write(ctx, []byte{psem.NAK})
@@ -94,6 +134,13 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 		return nil
 	}
 	return err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // refuses counts the packets that are answered with NAK.
@@ -186,10 +233,13 @@ func (m *Meter) carryOut(c *conversation, link *psem.Link, canSwitch bool, reque
 	case psem.Negotiate:
 		return negotiate(link.Config(), r, canSwitch)
 	case psem.Wait:
-		return &psem.Response{}, nil
+		return &psem.Response{}, func(s *server) error {
+			s.quiet = time.Now().Add(max(time.Duration(r.Seconds)*time.Second, s.traffic))
+			return nil
+		}
 	case psem.Timing:
 		b, _ := r.AppendBinary(nil)
-		return &psem.Response{Body: b[1:]}, nil
+		return &psem.Response{Body: b[1:]}, func(s *server) error { return s.timing(r) }
 	case psem.Logon:
 		if m.cfg.User != "" && strings.TrimRight(string(r.User[:]), " \x00") != m.cfg.User {
 			return refuse(psem.ISC), nil
@@ -219,14 +269,7 @@ func (m *Meter) plain(c *conversation, code psem.Service) (*psem.Response, func(
 		return &r, nil
 	case psem.ServiceTerminate, psem.ServiceDisconnect:
 		c.secure = false
-		return &psem.Response{}, func(s *server) error {
-			s.link.Reset()
-			s.link.Configure(psem.LinkConfig{PacketSize: 64, Packets: 255})
-			if s.line != nil {
-				return s.line.SetLine(9600, "8N1")
-			}
-			return nil
-		}
+		return &psem.Response{}, func(s *server) error { return s.forget() }
 	case psem.ServiceLogoff:
 		c.secure = false
 		return &psem.Response{}, nil
@@ -283,6 +326,21 @@ func negotiate(cfg psem.LinkConfig, r psem.Negotiate, canSwitch bool) (*psem.Res
 		}
 		return nil
 	}
+}
+
+// timing sets the times that the reader proposed.
+func (s *server) timing(t psem.Timing) error {
+	cfg := s.link.Config()
+	cfg.CharTimeout, cfg.AckTimeout = time.Duration(t.InterChar)*time.Second, time.Duration(t.Response)*time.Second
+	if cfg.Retries = int(t.Retries); cfg.Retries == 0 {
+		cfg.Retries = -1
+	}
+	s.link.Configure(cfg)
+	if t.Traffic > 0 {
+		s.traffic = time.Duration(t.Traffic) * time.Second
+	}
+	s.quiet = time.Now().Add(s.traffic)
+	return nil
 }
 
 // read answers a read. Before the password the meter shows what identifies it only.

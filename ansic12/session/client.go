@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/openusm/meter/ansic12"
 	"github.com/openusm/meter/ansic12/psem"
@@ -43,6 +44,9 @@ func (c *Client) Open(ctx context.Context) error {
 			return err
 		}
 		if err := c.negotiate(ctx, t); err != nil {
+			return err
+		}
+		if err := c.timing(ctx, t); err != nil {
 			return err
 		}
 	case *networkTransport:
@@ -102,6 +106,41 @@ func (c *Client) negotiate(ctx context.Context, line *lineTransport) error {
 		return fmt.Errorf("session: the meter negotiated %d packets of %d octets, more than was proposed: %w", n.Packets, n.PacketSize, ErrOtherReply)
 	}
 	return line.negotiated(n)
+}
+
+// timing agrees on times with a meter of C12.21. Some answer with other retries where
+// none are proposed, so at least one is.
+func (c *Client) timing(ctx context.Context, line *lineTransport) error {
+	if c.identity.Standard != psem.StandardC1221 {
+		return nil
+	}
+	line.times(nil)
+	if c.cfg.Timing == nil {
+		return nil
+	}
+	request := *c.cfg.Timing
+	request.Retries = max(request.Retries, 1)
+	r, err := c.do(ctx, request)
+	if errors.As(err, new(*RefusedError)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	agreed, err := r.Timing()
+	if err == nil {
+		line.times(&agreed)
+	}
+	return err
+}
+
+// Wait asks the meter to keep the conversation open for so many seconds of silence.
+func (c *Client) Wait(ctx context.Context, seconds uint8) error {
+	_, err := c.do(ctx, psem.Wait{Seconds: seconds})
+	if line, ok := c.t.(*lineTransport); ok && err == nil {
+		line.last = time.Now().Add(max(time.Duration(seconds)*time.Second-line.traffic, 0))
+	}
+	return err
 }
 
 // sessionIdle is after how many seconds of silence a session on a network ends.
@@ -194,6 +233,9 @@ func authError(err error) error {
 // Close logs off, takes leave of the meter and closes the connection.
 func (c *Client) Close(ctx context.Context) error {
 	var first error
+	if line, ok := c.t.(*lineTransport); ok && line.silent(time.Now()) {
+		c.state = psem.StateBase // the meter has taken leave already
+	}
 	if c.state == psem.StateSession {
 		_, first = c.do(ctx, psem.Plain{Code: psem.ServiceLogoff})
 		c.state = psem.StateIdentified
@@ -208,8 +250,24 @@ func (c *Client) Close(ctx context.Context) error {
 // Identity returns what the meter answered to identify.
 func (c *Client) Identity() psem.Identity { return c.identity }
 
+// revive opens the conversation anew where the meter has forgotten it in the silence.
+func (c *Client) revive(ctx context.Context) error {
+	line, ok := c.t.(*lineTransport)
+	if !ok || c.state != psem.StateSession || !line.silent(time.Now()) {
+		return nil
+	}
+	c.state = psem.StateBase
+	if err := line.again(); err != nil {
+		return err
+	}
+	return c.Open(ctx)
+}
+
 // do carries out a request. A refusal is a [RefusedError].
 func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, error) {
+	if err := c.revive(ctx); err != nil {
+		return psem.Response{}, err
+	}
 	b, err := request.AppendBinary(nil)
 	if err != nil {
 		return psem.Response{}, err
