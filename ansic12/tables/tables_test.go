@@ -159,10 +159,10 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-// Tables whose layout is not sure are read only where it fits to the octet.
-func TestExact(t *testing.T) {
+// Two self reads of a meter with one summation.
+func TestSelfReads(t *testing.T) {
 	d := device(t, 0x11, 0x00024000, 0, 0)
-	require.NoError(t, d.Add(21, []byte{1 << 1, 1 << 1, 2, 1, 0, 0, 0, 0, 0, 0})) // two self reads of one summation
+	require.NoError(t, d.Add(21, []byte{1 << 1, 1 << 1, 2, 1, 0, 0, 0, 0, 0, 0}))
 	b := []byte{0, 2, 1, 9, 0, 0}
 	for i := range byte(2) {
 		b = append(b, 8+i, 0, 26, 11, 19+i, 12, 0)
@@ -177,13 +177,47 @@ func TestExact(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]string{"1-0:1.8.0*0": "1000 2026-11-19T12:00:00", "1-0:1.8.0*1": "1001 2026-11-20T12:00:00"}, values)
-	for _, wrong := range [][]byte{b[:len(b)-1], append(b[:len(b):len(b)], 0)} {
-		readings, _, err := d.AppendReadings(nil, nil, 26, wrong)
+}
+
+// Tables whose layout is not sure are read only where it fits to the octet.
+func TestExact(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	require.NoError(t, d.Add(51, []byte{0, 1 << 4, 0, 0, 0, 0, 0, 0, 0}))
+	b := []byte{2, 0, 0, 60, 0xFE, 0xD4} // two o'clock, one hour, -300 minutes
+	b[4], b[5] = 0xD4, 0xFE
+	readings, _, err := d.AppendReadings(nil, nil, 53, b)
+	require.NoError(t, err)
+	require.Equal(t, "53.TIME_ZONE_OFFSET", string(readings[len(readings)-1].RawID))
+	require.Equal(t, "-300", readings[len(readings)-1].Value.String())
+	for _, wrong := range [][]byte{b[:5], append(b[:6:6], 0)} {
+		readings, _, err := d.AppendReadings(nil, nil, 53, wrong)
 		var pe *tables.ParseError
 		require.ErrorAs(t, err, &pe)
-		require.EqualValues(t, 26, pe.Table)
+		require.EqualValues(t, 53, pe.Table)
 		require.Empty(t, readings)
 	}
+}
+
+// A calendar of one holiday, one change of season, two tier switches and one season.
+func TestCalendar(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	limits := []byte{0, 0, 1 | 2<<4, 1, 1, 2, 0, 0, 0}
+	require.NoError(t, d.Add(51, limits))
+	b := []byte{26, 12, 25, 19, 0x11, 0x22, 3, 0xC1, 0x04, 0, 0x22, 0x7A, 1, 1, 2, 0, 3, 4}
+	got := map[string]string{}
+	require.NoError(t, d.Walk(54, b, func(f *tables.Field) { got[f.ID()] = f.Value.String() }))
+	for id, want := range map[string]string{
+		"NON_RECURR_DATES[0].CALENDAR_ACTION.CALENDAR_CTRL": "19", "RECURR_DATES[0].CALENDAR_ACTION.CALENDAR_CTRL": "3",
+		"TIER_SWITCHES[0].TIER_SWITCH.NEW_TIER": "1", "TIER_SWITCHES[0].TIER_SWITCH.SWITCH_HOUR": "6", "TIER_SWITCHES[1].TIER_SWITCH.SWITCH_MIN": "30",
+		"TIER_SWITCHES[1].DAY_SCH_NUM": "1", "DAILY_SCHEDULE_ID_MATRIX[0].SUNDAY_SCHEDULE": "2", "DAILY_SCHEDULE_ID_MATRIX[0].SPECIAL_SCHEDULE[1]": "4",
+	} {
+		require.Equal(t, want, got[id], id)
+	}
+	limits[1] = 1 << 1 // a schedule for each day
+	require.NoError(t, d.Add(51, limits))
+	clear(got)
+	require.NoError(t, d.Walk(54, b, func(f *tables.Field) { got[f.ID()] = f.Value.String() }))
+	require.Len(t, got, 1)
 }
 
 func TestNeeds(t *testing.T) {
