@@ -30,6 +30,7 @@ type Config struct {
 	NoPartial bool
 
 	Network NetworkConfig // for C12.22
+	OSGP    OSGPConfig
 
 	Now    func() time.Time // the meter's clock; nil is time.Now
 	Faults Faults
@@ -60,6 +61,7 @@ type Meter struct {
 	event     []entry
 	written   map[uint16][]byte
 	faults    Faults
+	osgp      osgpState
 }
 
 type entry struct {
