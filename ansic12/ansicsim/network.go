@@ -20,7 +20,9 @@ type NetworkConfig struct {
 	// With a key the meter takes no others.
 	Key   []byte
 	KeyID uint8
-	Idle  time.Duration // after which a silent connection ends; 0 is five minutes
+	Idle  time.Duration // after which a silent connection ends, also one of C12.18 over TCP; 0 is five minutes
+	// MaxAnswer is how many octets of answers a message may have; 0 is 65,000.
+	MaxAnswer int
 }
 
 const (
@@ -32,6 +34,13 @@ const (
 	idleNetwork   = 5 * time.Minute
 	writeDeadline = 10 * time.Second
 )
+
+func (c *NetworkConfig) maxAnswer() int {
+	if c.MaxAnswer <= 0 || c.MaxAnswer > maxBody {
+		return maxBody
+	}
+	return c.MaxAnswer
+}
 
 func (c *NetworkConfig) idle() time.Duration {
 	if c.Idle <= 0 {
@@ -274,7 +283,7 @@ func (s *station) carryOut(c *caller, services [][]byte, out *epsem.Message) (fa
 			continue // as in the standard's example: what follows is answered, not the password
 		}
 		b, _ := response.AppendBinary(nil)
-		if failed = response.Status != psem.OK; len(out.Body)+len(b) > maxBody {
+		if failed = response.Status != psem.OK; len(out.Body)+len(b) > s.meter.cfg.Network.maxAnswer() {
 			b, failed = []byte{byte(psem.RSTL)}, true
 		}
 		if out.Body = epsem.AppendService(out.Body, b); failed {

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -24,9 +25,12 @@ func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	s.line, _ = rw.(interface {
 		SetLine(baud int, framing string) error
 	})
+	if conn, ok := rw.(net.Conn); ok && conn.RemoteAddr().Network() == "tcp" {
+		s.idle = m.cfg.Network.idle()
+	}
 	defer s.conn.Close()
 	err := s.serve(ctx)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+	if errors.Is(err, errIdle) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 		return ctx.Err()
 	}
 	return err
@@ -43,6 +47,7 @@ type server struct {
 	conversation
 	traffic time.Duration // silence after which the conversation is forgotten
 	quiet   time.Time     // when that is, if nothing comes
+	idle    time.Duration // silence after which the connection ends; 0 is never
 	after   func() error  // what is done behind the acknowledgement of the answer
 	buf     [2048]byte
 }
@@ -120,6 +125,10 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 	if talking && (until.IsZero() || s.quiet.Before(until)) {
 		until = s.quiet
 	}
+	waiting := until.IsZero() && s.idle > 0
+	if waiting {
+		until = time.Now().Add(s.idle)
+	}
 	n, err := s.conn.Read(ctx, until, s.buf[:])
 	if n > 0 {
 		s.quiet = later(s.quiet, time.Now().Add(s.traffic))
@@ -130,11 +139,17 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 		s.link.Feed(time.Now(), s.buf[:n])
 		return nil
 	}
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+	switch {
+	case err != nil && waiting && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+		return errIdle
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		return nil
 	}
 	return err
 }
+
+// errIdle ends a network connection on which nothing came for long.
+var errIdle = errors.New("idle")
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/ansic12"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/tables"
+	"github.com/openusm/meter/internal/stream"
 )
 
 // Client is a conversation with one meter.
@@ -263,8 +264,29 @@ func (c *Client) revive(ctx context.Context) error {
 	return c.Open(ctx)
 }
 
-// do carries out a request. A refusal is a [RefusedError].
+// do carries out a request, again after a pause where the meter is busy. A refusal is
+// a [RefusedError].
 func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, error) {
+	for pause := busyPause; ; pause *= 2 {
+		r, err := c.once(ctx, request)
+		busy := errors.Is(err, psem.BSY) || errors.Is(err, psem.DNR)
+		if !busy || pause >= busyPause<<busyRetries {
+			return r, err
+		}
+		if err := stream.Sleep(ctx, pause); err != nil {
+			return r, err
+		}
+	}
+}
+
+// How often a request is repeated to a meter that is busy, and after which pause, which doubles.
+const (
+	busyRetries = 3
+	busyPause   = 100 * time.Millisecond
+)
+
+// once carries out a request.
+func (c *Client) once(ctx context.Context, request psem.Request) (psem.Response, error) {
 	if err := c.revive(ctx); err != nil {
 		return psem.Response{}, err
 	}
@@ -296,13 +318,42 @@ func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, e
 	return psem.Response{}, refused
 }
 
-// ReadTable reads a whole table.
+// ReadTable reads a whole table, in parts where it is too long for one message.
 func (c *Client) ReadTable(ctx context.Context, table uint16) ([]byte, error) {
 	r, err := c.do(ctx, psem.Read{Table: table})
+	if errors.Is(err, psem.RSTL) {
+		return c.readParts(ctx, table)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return r.TableData()
+}
+
+const (
+	firstPart = 1024    // octets of the first part that is tried
+	maxParts  = 1 << 24 // octets of a table that is read in parts: offsets have 24 bits
+)
+
+// readParts reads a table in parts. How long it is shows as parts are refused:
+// they become smaller until not one octet more is there.
+func (c *Client) readParts(ctx context.Context, table uint16) (b []byte, err error) {
+	for count := uint16(firstPart); count > 0 && len(b) < maxParts; {
+		part, err := c.ReadPart(ctx, table, uint32(len(b)), count)
+		b = append(b, part...)
+		switch {
+		case errors.Is(err, psem.RSTL), errors.Is(err, psem.IAR), errors.Is(err, psem.ONP):
+			count /= 2
+		case err != nil:
+			return nil, err
+		case len(part) < int(count):
+			return b, nil
+		}
+	}
+	if len(b) == 0 {
+		return nil, &RefusedError{Service: psem.ServiceReadOffset, Table: table, Status: psem.RSTL}
+	}
+	return b, nil
 }
 
 // ReadPart reads count octets of a table from an offset on.

@@ -198,6 +198,19 @@ func TestFaults(t *testing.T) {
 		c = dial(t, &ansicsim.Config{Faults: ansicsim.Faults{DropReply: 99}}, &session.Config{Timeout: 50 * time.Millisecond})
 		require.ErrorIs(t, c.Open(t.Context()), session.ErrNoAnswer)
 	})
+	t.Run("busy", func(t *testing.T) {
+		for busy, want := range map[int]error{2: nil, 9: psem.BSY} {
+			c := open(t, &ansicsim.Config{Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {
+				if _, ok := r.(psem.Read); ok && busy > 0 {
+					busy--
+					return &psem.Response{Status: psem.BSY}
+				}
+				return nil
+			}}}, nil)
+			_, err := c.ReadTable(t.Context(), 1)
+			require.ErrorIs(t, err, want)
+		}
+	})
 	t.Run("reply to another request", func(t *testing.T) {
 		c := open(t, &ansicsim.Config{Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {
 			if read, ok := r.(psem.Read); ok && read.ByOffset {

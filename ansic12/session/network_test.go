@@ -194,6 +194,24 @@ func (c *lossyConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	return c.PacketConn.WriteTo(b, to)
 }
 
+// Tables that are too long for the meter's messages are read in parts.
+func TestParts(t *testing.T) {
+	m := ansicsim.New(&ansicsim.Config{Now: func() time.Time { return noon }})
+	c := network(t, &ansicsim.Config{Network: ansicsim.NetworkConfig{MaxAnswer: 100}}, session.Network{}, nil)
+	require.NoError(t, c.Open(t.Context()))
+	for _, table := range []uint16{0, 5, 12, 15, 23} {
+		want, _ := m.Table(table)
+		got, err := c.ReadTable(t.Context(), table)
+		require.NoError(t, err)
+		require.Equal(t, want, got, table)
+	}
+	_, err := c.ReadTable(t.Context(), 99)
+	require.ErrorIs(t, err, psem.IAR)
+	readings, _, err := c.Read(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, byCode(readings), "1-0:1.8.0*255")
+}
+
 func TestResolve(t *testing.T) {
 	var asked []byte
 	c := network(t, &ansicsim.Config{Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {
