@@ -58,7 +58,8 @@ type Meter struct {
 	resets    int
 	resetAt   time.Time
 	procedure []byte // table 08
-	event     []entry
+	event     []entry // the newest
+	events    int     // in all
 	written   map[uint16][]byte
 	faults    Faults
 	osgp      osgpState
@@ -91,6 +92,7 @@ func New(cfg *Config) *Meter {
 	m.event = []entry{
 		{m.resetAt, 20}, {start.Add(-50 * time.Hour), 1}, {start.Add(-50*time.Hour + 90*time.Second), 2}, {start.Add(-3 * time.Hour), 11},
 	}
+	m.events = len(m.event)
 	return m
 }
 
@@ -101,6 +103,13 @@ func (m *Meter) Tables() []uint16 {
 		list = append(list, psem.TableManufacturer)
 	}
 	return list
+}
+
+// record adds an event of now to the log.
+func (m *Meter) record(code uint16) {
+	m.event = append(m.event, entry{m.clock(), code})
+	m.event = m.event[max(len(m.event)-logSize, 0):]
+	m.events++
 }
 
 // clock returns the time that the meter shows.
@@ -517,13 +526,10 @@ func (m *Meter) profile(w *writer, s selection, now time.Time) {
 // log is the history or the event log.
 func (m *Meter) log(w *writer) {
 	list := m.event
-	if len(list) > logSize {
-		list = list[len(list)-logSize:]
-	}
 	w.u8(1 << 2)
 	w.u16(uint16(len(list)))
 	w.u16(uint16(len(list) - 1))
-	w.u32(uint32(len(m.event)))
+	w.u32(uint32(m.events))
 	w.u16(0)
 	for i := range logSize {
 		var e entry

@@ -261,7 +261,7 @@ func (s *station) open(message *epsem.Message) ([][]byte, psem.Status) {
 func (s *station) carryOut(c *caller, services [][]byte, out *epsem.Message) (failed bool) {
 	talk, alone := &c.conversation, c.state != psem.StateSession
 	if alone {
-		talk = &conversation{state: psem.StateIdentified, secure: s.meter.cfg.Password == ""}
+		talk = &conversation{state: psem.StateIdentified, secure: s.meter.cfg.Password == "", network: true}
 	}
 	for i, service := range services {
 		if len(service) == 0 {

@@ -83,9 +83,10 @@ func (s *server) forget() error {
 
 // conversation is how far a reader has come.
 type conversation struct {
-	state  psem.State
-	secure bool // the password was right
-	ticket [des.BlockSize]byte
+	state   psem.State
+	secure  bool // the password was right
+	network bool // by C12.22
+	ticket  [des.BlockSize]byte
 }
 
 func (s *server) serve(ctx context.Context) error {
@@ -295,7 +296,10 @@ func (m *Meter) plain(c *conversation, code psem.Service) (*psem.Response, func(
 // identity says what the meter is; one of C12.21 shows a ticket.
 func (m *Meter) identity(c *conversation) psem.Identity {
 	id := psem.Identity{Standard: psem.StandardC1218, Version: 1}
-	if m.cfg.Key == nil {
+	if c.network {
+		id.Standard = psem.StandardC1222
+	}
+	if m.cfg.Key == nil || c.network {
 		return id
 	}
 	id.Standard = psem.StandardC1221
@@ -404,7 +408,7 @@ func (m *Meter) take(c *conversation, w psem.Write) *psem.Response {
 	}
 	copy(b[w.Offset:], w.Data)
 	m.written[w.Table] = b
-	m.event = append(m.event, entry{m.clock(), 10})
+	m.record(10)
 	return &psem.Response{}
 }
 
@@ -422,16 +426,16 @@ func (m *Meter) run(b []byte) *psem.Response {
 	case ansic12.ProcedureRemoteReset:
 		m.resets++
 		m.resetAt = m.clock()
-		m.event = append(m.event, entry{m.clock(), 20})
+		m.record(20)
 	case ansic12.ProcedureSetClock:
 		t, ok := m.parseTime(b[3:])
 		if !ok {
 			result = ansic12.BadParameter
 			break
 		}
-		m.event = append(m.event, entry{m.clock(), 3})
+		m.record(3)
 		m.shift = t.Sub(m.now())
-		m.event = append(m.event, entry{m.clock(), 4})
+		m.record(4)
 	default:
 		result = ansic12.Unrecognized
 	}

@@ -35,11 +35,22 @@ func TestCorpus(t *testing.T) {
 				require.True(t, ok)
 			}
 			at := 0
-			require.NoError(t, Explain(b, func(offset, length, _ int, field, _ string) {
+			inner := 0
+			require.NoError(t, Explain(b, func(offset, length, depth int, field, _ string) {
+				if depth > 2 {
+					inner++
+					require.LessOrEqual(t, offset+length, at, field)
+					return
+				}
 				require.Equal(t, at, offset, field)
 				at += length
 			}))
 			require.Equal(t, len(b), at)
+			for _, s := range services {
+				if len(s) > 1 && s[0] >= 0x20 {
+					require.Greater(t, inner, 1, "the fields of the service")
+				}
+			}
 			for cut := range b {
 				_, n, err := Parse(b[:cut])
 				require.Error(t, err)

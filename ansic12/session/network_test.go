@@ -67,6 +67,9 @@ func TestNetwork(t *testing.T) {
 			change(&names, sim)
 			c := network(t, sim, names, &session.Config{Password: "secret", UserID: 2, Grant: ansic12.RightClock})
 			require.NoError(t, c.Open(t.Context()))
+			if names.Sessionless {
+				require.EqualValues(t, psem.StandardC1222, c.Identity().Standard)
+			}
 			readings, _, err := c.Read(t.Context())
 			require.NoError(t, err)
 			require.Contains(t, byCode(readings), "1-0:1.8.0*255")
