@@ -11,6 +11,7 @@ import (
 
 	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/ansic12/epsem"
+	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
 )
 
@@ -163,11 +164,16 @@ func (d *c12Decoder) message(m *epsem.Message, cfg *Config) error {
 	return nil
 }
 
+// messageKey returns the key with which a message was secured, and its number.
+func messageKey(m *epsem.Message, cfg *Config) (key Secret, id uint8) {
+	id, _ = m.KeyID()
+	return cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key, id
+}
+
 // secured checks and deciphers a message with the key of its number, "c1222-N"
 // among the keys by meter, or else with the only one.
 func (d *c12Decoder) secured(m *epsem.Message, cfg *Config, layer *Layer) ([][]byte, error) {
-	id, _ := m.KeyID()
-	key := cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key
+	key, id := messageKey(m, cfg)
 	layer.Security = weakSecurity
 	if len(key) == 0 {
 		if m.Security() == epsem.Ciphered {
@@ -183,4 +189,51 @@ func (d *c12Decoder) secured(m *epsem.Message, cfg *Config, layer *Layer) ([][]b
 	}
 	layer.Verified = &[]bool{true}[0]
 	return opened.Services, nil
+}
+
+// epsem explains the messages of a capture, and the services in those that are
+// ciphered where their key is there.
+func (e *explainer) epsem() error {
+	for at := 0; at < len(e.b); {
+		part := e.b[at:]
+		m, n, err := epsem.Parse(part)
+		if err == nil {
+			part = part[:n]
+		}
+		if err := epsem.Explain(part, e.at(part, at, 0)); err != nil {
+			return err
+		}
+		if key, _ := messageKey(&m, e.cfg); m.Security() == epsem.Ciphered && len(key) > 0 {
+			if err := e.deciphered(&m, key, at+n); err != nil {
+				return err
+			}
+		}
+		at += n
+	}
+	return nil
+}
+
+// deciphered notes the services of a message that ends at an offset of the input. Their
+// octets stand where the ciphered ones do.
+func (e *explainer) deciphered(m *epsem.Message, key Secret, end int) error {
+	opened, err := m.Verify(key)
+	if err != nil {
+		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
+	}
+	at := end - len(m.MAC) - len(m.Body)
+	for _, service := range opened.Services {
+		at += len(epsem.AppendService(nil, service)) - len(service)
+		note := e.at(service, at, 3)
+		switch {
+		case len(service) == 0:
+		case service[0] < byte(psem.ServiceIdentify):
+			note(0, len(service), 0, "answer", psem.Status(service[0]).String())
+		default:
+			if err := psem.ExplainRequest(service, note); err != nil {
+				return err
+			}
+		}
+		at += len(service)
+	}
+	return nil
 }

@@ -89,3 +89,37 @@ func TestC1222Detected(t *testing.T) {
 	require.Equal(t, C1222, s.Protocol())
 	require.NoError(t, s.Close(t.Context()))
 }
+
+// A capture of ciphered messages is decoded and explained with the key, and says what it lacks without.
+func TestC1222Capture(t *testing.T) {
+	keys := Keys{Password: Secret("secret"), ByMeter: map[string]Keys{"c1222-5": {Key: secret(1, 16)}}}
+	var capture []byte
+	s, err := Dial(t.Context(), "sim:c1222", &Config{Address: ".42,.1,sessionless", Keys: keys, Trace: func(_ bool, frame []byte) { capture = append(capture, frame...) }})
+	require.NoError(t, err)
+	read, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Close(t.Context()))
+
+	r, err := Decode(capture, &Config{Protocol: C1222, Keys: keys})
+	require.NoError(t, err)
+	require.Equal(t, read.Meter, r.Meter)
+	require.Greater(t, len(r.Readings), 40)
+	fields := map[string]int{}
+	require.NoError(t, Explain(capture, &Config{Protocol: C1222, Keys: keys}, func(n Note) {
+		fields[n.Field]++
+		if n.Field == "table" {
+			require.Len(t, n.Octets, 2)
+		}
+	}))
+	require.Greater(t, fields["table"], 10)
+	require.Equal(t, fields["MAC"]/2, fields["answer"])
+
+	_, err = Decode(capture, &Config{Protocol: C1222})
+	require.ErrorIs(t, err, ErrMissingKey)
+	clear(fields)
+	require.NoError(t, Explain(capture, &Config{Protocol: C1222}, func(n Note) { fields[n.Field]++ }))
+	require.Zero(t, fields["table"])
+	require.NotZero(t, fields["MAC"])
+	wrong := Keys{Key: secret(9, 16)}
+	require.ErrorIs(t, Explain(capture, &Config{Protocol: C1222, Keys: wrong}, func(Note) {}), ErrAuth)
+}

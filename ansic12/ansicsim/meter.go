@@ -57,7 +57,7 @@ type Meter struct {
 	shift     time.Duration // of the clock, as it was set
 	resets    int
 	resetAt   time.Time
-	procedure []byte // table 08
+	procedure []byte  // table 08
 	event     []entry // the newest
 	events    int     // in all
 	written   map[uint16][]byte

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/openusm/meter/ansic12/epsem"
@@ -63,6 +64,7 @@ type networkTransport struct {
 const (
 	maxNetworkMessage = 1 << 16
 	datagramRetries   = 3
+	refusedPause      = 100 * time.Millisecond // before a datagram that nobody takes is sent again
 )
 
 func (t *networkTransport) exchange(ctx context.Context, request []byte) ([]byte, error) {
@@ -231,8 +233,14 @@ func (t *networkTransport) receive(ctx context.Context, until time.Time) (epsem.
 		if n > 0 || err == nil {
 			continue
 		}
-		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 			return epsem.Message{}, fmt.Errorf("session: %w", ErrNoAnswer)
+		case t.Datagrams && errors.Is(err, syscall.ECONNREFUSED):
+			if err := stream.Sleep(ctx, refusedPause); err != nil {
+				return epsem.Message{}, err
+			}
+			return epsem.Message{}, fmt.Errorf("session: %w: %w", ErrNoAnswer, err)
 		}
 		return epsem.Message{}, err
 	}
