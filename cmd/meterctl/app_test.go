@@ -280,7 +280,7 @@ func TestSimUDP(t *testing.T) {
 	require.Contains(t, got.stdout, `"protocol": "c1222"`)
 	cancel()
 	<-done
-	got = run(t, "", "sim", "dlms", "--listen", target)
+	got = run(t, "", "sim", "sml", "--listen", target)
 	require.Equal(t, exitUsage, got.exit)
 	require.Contains(t, got.stderr, "has no UDP")
 }

@@ -48,7 +48,7 @@ func (a *app) simCommand() *cobra.Command {
 			return usagef("want either --listen tcp://127.0.0.1:4059 or --pty PATH")
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059, or udp://127.0.0.1:1153 for c1222")
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059, or udp://127.0.0.1:1153 for c1222 and dlms")
 	cmd.Flags().StringVar(&pty, "pty", "", "make a pseudo terminal and link it to this path")
 	cmd.Flags().IntVar(&slaves, "slaves", 0, "number of M-Bus slaves (default 4)")
 	return cmd
