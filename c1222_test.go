@@ -114,6 +114,12 @@ func TestC1222Capture(t *testing.T) {
 	require.Greater(t, fields["table"], 10)
 	require.Equal(t, fields["MAC"]/2, fields["answer"])
 
+	for _, message := range []string{"`\x0c\xbe\x0a(\x08\x81\x06\x80\x01 \x01 \x01", string(capture)} {
+		protocol, err := Detect([]byte(message))
+		require.NoError(t, err)
+		require.Equal(t, C1222, protocol)
+	}
+
 	_, err = Decode(capture, &Config{Protocol: C1222})
 	require.ErrorIs(t, err, ErrMissingKey)
 	clear(fields)

@@ -3,6 +3,7 @@ package epsem
 import (
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -124,6 +125,40 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Messages whose MACs another program found right.
+func TestConfirmed(t *testing.T) {
+	text, err := os.ReadFile("testdata/eax.txt")
+	require.NoError(t, err)
+	key := golden.Unhex(t, exampleKey)
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		name, message, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || name == "#" {
+			continue
+		}
+		want := map[string]Security{"authenticated": Authenticated, "ciphered": Ciphered}[name]
+		m, _, err := Parse(golden.Unhex(t, message))
+		require.NoError(t, err)
+		require.Equal(t, want, m.Security())
+		opened, err := m.Verify(key)
+		require.NoError(t, err)
+		services, err := split(golden.Unhex(t, []string{exampleRequest, exampleAnswer}[n%2]))
+		require.NoError(t, err)
+		require.Equal(t, services, opened.Services)
+		// Sealed again it is the same.
+		vector, _ := m.Vector()
+		m.Body = nil
+		for _, service := range opened.Services {
+			m.Body = AppendService(m.Body, service)
+		}
+		again, err := m.Seal(want, key, exampleKeyID, vector)
+		require.NoError(t, err)
+		require.Equal(t, golden.Unhex(t, message), again)
+		n++
+	}
+	require.Equal(t, 4, n)
 }
 
 func TestSealRefuses(t *testing.T) {
