@@ -1,11 +1,13 @@
 package epsem
 
 import (
+	"crypto/aes"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -289,6 +291,36 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, again, third)
 	})
+}
+
+// A secured message is read and checked; the floor is the blocks that AES must encipher for it.
+func BenchmarkVerify(b *testing.B) {
+	key := golden.Unhex(b, exampleKey)
+	services := AppendService(nil, append([]byte{0, 1, 0}, make([]byte, 257)...))
+	raw := secured(b, key, Ciphered, services)
+	block, err := aes.NewCipher(key)
+	require.NoError(b, err)
+	blocks := 3 + (len(raw)-len(services))/aes.BlockSize + 2*len(services)/aes.BlockSize
+	var own, least time.Duration
+	var state [aes.BlockSize]byte
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		start := time.Now()
+		m, _, err := Parse(raw)
+		if err == nil {
+			_, err = m.Verify(key)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		middle := time.Now()
+		for range blocks {
+			block.Encrypt(state[:], state[:])
+		}
+		own, least = own+middle.Sub(start), least+time.Since(middle)
+	}
+	b.ReportMetric(float64(least)/float64(own), "of_floor")
 }
 
 func ExampleParse() {

@@ -156,10 +156,17 @@ func (c *Client) logon(ctx context.Context) error {
 	if _, ok := c.t.(*lineTransport); !ok {
 		request.Extended, request.IdleTimeout = true, sessionIdle
 	}
-	if _, err := c.do(ctx, request); err != nil {
+	r, err := c.do(ctx, request)
+	if err != nil {
 		return authError(err)
 	}
 	c.state = psem.StateSession
+	if t, ok := c.t.(*networkTransport); ok {
+		t.idle = sessionIdle * time.Second
+		if len(r.Body) == 2 && (r.Body[0] != 0 || r.Body[1] != 0) {
+			t.idle = time.Duration(int(r.Body[0])<<8|int(r.Body[1])) * time.Second
+		}
+	}
 	return nil
 }
 
@@ -234,7 +241,7 @@ func authError(err error) error {
 // Close logs off, takes leave of the meter and closes the connection.
 func (c *Client) Close(ctx context.Context) error {
 	var first error
-	if line, ok := c.t.(*lineTransport); ok && line.silent(time.Now()) {
+	if c.t.silent(time.Now()) {
 		c.state = psem.StateBase // the meter has taken leave already
 	}
 	if c.state == psem.StateSession {
@@ -253,12 +260,11 @@ func (c *Client) Identity() psem.Identity { return c.identity }
 
 // revive opens the conversation anew where the meter has forgotten it in the silence.
 func (c *Client) revive(ctx context.Context) error {
-	line, ok := c.t.(*lineTransport)
-	if !ok || c.state != psem.StateSession || !line.silent(time.Now()) {
+	if c.state != psem.StateSession || !c.t.silent(time.Now()) {
 		return nil
 	}
 	c.state = psem.StateBase
-	if err := line.again(); err != nil {
+	if err := c.t.again(); err != nil {
 		return err
 	}
 	return c.Open(ctx)

@@ -55,8 +55,10 @@ type networkTransport struct {
 	Network
 	conn   *stream.Conn
 	cfg    *Config
-	id     uint16 // of the last message
-	vector uint32 // of the last secured message
+	id     uint16        // of the last message
+	vector uint32        // of the last secured message
+	idle   time.Duration // silence after which the meter ends the session
+	last   time.Time     // of an answer
 	in     []byte
 	buf    [1 << 16]byte
 }
@@ -156,6 +158,7 @@ func (t *networkTransport) once(ctx context.Context, b []byte, until time.Time) 
 			return nil, err
 		}
 		if t.answers(&m) {
+			t.last = time.Now()
 			return t.open(&m)
 		}
 	}
@@ -245,6 +248,12 @@ func (t *networkTransport) receive(ctx context.Context, until time.Time) (epsem.
 		return epsem.Message{}, err
 	}
 }
+
+func (t *networkTransport) silent(now time.Time) bool {
+	return t.idle > 0 && now.Sub(t.last) >= t.idle
+}
+
+func (t *networkTransport) again() error { return nil }
 
 func (t *networkTransport) close() error { return t.conn.Close() }
 

@@ -64,6 +64,34 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// So it is with a session of C12.22.
+func TestNetworkSilence(t *testing.T) {
+	for silence, logons := range map[time.Duration]int{50 * time.Second: 1, 70 * time.Second: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			got := 0
+			sim := ansicsim.New(&ansicsim.Config{Password: "secret", Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {
+				if r.Service() == psem.ServiceLogon {
+					got++
+				}
+				return nil
+			}}})
+			near, far := net.Pipe()
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- sim.ServeNetwork(ctx, far) }()
+			c := session.NewNetworkClient(near, session.Network{}, &session.Config{Password: "secret"})
+			require.NoError(t, c.Open(t.Context()))
+			time.Sleep(silence)
+			_, err := c.ReadTable(t.Context(), 23)
+			require.NoError(t, err)
+			require.Equal(t, logons, got)
+			require.NoError(t, c.Close(t.Context()))
+			cancel()
+			<-done
+		})
+	}
+}
+
 // port is a serial port of which only the lines are there.
 type port struct {
 	net.Conn

@@ -15,6 +15,10 @@ import (
 // transport carries a request and brings its answer.
 type transport interface {
 	exchange(ctx context.Context, request []byte) ([]byte, error)
+	// silent reports whether the meter has forgotten the conversation by now.
+	silent(now time.Time) bool
+	// again goes back to the beginning of a conversation.
+	again() error
 	close() error
 }
 
