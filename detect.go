@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/openusm/meter/ansic12/epsem"
 )
 
 // Detect says which protocol the octets at the start of b belong to. It errs
@@ -106,9 +108,13 @@ func isWMBus(b []byte) bool {
 	return false
 }
 
-// isC1222 knows the application context of C12.22 in an ACSE APDU.
+// isC1222 knows an ACSE APDU with a called AP title, or with EPSEM in it.
 func isC1222(b []byte) bool {
-	return len(b) > 4 && b[0] == 0x60 && bytes.Contains(b[:min(len(b), 32)], []byte{0xA2}) && !isAARQ(b)
+	if len(b) <= 4 || b[0] != 0x60 || isAARQ(b) {
+		return false
+	}
+	_, _, err := epsem.Parse(b)
+	return err == nil || bytes.Contains(b[:min(len(b), 32)], []byte{0xA2})
 }
 
 // isAARQ knows the object identifiers of DLMS.

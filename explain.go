@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/iec62056/sml"
 	"github.com/openusm/meter/mbus"
@@ -51,7 +50,7 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	case C1218:
 		err = e.psem()
 	case C1222:
-		err = epsem.Explain(b, e.at(b, 0, 0))
+		err = e.epsem()
 	case C1219:
 		err = e.table()
 	case MBus:

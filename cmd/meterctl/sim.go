@@ -38,6 +38,8 @@ func (a *app) simCommand() *cobra.Command {
 				return usageError{err}
 			}
 			switch {
+			case strings.HasPrefix(listen, "udp:") && pty == "":
+				return a.simUDP(cmd.Context(), sim, listen)
 			case listen != "" && pty == "":
 				return a.simTCP(cmd.Context(), sim, listen)
 			case pty != "" && listen == "":
@@ -46,7 +48,7 @@ func (a *app) simCommand() *cobra.Command {
 			return usagef("want either --listen tcp://127.0.0.1:4059 or --pty PATH")
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059, or udp://127.0.0.1:1153 for c1222 and dlms")
 	cmd.Flags().StringVar(&pty, "pty", "", "make a pseudo terminal and link it to this path")
 	cmd.Flags().IntVar(&slaves, "slaves", 0, "number of M-Bus slaves (default 4)")
 	return cmd
@@ -86,6 +88,27 @@ func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string) er
 			a.serve(ctx, sim, conn)
 		})
 	}
+}
+
+func (a *app) simUDP(ctx context.Context, sim meter.Simulator, target string) error {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return usagef("--listen %q, want for example udp://127.0.0.1:1153", target)
+	}
+	packets, ok := sim.(meter.PacketSimulator)
+	if !ok {
+		return usagef("this simulated meter has no UDP: listen on tcp://%s", u.Host)
+	}
+	conn, err := net.ListenPacket("udp", u.Host)
+	if err != nil {
+		return fmt.Errorf("%w: %w", meter.ErrConnect, err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(a.stderr, "listening on udp://%s\n", conn.LocalAddr())
+	if err := packets.ServePacket(ctx, conn); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // serve serves one connection and says on stderr what went wrong with it.
