@@ -43,7 +43,7 @@ func (f *iedFace) Update(r *Result) []string {
 
 func lossTexts(r *Result, lost []mapping.Loss) (texts []string) {
 	for _, l := range lost {
-		texts = append(texts, fmt.Sprintf("%s: %v", r.Readings[l.Reading].ID(), l))
+		texts = append(texts, fmt.Sprintf("%s: %v", r.Readings[l.Index].ID(), l))
 	}
 	return texts
 }

@@ -8,8 +8,8 @@ import (
 )
 
 func ExampleLoss() {
-	fmt.Println(mapping.Loss{Reading: 3, Flags: obis.Estimated})
-	fmt.Println(mapping.Loss{Reading: 4, Reason: "no value"})
+	fmt.Println(mapping.Loss{Index: 3, Flags: obis.Estimated})
+	fmt.Println(mapping.Loss{Index: 4, Reason: "no value"})
 	// Output:
 	// reading 3: quality estimated not carried
 	// reading 4: no value

@@ -1,6 +1,8 @@
-// Package mapping holds what all mappings from OBIS readings to other
-// documents share. Each mapping is a pure package below this one, named after
-// what it makes, and returns beside its document what it could not carry.
+// Package mapping holds what all mappings from the OBIS model to other documents
+// share: what goes in ([Data]), the rules that say where it goes ([Table]), and
+// what was lost on the way ([Loss]). Each mapping is a pure package below this
+// one, named after what it makes, and returns beside its document what it could
+// not carry.
 package mapping
 
 import (
@@ -9,20 +11,45 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// Loss is something of a reading that a document could not carry.
+// Data is what a meter said, for a mapping to carry.
+type Data struct {
+	Meter    obis.Meter
+	Readings []obis.Reading
+	Profiles []*obis.Profile
+	Events   []obis.Event
+	Clock    obis.Clock // turns the meter's times into instants
+}
+
+// Part is a part of [Data].
+type Part uint8
+
+// The parts.
+const (
+	Reading Part = iota
+	Profile
+	Event
+)
+
+var partNames = [...]string{"reading", "profile", "event"}
+
+// String returns "reading", "profile" or "event".
+func (p Part) String() string { return partNames[p] }
+
+// Loss is something that a document could not carry.
 type Loss struct {
-	Reading int        // index of the reading in the mapper's input
-	Flags   obis.Flags // quality flags that have no counterpart
-	Reason  string     // what else was lost, and why; "" where only flags were
+	Part   Part
+	Index  int        // index of the reading (or the profile, or the event) in the mapper's input
+	Flags  obis.Flags // quality flags that have no counterpart
+	Reason string     // what else was lost, and why; "" where only flags were
 }
 
 // String says what was lost.
 func (l Loss) String() string {
 	switch {
 	case l.Reason == "":
-		return fmt.Sprintf("reading %d: quality %v not carried", l.Reading, l.Flags)
+		return fmt.Sprintf("%v %d: quality %v not carried", l.Part, l.Index, l.Flags)
 	case l.Flags == 0:
-		return fmt.Sprintf("reading %d: %s", l.Reading, l.Reason)
+		return fmt.Sprintf("%v %d: %s", l.Part, l.Index, l.Reason)
 	}
-	return fmt.Sprintf("reading %d: %s; quality %v not carried", l.Reading, l.Reason, l.Flags)
+	return fmt.Sprintf("%v %d: %s; quality %v not carried", l.Part, l.Index, l.Reason, l.Flags)
 }

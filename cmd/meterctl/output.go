@@ -51,7 +51,7 @@ func (a *app) print(r *meter.Result) error {
 
 func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) error {
 	for _, l := range lost {
-		x := &r.Readings[l.Reading]
+		x := &r.Readings[l.Index]
 		fmt.Fprintf(a.stderr, "warning: %s: %v\n", x.ID(), l)
 	}
 	if len(r.Profiles)+len(r.Events) > 0 {

@@ -65,7 +65,7 @@ func AppendSenML(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.C
 		r := &readings[i]
 		rec, reason := newRecord(r, clock)
 		if reason != "" || r.Quality.Flags != 0 {
-			lost = append(lost, mapping.Loss{Reading: i, Flags: r.Quality.Flags, Reason: reason})
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 		}
 		if reason == "" {
 			pack = append(pack, rec)

@@ -185,7 +185,7 @@ func (b *builder) place(readings []obis.Reading) error {
 	for _, i := range order {
 		r := &readings[i]
 		if r.Value.IsNone() && !r.Code.Valid() && len(r.RawID) == 0 {
-			b.lost = append(b.lost, mapping.Loss{Reading: i, Reason: "neither id nor value"})
+			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "neither id nor value"})
 			continue
 		}
 		var p point
@@ -194,7 +194,7 @@ func (b *builder) place(readings []obis.Reading) error {
 			p, err = b.named(&rules[rule], r, key)
 		} else {
 			p, err = b.generic(r, keys[i])
-			b.lost = append(b.lost, mapping.Loss{Reading: i, Reason: "no logical node has it: GGIO1." + p.name() + unitless(r.Unit)})
+			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "no logical node has it: GGIO1." + p.name() + unitless(r.Unit)})
 		}
 		if err != nil {
 			return err

@@ -62,7 +62,7 @@ func TestReversible(t *testing.T) {
 			require.Equal(t, obis.Missing, l.Flags)
 			continue
 		}
-		generic = append(generic, l.Reading)
+		generic = append(generic, l.Index)
 	}
 	require.Equal(t, []int{14, 15, 17}, generic, "%v", lost)
 	have := map[string]obis.Reading{}

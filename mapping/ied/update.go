@@ -19,11 +19,11 @@ func (d *Device) Update(readings []obis.Reading) (lost []mapping.Loss) {
 		for i := range readings {
 			at, ok := d.index[keys[i]]
 			if !ok {
-				lost = append(lost, mapping.Loss{Reading: i, Flags: readings[i].Quality.Flags, Reason: "the device has no object for it"})
+				lost = append(lost, mapping.Loss{Index: i, Flags: readings[i].Quality.Flags, Reason: "the device has no object for it"})
 				continue
 			}
 			if loss := d.set(u, d.points[at], &readings[i]); loss.Reason != "" || loss.Flags != 0 {
-				loss.Reading = i
+				loss.Index = i
 				lost = append(lost, loss)
 			}
 		}

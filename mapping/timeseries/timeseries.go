@@ -28,7 +28,7 @@ func AppendInflux(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.
 	for i := range readings {
 		r := &readings[i]
 		if reason := unfit(r); reason != "" {
-			lost = append(lost, mapping.Loss{Reading: i, Flags: r.Quality.Flags, Reason: reason})
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
 		dst = append(dst, "meter"...)
@@ -147,7 +147,7 @@ func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte
 			reason = "not a number"
 		}
 		if reason != "" {
-			lost = append(lost, mapping.Loss{Reading: i, Flags: r.Quality.Flags, Reason: reason})
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
 		samples = append(samples, sample{metricName(r), labels(m, r), r})

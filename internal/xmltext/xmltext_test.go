@@ -1,0 +1,132 @@
+package xmltext
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const sample = `<?xml version="1.0"?><!-- a --> <f:feed xmlns:f="urn:f" xmlns="urn:d" f:a='1 &lt; 2' b="&#x41;">
+ <entry xmlns="urn:e">x &amp; y<![CDATA[<z>]]></entry><f:empty/><plain/></f:feed>
+`
+
+func TestReader(t *testing.T) {
+	r := NewReader([]byte(sample))
+	var got []string
+	for {
+		k, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		require.NoError(t, err)
+		switch k {
+		case Start:
+			got = append(got, fmt.Sprint("<", r.Name, r.Attrs))
+		case End:
+			got = append(got, fmt.Sprint(">", r.Name))
+		case Text:
+			if text := strings.TrimSpace(string(r.Text)); text != "" {
+				got = append(got, text)
+			}
+		}
+	}
+	require.Equal(t, []string{"<{urn:f feed} [{{urn:f a} 1 < 2} {{ b} A}]", "<{urn:e entry} []", "x & y", "<z>", ">{urn:e entry}",
+		"<{urn:f empty} []", ">{urn:f empty}", "<{urn:d plain} []", ">{urn:d plain}", ">{urn:f feed}"}, got)
+}
+
+func TestReaderRefuses(t *testing.T) {
+	for name, test := range map[string]struct {
+		doc    string
+		offset int
+		short  bool
+	}{
+		"nothing":                 {"", 0, true},
+		"no end":                  {"<a>", 3, true},
+		"half a tag":              {"<a b", 4, true},
+		"wrong end":               {"<a></b>", 3, false},
+		"two roots":               {"<a/><b/>", 4, false},
+		"text outside":            {"<a/>x", 4, false},
+		"a document type":         {"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", 0, false},
+		"an unknown entity":       {"<a>&b;</a>", 3, false},
+		"a reference to NUL":      {"<a>&#0;</a>", 3, false},
+		"an undeclared prefix":    {"<b:a/>", 0, false},
+		"an attribute twice":      {"<a b='' b=''/>", 0, false},
+		"an attribute unquoted":   {"<a b=1/>", 3, false},
+		"Latin-1":                 {"<a>\xE9</a>", 3, false},
+		"deeper than it may":      {strings.Repeat("<a>", MaxDepth+1), 3 * MaxDepth, false},
+		"a comment without end":   {"<a><!-- ", 8, true},
+		"no space before":         {"<a b=''c=''/>", 7, false},
+		"a slash in a start tag":  {"<a / >", 4, false},
+		"a lesser in an attribut": {"<a b='<'/>", 6, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := NewReader([]byte(test.doc))
+			var err error
+			for err == nil {
+				_, err = r.Next()
+			}
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, test.offset, e.Offset, "%v", err)
+			require.Equal(t, test.short, errors.Is(err, io.ErrUnexpectedEOF))
+		})
+	}
+}
+
+// FuzzTree holds the reader against encoding/xml: what both accept they read
+// alike, and what is written again is read as the same.
+func FuzzTree(f *testing.F) {
+	f.Add([]byte(sample))
+	f.Add([]byte("<a>&#65;</a>"))
+	f.Add([]byte("<a xmlns:b='c' b:d='e'><b:f xmlns:b='g'/></a>"))
+	f.Fuzz(func(t *testing.T, doc []byte) {
+		n, err := ParseTree(doc)
+		if err != nil {
+			return
+		}
+		again := n.Append(nil, "")
+		back, err := ParseTree(again)
+		require.NoError(t, err, "%s", again)
+		require.True(t, n.Equal(back), "%s", again)
+		d := xml.NewDecoder(bytes.NewReader(doc))
+		for {
+			token, err := d.Token()
+			if err != nil {
+				return // encoding/xml is stricter about the characters of names
+			}
+			if s, ok := token.(xml.StartElement); ok {
+				require.Equal(t, s.Name.Local, n.Name.Local)
+				require.Equal(t, s.Name.Space, n.Name.Space)
+				return
+			}
+		}
+	})
+}
+
+// BenchmarkReader reads interval readings, beside encoding/xml's raw tokens.
+func BenchmarkReader(b *testing.B) {
+	var doc bytes.Buffer
+	doc.WriteString(`<IntervalBlock xmlns="http://naesb.org/espi">`)
+	for i := range 1000 {
+		fmt.Fprintf(&doc, "<IntervalReading><timePeriod><duration>900</duration><start>%d</start></timePeriod><value>%d</value></IntervalReading>", 1795176000+i*900, i)
+	}
+	doc.WriteString("</IntervalBlock>")
+	b.SetBytes(int64(doc.Len()))
+	b.ReportAllocs()
+	for b.Loop() {
+		r := NewReader(doc.Bytes())
+		for {
+			if _, err := r.Next(); err == io.EOF {
+				break
+			} else if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
