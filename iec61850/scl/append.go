@@ -14,7 +14,8 @@ import (
 
 // AppendText appends the file: the model with one access point. A file with the
 // addresses is a CID; one without describes what the device can do, an ICD.
-// On error dst is returned unchanged.
+// What Parse made of an array of data objects, of which MMS knows only the parts
+// of each constraint, cannot be written. On error dst is returned unchanged.
 func (f *File) AppendText(dst []byte) ([]byte, error) {
 	w := &writer{f: f, m: f.Model, ids: map[string]string{}, used: map[string]bool{}}
 	w.raw(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")

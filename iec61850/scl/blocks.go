@@ -188,35 +188,36 @@ func (p *parser) fcda(e *element) (iec61850.Ref, error) {
 	if e.attr("doName") == "" {
 		return ref, nil
 	}
-	var o *iec61850.Object
-	for i, name := range strings.Split(e.attr("doName"), ".") {
-		if i == 0 {
-			o = n.Object(name)
-		} else {
-			o = o.Object(name)
-		}
-		if o == nil {
-			return ref, fmt.Errorf("doName %q: %w", e.attr("doName"), ErrUnknown)
-		}
-		ref.Item += "$" + name
+	names := strings.Split(e.attr("doName"), ".")
+	o := n.Object(names[0])
+	if o == nil {
+		return ref, fmt.Errorf("doName %q: %w", e.attr("doName"), ErrUnknown)
 	}
-	if e.attr("daName") == "" {
+	ref.Item += "$" + names[0]
+	for names = names[1:]; len(names) > 0 && o.Object(names[0]) != nil; names = names[1:] {
+		o = o.Object(names[0])
+		ref.Item += "$" + names[0]
+	}
+	if e.attr("daName") != "" { // what is left of doName is an array of data objects
+		names = append(names, strings.Split(e.attr("daName"), ".")...)
+	}
+	if len(names) == 0 {
 		if !p.constrained(o, fc) {
 			return ref, fmt.Errorf("doName %q has nothing of constraint %v", e.attr("doName"), fc)
 		}
 		return ref, nil
 	}
-	item, err := attributeItem(o, fc, e)
+	item, err := attributeItem(o, fc, names, e)
 	ref.Item += item
 	return ref, err
 }
 
 // attributeItem returns the part of the name of a member that is behind its data object.
-func attributeItem(o *iec61850.Object, fc iec61850.FC, e *element) (item string, err error) {
-	unknown := fmt.Errorf("daName %q of constraint %v: %w", e.attr("daName"), fc, ErrUnknown)
+func attributeItem(o *iec61850.Object, fc iec61850.FC, names []string, e *element) (item string, err error) {
+	unknown := fmt.Errorf("%s of constraint %v: %w", strings.Join(names, "."), fc, ErrUnknown)
 	index, indexed := e.lookup("ix")
 	var a *iec61850.Attribute
-	for i, name := range strings.Split(e.attr("daName"), ".") {
+	for i, name := range names {
 		if bare, rest, ok := strings.Cut(name, "("); ok {
 			name, index, indexed = bare, strings.TrimSuffix(rest, ")"), true
 		}

@@ -172,8 +172,11 @@ func (p *parser) device(e *element) error {
 	return e.each("LN", func(e *element) error { return p.node(d, e) })
 }
 
-// nodeName returns prefix, class and instance.
+// nodeName returns prefix, class and instance. LLN0 has none, whatever else some files say.
 func nodeName(e *element, inst string) string {
+	if e.attr("lnClass") == "LLN0" {
+		return "LLN0"
+	}
 	return e.attr("prefix") + e.attr("lnClass") + e.attr(inst)
 }
 
@@ -252,9 +255,6 @@ func (p *parser) object(e *element, depth int) (*iec61850.Object, error) {
 	if depth > maxDepth {
 		return nil, &ParseError{e.path(), e.offset, e.line, fmt.Errorf("DOType %q within itself: %w", e.attr("type"), ErrTooLarge)}
 	}
-	if n, ok := e.number("count"); n > 0 || !ok {
-		return nil, p.wrong(e, errors.New("arrays of data objects have no place in a model"))
-	}
 	if err := p.leaf(e, 1); err != nil {
 		return nil, err
 	}
@@ -266,11 +266,25 @@ func (p *parser) object(e *element, depth int) (*iec61850.Object, error) {
 			if err := p.member(c, seen); err != nil {
 				return nil, err
 			}
+			before := p.leaves
 			sub, err := p.object(c, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			if sub != nil {
+			count, err := p.count(c)
+			if err != nil {
+				return nil, err
+			}
+			if sub != nil && count > 0 {
+				if err := p.leaf(c, count*(p.leaves-before)); err != nil {
+					return nil, err
+				}
+				arrays, err := p.objectArray(c, sub, count)
+				if err != nil {
+					return nil, err
+				}
+				o.Attributes = append(o.Attributes, arrays...)
+			} else if sub != nil {
 				o.Objects = append(o.Objects, sub)
 			}
 		case "DA":
@@ -300,6 +314,42 @@ func (p *parser) object(e *element, depth int) (*iec61850.Object, error) {
 		}
 	}
 	return o, nil
+}
+
+// objectArray returns an array of data objects as MMS has it: for each
+// constraint in them an array of structures.
+func (p *parser) objectArray(e *element, o *iec61850.Object, count int) (list []*iec61850.Attribute, err error) {
+	for fc := iec61850.ST; fc <= iec61850.US; fc++ {
+		if a := constrainedPart(o, fc); a != nil {
+			if hasArray(a) {
+				return nil, p.wrong(e, errArrays)
+			}
+			list = append(list, iec61850.NewArray(a, count))
+		}
+	}
+	return list, nil
+}
+
+var errArrays = errors.New("arrays of arrays have no place in a model")
+
+// constrainedPart returns what of an object has the constraint, as a structure; nil where nothing has.
+func constrainedPart(o *iec61850.Object, fc iec61850.FC) *iec61850.Attribute {
+	var members []*iec61850.Attribute
+	trigger := iec61850.Trigger(0)
+	for _, sub := range o.Objects {
+		if a := constrainedPart(sub, fc); a != nil {
+			members, trigger = append(members, a), trigger|a.Trigger
+		}
+	}
+	for _, a := range o.Attributes {
+		if a.FC == fc {
+			members, trigger = append(members, a), trigger|a.Trigger
+		}
+	}
+	if members == nil {
+		return nil
+	}
+	return iec61850.NewStruct(o.Name, fc, trigger, members...)
 }
 
 func triggers(e *element) (t iec61850.Trigger) {
@@ -354,7 +404,7 @@ func (p *parser) attribute(e *element, fc iec61850.FC, trigger iec61850.Trigger,
 		return a, err
 	}
 	if hasArray(a) {
-		return nil, p.wrong(e, errors.New("arrays of arrays have no place in a model"))
+		return nil, p.wrong(e, errArrays)
 	}
 	if err := p.leaf(e, count*(p.leaves-before+1)); err != nil {
 		return nil, err

@@ -277,7 +277,8 @@ func TestVendorFile(t *testing.T) {
 		"Feeder1LD0/Q1XCBR2.BlkOpn.d":       `"blocking"`,
 		"Feeder1LD0/Q1XCBR2.Har.har":        "[{{0}}, {{2.5}}, {{0}}]",
 		"Feeder1LD0/Q1XCBR2.Set.setVal":     "5",
-		"Feeder1LD0/Q1XCBR2.Pos.sboTimeout": "0", // "soon" is no number
+		"Feeder1LD0/Q1XCBR2.Wye.phsAHar":    "[{{0}, 0000000000000}, {{7.5}, 0000000000000}]", // an array of data objects, by constraint
+		"Feeder1LD0/Q1XCBR2.Pos.sboTimeout": "0",                                              // "soon" is no number
 	} {
 		a, err := f.Model.Attribute(reference, 0)
 		require.NoError(t, err, reference)
@@ -285,6 +286,7 @@ func TestVendorFile(t *testing.T) {
 	}
 	require.Equal(t, []iec61850.Ref{
 		{Device: "Feeder1LD0", Item: "Q1XCBR2$ST$Pos"}, {Device: "Feeder1LD0", Item: "Q1XCBR2$MX$Har$har(1)$mag"}, {Device: "Feeder1LD0", Item: "LLN0$ST$Mod$stVal"},
+		{Device: "Feeder1LD0", Item: "Q1XCBR2$MX$Wye$phsAHar(1)$mag$f"}, {Device: "Feeder1LD0", Item: "Q1XCBR2$MX$Wye$phsAHar(0)"},
 	}, node.DataSets[0].Members)
 	require.Equal(t, iec61850.Report{Name: "rcb", DataSet: "ds", ConfRev: 1, Triggers: iec61850.DataChange | iec61850.GeneralInterrogation,
 		Options: iec61850.BufferOverflow | iec61850.SequenceNumber, Instances: 1}, *node.Reports[0])
@@ -312,6 +314,7 @@ func TestParseRefuses(t *testing.T) {
 		"unknown DAType":       {`type="AnalogueValue"`, `type="none"`, ErrUnknown, "DA[mag]"},
 		"DAType in itself":     {`<BDA name="f" bType="FLOAT32"`, `<BDA name="f" bType="Struct" type="AnalogueValue"`, ErrTooLarge, "BDA[f]"},
 		"unknown EnumType":     {`bType="Enum" type="Colours"`, `bType="Enum" type="none"`, ErrUnknown, "DA[stVal]"},
+		"array of arrays":      {`<BDA name="mag" bType="Struct"`, `<BDA name="mag" count="2" bType="Struct"`, nil, "DA[phsAHar]"},
 		"unknown bType":        {`bType="INT64"`, `bType="INT65"`, ErrUnknown, "DA[actVal]"},
 		"unknown fc":           {`fc="CF"`, `fc="CC"`, ErrUnknown, "DA[ctlModel]"},
 		"count":                {`count="41"`, `count="5000"`, nil, "DA[phsAHar]"},
@@ -422,10 +425,12 @@ func TestValidate(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(text(f, file(f)))
 	vendor, err := os.ReadFile("testdata/vendor.scd")
 	require.NoError(f, err)
 	f.Add(vendor)
+	small := &File{Model: model(f), Address: MMSAddress("127.0.0.1", "255.0.0.0"), Values: true}
+	small.Model.Devices = small.Model.Devices[1:]
+	f.Add(text(f, small))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		Validate(b)
 		have, err := Parse(b, nil)

@@ -298,6 +298,8 @@ func (v *validator) class(t *element) {
 			if sub := v.templates["DOType"][c.attr("type")]; c.name != "SDO" || sub != nil && sub.attr("cdc") != row.Type {
 				v.wrong(c, "%s has %s as data object of class %s", cdc, row.Name, row.Type)
 			}
+		case c.name != "DA" && row.Array: // as some editions of the standard have it
+			v.warn(c, "%s has %s as array of %s", cdc, row.Name, row.Type)
 		case c.name != "DA":
 			v.wrong(c, "%s has %s as attribute", cdc, row.Name)
 		default:
