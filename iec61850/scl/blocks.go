@@ -290,8 +290,7 @@ func (p *parser) gse(e *element) error {
 		}
 	}
 	if block == nil {
-		p.warn(e, "no GSEControl has this name")
-		return nil
+		return p.wrong(e, fmt.Errorf("GSEControl %q: %w", e.attr("cbName"), ErrUnknown))
 	}
 	number := func(text string, base, bits int) uint64 {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), base, bits)

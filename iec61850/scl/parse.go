@@ -3,7 +3,7 @@ package scl
 import (
 	"errors"
 	"fmt"
-
+	"slices"
 	"strconv"
 	"strings"
 
@@ -95,6 +95,7 @@ type parser struct {
 	devices map[string]*device // by inst
 	leaves  int
 	arrays  map[*iec61850.Attribute][]iec61850.Value // while their elements get values
+	parts   int                                      // arrays of the name that gets values: an array of data objects has one for each constraint
 	has     map[constrained]bool
 	order   []*iec61850.Attribute // of arrays
 	enums   map[string]iec61850.Enumeration
@@ -537,6 +538,12 @@ func (p *parser) instance(o *iec61850.Object, e *element) error {
 			continue
 		}
 		known := false
+		p.parts = 0
+		for _, a := range o.Attributes {
+			if a.Name == name && a.Count > 0 {
+				p.parts++
+			}
+		}
 		for _, a := range o.Attributes {
 			if a.Name == name {
 				known = true
@@ -570,7 +577,11 @@ func (p *parser) set(a *iec61850.Attribute, e *element) error {
 		if !ok || int64(n) >= int64(a.Count) {
 			return p.wrong(e, fmt.Errorf("ix %q of an array of %d", e.attr("ix"), a.Count))
 		}
-		list[n] = p.element(a, e, list[n])
+		v, err := p.element(a, e, list[n])
+		if err != nil {
+			return err
+		}
+		list[n] = v
 	case a.Basic != "Struct":
 		if v, ok := p.value(a, e); ok {
 			if err := a.Init(v); err != nil {
@@ -598,21 +609,35 @@ func (p *parser) set(a *iec61850.Attribute, e *element) error {
 }
 
 // element returns the value of an element of an array, of which e says parts.
-func (p *parser) element(a *iec61850.Attribute, e *element, v iec61850.Value) iec61850.Value {
+func (p *parser) element(a *iec61850.Attribute, e *element, v iec61850.Value) (iec61850.Value, error) {
 	if a.Basic != "Struct" {
 		if w, ok := p.value(a, e); ok {
-			return w
+			return w, nil
 		}
-		return v
+		return v, nil
 	}
 	list := make([]iec61850.Value, v.Len())
 	for i := range list {
 		list[i] = v.At(i)
-		for _, c := range e.children {
-			if c.attr("name") == a.Attributes[i].Name {
-				list[i] = p.element(a.Attributes[i], c, list[i])
+	}
+	for _, c := range e.children {
+		if c.name != "SDI" && c.name != "DAI" {
+			continue
+		}
+		i := slices.IndexFunc(a.Attributes, func(m *iec61850.Attribute) bool { return m.Name == c.attr("name") })
+		if i < 0 && p.parts > 1 {
+			continue // another part of the array has it
+		}
+		if i < 0 {
+			if err := p.wrong(c, fmt.Errorf("data attribute: %w", ErrUnknown)); err != nil {
+				return v, err
 			}
+			continue
+		}
+		var err error
+		if list[i], err = p.element(a.Attributes[i], c, list[i]); err != nil {
+			return v, err
 		}
 	}
-	return iec61850.Struct(list...)
+	return iec61850.Struct(list...), nil
 }

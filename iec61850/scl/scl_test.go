@@ -291,6 +291,9 @@ func TestVendorFile(t *testing.T) {
 	require.Equal(t, iec61850.Report{Name: "rcb", DataSet: "ds", ConfRev: 1, Triggers: iec61850.DataChange | iec61850.GeneralInterrogation,
 		Options: iec61850.BufferOverflow | iec61850.SequenceNumber, Instances: 1}, *node.Reports[0])
 	require.Equal(t, 0, node.Reports[1].Instances, "not indexed")
+	a, err := f.Model.Attribute("Feeder1LD0/Q1XCBR2.Wye.phsAHar", iec61850.CF)
+	require.NoError(t, err)
+	require.Equal(t, "[{0}, {9}]", a.Get().String())
 	require.Len(t, f.Warnings, 2, "%v", f.Warnings)
 	for _, w := range f.Warnings {
 		require.True(t, w.Warning)

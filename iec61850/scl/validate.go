@@ -64,14 +64,22 @@ var shapes = map[string]shape{
 	"Address":       {"desc", "P!"},
 	"P":             {"type!", ""},
 	"GSE":           {"ldInst! cbName! desc", "Text? Address? MinTime? MaxTime?"},
+	"MinTime":       {"unit multiplier", ""},
+	"MaxTime":       {"unit multiplier", ""},
 
-	"IED":            {"name! desc type manufacturer configVersion originalSclVersion originalSclRevision originalSclRelease engRight owner", "Text? Services? AccessPoint! KDC"},
-	"AccessPoint":    {"name! desc router clock kdc", "Text? Server? ServerAt? LN Services? GOOSESecurity SMVSecurity"},
-	"Server":         {"desc timeout", "Text? Authentication! LDevice! Association"},
-	"Authentication": {"none password weak strong certificate", ""},
-	"LDevice":        {"inst! ldName desc", "Text? LN0! LN AccessControl?"},
-	"LN0":            {"lnClass! inst lnType! desc", "Text? DataSet ReportControl LogControl DOI Inputs? Log GSEControl SampledValueControl SettingControl? SCLControl?"},
-	"LN":             {"prefix lnClass! inst! lnType! desc", "Text? DataSet ReportControl LogControl DOI Inputs? Log"},
+	"IED":               {"name! desc type manufacturer configVersion originalSclVersion originalSclRevision originalSclRelease engRight owner", "Text? Services? AccessPoint! KDC"},
+	"Services":          {"nameLength", "Text? DynAssociation? SettingGroups? GetDirectory? GetDataObjectDefinition? DataObjectDirectory? GetDataSetValue? SetDataSetValue? DataSetDirectory? ConfDataSet? DynDataSet? ReadWrite? TimerActivatedControl? ConfReportControl? GetCBValues? ConfLogControl? ReportSettings? LogSettings? GSESettings? SMVSettings? GSEDir? GOOSE? GSSE? SMVsc? FileHandling? ConfLNs? ClientServices? ConfLdName? SupSubscription? ConfSigRef? ValueHandling? RedProt? TimeSyncProt? CommProt?"},
+	"ConfDataSet":       {"max! maxAttributes modify", ""},
+	"DynDataSet":        {"max! maxAttributes", ""},
+	"ConfReportControl": {"max! bufMode bufConf maxBuf", ""},
+	"ConfLogControl":    {"max!", ""},
+	"ReportSettings":    {"cbName datSet rptID optFields bufTime trgOps intgPd resvTms owner", ""},
+	"AccessPoint":       {"name! desc router clock kdc", "Text? Server? ServerAt? LN Services? GOOSESecurity SMVSecurity"},
+	"Server":            {"desc timeout", "Text? Authentication! LDevice! Association"},
+	"Authentication":    {"none password weak strong certificate", ""},
+	"LDevice":           {"inst! ldName desc", "Text? LN0! LN AccessControl?"},
+	"LN0":               {"lnClass! inst! lnType! desc", "Text? DataSet ReportControl LogControl DOI Inputs? Log GSEControl SampledValueControl SettingControl? SCLControl?"},
+	"LN":                {"prefix lnClass! inst! lnType! desc", "Text? DataSet ReportControl LogControl DOI Inputs? Log"},
 
 	"DataSet":             {"name! desc", "Text? FCDA!"},
 	"FCDA":                {"ldInst prefix lnClass lnInst doName daName fc! ix", ""},
@@ -102,7 +110,7 @@ var shapes = map[string]shape{
 }
 
 // mixed are the elements whose children of the two kinds may stand in any order.
-var mixed = map[string]bool{"DOI": true, "SDI": true, "DOType": true}
+var mixed = map[string]bool{"DOI": true, "SDI": true, "DOType": true, "Services": true}
 
 var (
 	deviceName = regexp.MustCompile(`^[A-Za-z0-9_]{1,64}$`)
@@ -113,8 +121,16 @@ var (
 	prefixName = regexp.MustCompile(`^([A-Za-z][0-9A-Za-z_]{0,10})?$`)
 	className  = regexp.MustCompile(`^[A-Z]{3}[A-Z0-9]$`)
 	instNumber = regexp.MustCompile(`^[0-9]{1,12}$`)
+	natural    = regexp.MustCompile(`^[0-9]{1,10}$`)
+	truth      = regexp.MustCompile(`^(true|false|1|0)$`)
+	settable   = regexp.MustCompile(`^(Dyn|Conf|Fix)$`)
+	multiplier = regexp.MustCompile(`^(m|k|M|mu|y|z|a|f|p|n|c|d|da|h|G|T|P|E|Z|Y)?$`)
 	typeID     = regexp.MustCompile(`^\S{1,255}$`)
 )
+
+// booleans are the attributes that are true or false, whatever element has them.
+var booleans = strings.Fields("dchg qchg dupd period gi seqNum timeStamp dataSet reasonCode dataRef entryID configRef bufOvfl segmentation buffered indexed " +
+	"logEna fixedOffs securityEnable valImport transient none password weak strong certificate router clock owner multicast modify bufConf")
 
 // patterns are what attributes must look like, by element and attribute.
 var patterns = map[string]*regexp.Regexp{
@@ -124,6 +140,15 @@ var patterns = map[string]*regexp.Regexp{
 	"DO name": objectName, "SDO name": regexp.MustCompile(`^[a-zA-Z][0-9A-Za-z]{0,59}$`), "DA name": attribName, "BDA name": attribName,
 	"LNodeType id": typeID, "DOType id": typeID, "DAType id": typeID, "EnumType id": typeID,
 	"EnumVal ord": regexp.MustCompile(`^-?[0-9]{1,10}$`), "ReportControl confRev": regexp.MustCompile(`^[0-9]{1,10}$`),
+	"ConnectedAP iedName": iedName, "ConnectedAP apName": deviceName, "LogControl logName": blockName, "DOType cdc": regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,7}$`),
+	"ConfDataSet max": natural, "ConfDataSet maxAttributes": natural, "DynDataSet max": natural, "DynDataSet maxAttributes": natural,
+	"ConfReportControl max": natural, "ConfLogControl max": natural, "SettingControl numOfSGs": natural,
+	"P type":                    regexp.MustCompile(`^[A-Z][A-Za-z0-9-]*$`),
+	"MinTime multiplier":        multiplier,
+	"MaxTime multiplier":        multiplier,
+	"ConfReportControl bufMode": regexp.MustCompile(`^(unbuffered|buffered|both)$`),
+	"ReportSettings cbName":     settable, "ReportSettings datSet": settable, "ReportSettings rptID": settable, "ReportSettings optFields": settable,
+	"ReportSettings bufTime": settable, "ReportSettings trgOps": settable, "ReportSettings intgPd": settable,
 	"RptEnabled max": regexp.MustCompile(`^[1-9][0-9]?$`),
 }
 
@@ -159,7 +184,11 @@ func (v *validator) attributes(e *element, allowed []string) {
 		if !slices.Contains(allowed, name) && !slices.Contains(allowed, name+"!") {
 			v.warn(e, "attribute %s: %v", name, ErrUnknown)
 		}
-		if p := patterns[e.name+" "+name]; p != nil && !p.MatchString(a.Value) {
+		p := patterns[e.name+" "+name]
+		if slices.Contains(booleans, name) && e.name != "ReportSettings" || e.name == "ReportSettings" && (name == "owner" || name == "resvTms") {
+			p = truth
+		}
+		if p != nil && !p.MatchString(a.Value) {
 			v.wrong(e, "%s %q: characters or length", name, a.Value)
 		}
 		if name == "desc" && len([]rune(a.Value)) > 255 {
