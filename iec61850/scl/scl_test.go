@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -209,6 +210,109 @@ func TestRoundTrip(t *testing.T) {
 	for _, finding := range Validate(b) {
 		require.True(t, finding.Warning, "%v", finding)
 	}
+}
+
+// Any model of our objects comes back as it was.
+func TestRoundTripOfAny(t *testing.T) {
+	var classes []string
+	for _, cdc := range strings.Fields("SPS DPS INS ENS VSS ACT ACD BCR MV CMV SAV WYE DEL SEQ HMV HWYE HDEL SPC DPC INC ENC APC SPG ING ENG ASG VSG DPL LPL") {
+		require.True(t, iec61850.Class(cdc), cdc)
+		classes = append(classes, cdc)
+	}
+	for seed := range uint64(60) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		m := &iec61850.Model{IED: "I", Devices: []*iec61850.Device{{Inst: "D"}}}
+		for i := range 1 + r.IntN(5) {
+			n := &iec61850.Node{Name: "LLN0", Class: "LLN0"}
+			if i > 0 {
+				n = &iec61850.Node{Name: fmt.Sprintf("P%dGGIO%d", r.IntN(3), i), Class: "GGIO"}
+			}
+			for j := range r.IntN(6) {
+				cdc := classes[r.IntN(len(classes))]
+				var optional []string
+				for _, name := range strings.Fields("phsA phsB phsAB neut phsBHar units d dU dataNs range origin subEna subVal frVal frTm db rangeC sVC minVal sboTimeout vendor paramRev") {
+					if r.IntN(3) == 0 {
+						optional = append(optional, name)
+					}
+				}
+				o := object(t, fmt.Sprintf("Obj%d", j), cdc, optional...)
+				if cdc[len(cdc)-1] == 'C' && r.IntN(2) == 0 && len(cdc) == 3 {
+					if o.AddControl(iec61850.ControlModel(r.IntN(5))) != nil {
+						require.Contains(t, []string{"ACD", "ACT"}, cdc)
+					}
+				}
+				randomise(r, o)
+				n.Objects = append(n.Objects, o)
+			}
+			m.Devices[0].Nodes = append(m.Devices[0].Nodes, n)
+		}
+		f := &File{Model: m, Values: true}
+		b := text(t, f)
+		back, err := Parse(b, nil)
+		require.NoError(t, err, "%d: %s", seed, b)
+		require.Empty(t, back.Warnings)
+		requireEqual(t, m, back.Model)
+	}
+}
+
+// randomise gives the attributes of an object values that a file can carry, and enumerations to those without.
+func randomise(r *rand.Rand, o *iec61850.Object) {
+	for _, sub := range o.Objects {
+		randomise(r, sub)
+	}
+	for _, a := range o.Attributes {
+		randomiseAttribute(r, a)
+	}
+}
+
+func randomiseAttribute(r *rand.Rand, a *iec61850.Attribute) {
+	if a.Basic == "Enum" && a.Enum == "" {
+		a.Enum = "Beh"
+	}
+	for _, m := range a.Attributes {
+		if a.Count == 0 { // those of an array only say what its elements are like
+			randomiseAttribute(r, m)
+		}
+	}
+	process := (a.FC == iec61850.ST || a.FC == iec61850.MX) && (a.Basic == "Quality" || a.Basic == "Timestamp")
+	if a.Leaf() && !process && r.IntN(2) == 0 {
+		_ = a.Init(randomValue(r, a.Type())) // where it fits
+	}
+}
+
+func randomValue(r *rand.Rand, t iec61850.Type) iec61850.Value {
+	switch t.Kind {
+	case iec61850.Structure:
+		var list []iec61850.Value
+		for _, m := range t.Members {
+			list = append(list, randomValue(r, m.Type))
+		}
+		return iec61850.Struct(list...)
+	case iec61850.Array:
+		list := make([]iec61850.Value, t.Count)
+		for i := range list {
+			list[i] = t.Element.Zero()
+		}
+		list[r.IntN(t.Count)] = randomValue(r, *t.Element)
+		return iec61850.ArrayOf(list...)
+	case iec61850.Boolean:
+		return iec61850.Bool(r.IntN(2) == 1)
+	case iec61850.Integer:
+		return iec61850.Int(r.Int64() >> (65 - t.Size) * (1 - 2*r.Int64N(2)))
+	case iec61850.Unsigned:
+		return iec61850.Uint(r.Uint64() >> (64 - t.Size))
+	case iec61850.Float:
+		return iec61850.Float32(float32(r.NormFloat64()))
+	case iec61850.BitString:
+		return iec61850.Bits(r.Uint64(), uint8(max(t.Size, -t.Size)))
+	case iec61850.OctetString:
+		return iec61850.Octets([]byte{byte(r.IntN(256)), byte(r.IntN(256))})
+	case iec61850.UTCTime:
+		return iec61850.Timestamp{Seconds: r.Uint32(), Fraction: r.Uint32() >> 8}.Value()
+	case iec61850.UTF8String:
+		return iec61850.UTF8(" <é&\"'>]]> ")
+	}
+	return iec61850.Visible(" <&\"'> ")
 }
 
 // An object that has a time was set by the process: its values are no part of what a device can do.
