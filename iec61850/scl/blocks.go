@@ -173,6 +173,11 @@ func optFields(e *element) (o iec61850.ReportOptions) {
 // fcda returns the name of a member of a data set.
 func (p *parser) fcda(e *element) (iec61850.Ref, error) {
 	d := p.devices[e.attr("ldInst")]
+	if d == nil { // some have the name of the IED in it
+		if d = p.devices[strings.TrimPrefix(e.attr("ldInst"), p.model.IED)]; d != nil {
+			p.odd(e, "ldInst %q, want %q", e.attr("ldInst"), d.Inst)
+		}
+	}
 	if d == nil {
 		return iec61850.Ref{}, fmt.Errorf("LDevice %q: %w", e.attr("ldInst"), ErrUnknown)
 	}

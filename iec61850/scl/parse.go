@@ -125,6 +125,14 @@ func (p *parser) wrong(e *element, err error) error {
 	return &ParseError{e.path(), e.offset, e.line, err}
 }
 
+// odd notes what is wrong, but clear all the same: a warning unless mistakes are asked for.
+func (p *parser) odd(e *element, format string, args ...any) {
+	p.warn(e, format, args...)
+	if n := len(p.findings); n > 0 && p.all {
+		p.findings[n-1].Warning = false
+	}
+}
+
 // warn notes what is left out.
 func (p *parser) warn(e *element, format string, args ...any) {
 	if len(p.findings) < maxFindings {
@@ -196,9 +204,7 @@ func (p *parser) node(d *device, e *element) error {
 		return p.wrong(e, fmt.Errorf("LNodeType %q: %w", e.attr("lnType"), ErrUnknown))
 	}
 	if have := t.attr("lnClass"); have != n.Class {
-		if err := p.wrong(e, fmt.Errorf("class %s, but LNodeType %s is of class %s", n.Class, t.attr("id"), have)); err != nil {
-			return err
-		}
+		p.odd(e, "class %s, but LNodeType %s is of class %s", n.Class, t.attr("id"), have)
 	}
 	seen := map[string]bool{}
 	if err := t.each("DO", func(do *element) error {

@@ -398,9 +398,15 @@ func TestVendorFile(t *testing.T) {
 	a, err := f.Model.Attribute("Feeder1LD0/Q1XCBR2.Wye.phsAHar", iec61850.CF)
 	require.NoError(t, err)
 	require.Equal(t, "[{0}, {9}]", a.Get().String())
-	require.Len(t, f.Warnings, 2, "%v", f.Warnings)
+	require.Len(t, f.Warnings, 4, "%v", f.Warnings)
 	for _, w := range f.Warnings {
 		require.True(t, w.Warning)
+	}
+	for text, found := range map[string]bool{"CSWI": false, "Feeder1LD0": false, "soon": false} {
+		for _, v := range Validate(b) {
+			found = found || strings.Contains(v.Text, text)
+		}
+		require.True(t, found, text)
 	}
 }
 
