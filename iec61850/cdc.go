@@ -147,7 +147,7 @@ func NewObject(name, cdc string, optional ...string) (*Object, error) {
 			o.Objects = append(o.Objects, member)
 			continue
 		}
-		a, err := newAttribute(r, r.FC, r.Trigger, objectEnums[name])
+		a, err := r.attribute(r.FC, r.Trigger, objectEnums[name])
 		if err != nil {
 			return nil, err
 		}
@@ -162,8 +162,13 @@ func NewObject(name, cdc string, optional ...string) (*Object, error) {
 	return o, nil
 }
 
-// newAttribute returns the attribute of a row. enum is the enumeration of one that the row leaves to the object.
-func newAttribute(r ClassRow, fc FC, trigger Trigger, enum string) (*Attribute, error) {
+// newAttribute returns an attribute of a basic type or of a constructed one of the standard's.
+func newAttribute(name, typ string, fc FC, trigger Trigger) (*Attribute, error) {
+	return ClassRow{Name: name, Type: typ}.attribute(fc, trigger, objectEnums[name])
+}
+
+// attribute returns the attribute of a row. enum is the enumeration of one that the row leaves to the object.
+func (r ClassRow) attribute(fc FC, trigger Trigger, enum string) (*Attribute, error) {
 	members := structures[r.Type]
 	if members == nil {
 		a, err := NewAttribute(r.Name, fc, r.Type, trigger)
@@ -175,7 +180,7 @@ func newAttribute(r ClassRow, fc FC, trigger Trigger, enum string) (*Attribute, 
 	list := make([]*Attribute, len(members))
 	for i, m := range members {
 		var err error
-		if list[i], err = newAttribute(m, fc, trigger, enum); err != nil {
+		if list[i], err = m.attribute(fc, trigger, enum); err != nil {
 			return nil, err
 		}
 	}
@@ -252,18 +257,20 @@ func (o *Object) AddControl(model ControlModel) error {
 
 // operation returns the structure of SBOw, Oper or, without the check, Cancel.
 func (o *Object) operation(name, kind string, check bool) (*Attribute, error) {
-	rows := []ClassRow{{Name: "ctlVal", Type: kind}, {Name: "origin", Type: "Originator"}, {Name: "ctlNum", Type: "INT8U"}, {Name: "T", Type: "Timestamp"},
-		{Name: "Test", Type: "BOOLEAN"}, {Name: "Check", Type: "Check"}}
+	rows := [][2]string{{"ctlVal", kind}, {"origin", "Originator"}, {"ctlNum", "INT8U"}, {"T", "Timestamp"}, {"Test", "BOOLEAN"}, {"Check", "Check"}}
 	if !check {
 		rows = rows[:5]
 	}
 	var members []*Attribute
 	for _, r := range rows {
-		a, err := newAttribute(r, CO, 0, objectEnums[o.Name])
+		a, err := newAttribute(r[0], r[1], CO, 0)
 		if err != nil {
 			return nil, err
 		}
 		members = append(members, a)
+	}
+	if kind == "Enum" {
+		members[0].Enum = objectEnums[o.Name]
 	}
 	return NewStruct(name, CO, 0, members...), nil
 }
