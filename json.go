@@ -167,15 +167,18 @@ func (r *Result) status(q obis.Quality) json.RawMessage { return jsonString(q.Fl
 func (r *Result) time(t obis.Time) string { return TimeText(t, r.Clock) }
 
 // TimeText returns t in RFC 3339: as an instant where deviation or zone is known, else without zone.
-func TimeText(t obis.Time, clock obis.Clock) string {
+func TimeText(t obis.Time, clock obis.Clock) string { return string(AppendTimeText(nil, t, clock)) }
+
+// AppendTimeText appends the text of [TimeText].
+func AppendTimeText(dst []byte, t obis.Time, clock obis.Clock) []byte {
 	at, ok := t.Instant(clock)
 	if !ok {
-		return t.String()
+		return t.Append(dst)
 	}
 	if at.Nanosecond() != 0 {
-		return at.Format("2006-01-02T15:04:05.00Z07:00")
+		return at.AppendFormat(dst, "2006-01-02T15:04:05.00Z07:00")
 	}
-	return at.Format(time.RFC3339)
+	return at.AppendFormat(dst, time.RFC3339)
 }
 
 func (r *Result) value(v obis.Value) json.RawMessage {

@@ -1,7 +1,6 @@
 package obis
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -23,35 +22,39 @@ type object struct {
 // total", "heat energy", "voltage L1". It classifies by medium first, as the
 // groups C to E mean other things for each. Codes that no table names, those of
 // manufacturers above all, give "".
-func Describe(c Code) string {
+func Describe(c Code) string { return string(AppendDescription(nil, c)) }
+
+// AppendDescription appends the text of [Describe].
+func AppendDescription(dst []byte, c Code) []byte {
 	for i := range objects {
 		if o := &objects[i]; o.pattern.Match(c) {
-			return o.describe(c)
+			return o.append(dst, c)
 		}
 	}
 	if int(c[0]) >= len(namesC) {
-		return ""
+		return dst
 	}
-	var words []string
-	switch {
+	start := len(dst)
+	switch name := namesC[c[0]][c[2]]; {
 	case c[0] == 1:
-		words = describeElectricity(c)
-	case namesC[c[0]][c[2]] != "":
-		words = []string{mediumWord[c[0]] + " " + namesC[c[0]][c[2]]}
+		dst = appendElectricity(dst, c)
+	case name != "":
+		dst = append(append(append(dst, mediumWord[c[0]]...), ' '), name...)
 		if name := describeD(c); name != "" {
-			words = append(words, name)
+			dst = append(append(dst, ", "...), name...)
 		}
 		if t, ok := c.Tariff(); ok && t > 0 {
-			words = append(words, "tariff "+strconv.Itoa(int(t)))
+			dst = appendNumbered(dst, ", tariff ", t)
 		}
 	}
-	if len(words) == 0 {
-		return ""
+	if period, ok := c.BillingPeriod(); ok && len(dst) > start {
+		dst = appendNumbered(dst, ", billing period ", period)
 	}
-	if period, ok := c.BillingPeriod(); ok {
-		words = append(words, "billing period "+strconv.Itoa(int(period)))
-	}
-	return strings.Join(words, ", ")
+	return dst
+}
+
+func appendNumbered(dst []byte, word string, n uint8) []byte {
+	return strconv.AppendUint(append(dst, word...), uint64(n), 10)
 }
 
 var mediumWord = [16]string{4: "HCA", 5: "cooling", 6: "heat", 7: "gas", 8: "cold water", 9: "hot water"}
@@ -66,57 +69,60 @@ func describeD(c Code) string {
 
 var phaseWord = [...]string{PhaseL1: " L1", PhaseL2: " L2", PhaseL3: " L3", PhaseL1L2: " L1-L2", PhaseL2L3: " L2-L3", PhaseL3L1: " L3-L1"}
 
-// describeElectricity returns the quantity with its phase, then what D and E add.
-func describeElectricity(c Code) []string {
+// appendElectricity appends the quantity with its phase, then what D and E add.
+func appendElectricity(dst []byte, c Code) []byte {
 	index := c[2]
 	if q := electricityQuantity(c[2]); q != 0 {
 		index = q
 	}
 	name := namesC[1][index]
-	if name == "" {
-		return nil
+	switch {
+	case name == "":
+		return dst
+	case c[2] == 81:
+		return appendAngle(dst, c)
 	}
-	if c[2] == 81 {
-		return describeAngle(c)
-	}
-	integral := dimension[c[3]]&dimIntegral != 0
-	if integral && !strings.HasPrefix(name, "power factor") {
-		name = strings.Replace(name, " power", " energy", 1)
+	before, after, power := strings.Cut(name, " power")
+	if power && dimension[c[3]]&dimIntegral != 0 && !strings.HasPrefix(name, "power factor") {
+		dst = append(append(append(dst, before...), " energy"...), after...)
+	} else {
+		dst = append(dst, name...)
 	}
 	if p := c.Phase(); int(p) < len(phaseWord) && !strings.HasPrefix(name, "neutral") {
-		name += phaseWord[p]
+		dst = append(dst, phaseWord[p]...)
 	}
-	words := []string{name}
 	t, rated := c.Tariff()
 	switch {
 	case rated && t > 0:
-		words[0] += " tariff " + strconv.Itoa(int(t))
+		dst = appendNumbered(dst, " tariff ", t)
 	case c[3] == 8 && c.Phase() == PhaseSum && rated:
-		words[0] += " total"
+		dst = append(dst, " total"...)
 	case c[3] == 7 && c[4] == 124:
-		words = append(words, "total harmonic distortion")
+		dst = append(dst, ", total harmonic distortion"...)
 	case c[3] == 7 && 1 <= c[4] && c[4] <= 120:
-		words = append(words, "harmonic "+strconv.Itoa(int(c[4])))
+		dst = appendNumbered(dst, ", harmonic ", c[4])
 	}
 	if d := namesD[1][c[3]]; d != "" {
-		words = append(words, d)
+		dst = append(append(dst, ", "...), d...)
 	}
-	return words
+	return dst
 }
 
-// describeAngle names the angle from one signal to another: E = 10 × reference + target.
-func describeAngle(c Code) []string {
+// appendAngle appends the angle from one signal to another: E = 10 × reference + target.
+func appendAngle(dst []byte, c Code) []byte {
 	signal := [...]string{"U1", "U2", "U3", "", "I1", "I2", "I3", "I0"}
 	from, to := int(c[4]/10), int(c[4]%10)
+	dst = append(dst, "angle"...)
 	if from >= len(signal) || to >= len(signal) || signal[from] == "" || signal[to] == "" {
-		return []string{"angle"}
+		return dst
 	}
-	return []string{fmt.Sprintf("angle %s-%s", signal[to], signal[from])}
+	return append(append(append(append(dst, ' '), signal[to]...), '-'), signal[from]...)
 }
 
-func (o *object) describe(c Code) string {
-	if o.number == 0 || !strings.HasSuffix(o.name, " n") {
-		return o.name
+func (o *object) append(dst []byte, c Code) []byte {
+	name, numbered := strings.CutSuffix(o.name, " n")
+	if o.number == 0 || !numbered {
+		return append(dst, o.name...)
 	}
-	return strings.TrimSuffix(o.name, "n") + strconv.Itoa(int(c[o.number-'A']))
+	return appendNumbered(append(dst, name...), " ", c[o.number-'A'])
 }

@@ -40,10 +40,7 @@ func (a *app) print(r *meter.Result) error {
 		text, lost := timeseries.AppendPrometheus(nil, r.Meter, r.Readings)
 		return a.printDocument(text, lost, r)
 	case "senml":
-		pack, lost, err := coap.AppendSenML(nil, r.Meter, r.Readings, r.Clock)
-		if err != nil {
-			return err
-		}
+		pack, lost := coap.AppendSenML(nil, &mapping.Data{Meter: r.Meter, Readings: r.Readings, Clock: r.Clock})
 		return a.printDocument(append(pack, '\n'), lost, r)
 	}
 	return usagef("unknown output format %q", a.output)
@@ -151,25 +148,25 @@ func block(n *yaml.Node) {
 }
 
 func (a *app) printCSV(r *meter.Result) error {
-	text := func(t obis.Time) string { return meter.TimeText(t, r.Clock) }
+	at := timeIn(r.Clock)
+	var out []byte
 	for i, p := range r.Profiles {
 		if i > 0 {
-			fmt.Fprintln(a.stdout)
+			out = append(out, '\n')
 		}
-		if err := timeseries.WriteProfileCSV(a.stdout, p, text); err != nil {
-			return err
-		}
+		out = timeseries.AppendProfileCSV(out, p, at)
 	}
 	if len(r.Events) > 0 {
-		fmt.Fprintln(a.stdout, "log,id,time,text,quality")
+		out = append(out, "log,id,time,text,quality\n"...)
 		for _, e := range r.Events {
-			fmt.Fprintf(a.stdout, "%v,%d,%s,%q,%q\n", e.Log, e.ID, text(e.Time), e.Text, e.Quality.Flags)
+			out = fmt.Appendf(out, "%v,%d,%s,%q,%q\n", e.Log, e.ID, at(nil, e.Time), e.Text, e.Quality.Flags)
 		}
 	}
 	if len(r.Readings) > 0 || len(r.Profiles)+len(r.Events) == 0 {
-		return timeseries.WriteCSV(a.stdout, r.Meter, r.Readings, text)
+		out = timeseries.AppendCSV(out, r.Meter, r.Readings, at)
 	}
-	return nil
+	_, err := a.stdout.Write(out)
+	return err
 }
 
 func (a *app) printTable(r *meter.Result) error {

@@ -1,5 +1,6 @@
-// Package coap turns readings into the documents that constrained devices
-// exchange: SenML (RFC 8428) in JSON.
+// Package coap turns what a meter said into what constrained devices exchange:
+// SenML (RFC 8428) in JSON and CBOR, the resources of a CoAP server with their
+// CoRE links (RFC 6690), and objects of OMA LwM2M. It does no I/O.
 package coap
 
 import (
@@ -7,12 +8,15 @@ import (
 	_ "embed" // units.csv
 	"encoding/base64"
 	"encoding/csv"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
+
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
@@ -22,137 +26,319 @@ import (
 var unitsCSV []byte
 
 type senmlUnit struct {
+	unit obis.Unit
 	name string
 	exp  int
+	read bool // only read, never written
 }
 
 // senmlUnits reads units.csv, which the tests check.
-var senmlUnits = sync.OnceValue(func() map[obis.Unit]senmlUnit {
+var senmlUnits = sync.OnceValue(func() (list []senmlUnit) {
 	r := csv.NewReader(bytes.NewReader(unitsCSV))
 	r.Comment = '#'
-	rows, _ := r.ReadAll()
-	units := map[obis.Unit]senmlUnit{}
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil
+	}
 	for _, row := range rows[1:] {
 		u, ok := obis.UnitByName(row[0])
 		exp, err := strconv.Atoi(row[2])
 		if ok && err == nil {
-			units[u] = senmlUnit{row[1], exp}
+			list = append(list, senmlUnit{u, row[1], exp, row[3] == "read"})
+		}
+	}
+	return list
+})
+
+// written returns the SenML unit of each unit of the model.
+var written = sync.OnceValue(func() map[obis.Unit]senmlUnit {
+	units := map[obis.Unit]senmlUnit{}
+	for _, u := range senmlUnits() {
+		if !u.read {
+			units[u.unit] = u
 		}
 	}
 	return units
 })
 
-// record is one SenML record, the keys in the order of RFC 8428.
+// record is one SenML record: what of a reading, or of a cell of a profile, it carries.
 type record struct {
-	BaseName string          `json:"bn,omitempty"`
-	Name     string          `json:"n,omitempty"`
-	Unit     string          `json:"u,omitempty"`
-	Value    json.RawMessage `json:"v,omitempty"`
-	String   *string         `json:"vs,omitempty"`
-	Bool     *bool           `json:"vb,omitempty"`
-	Data     string          `json:"vd,omitempty"`
-	Time     json.RawMessage `json:"t,omitempty"`
+	profile obis.Code // whose cell it is
+	code    obis.Code
+	rawID   []byte
+	unit    string
+	value   obis.Value
+	at      time.Time // zero where there is none
 }
 
 // AppendSenML appends a SenML pack in JSON (application/senml+json). The base
 // name is the meter's id and "/", each name the OBIS code without a group F of
-// 255, with "_" for "*", which SenML names cannot hold. Numbers are exact. Not
-// carried: quality, missing values, units that SenML does not know.
-func AppendSenML(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.Clock) ([]byte, []mapping.Loss, error) {
-	pack := []record{}
-	var lost []mapping.Loss
-	for i := range readings {
-		r := &readings[i]
-		rec, reason := newRecord(r, clock)
-		if reason != "" || r.Quality.Flags != 0 {
-			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
+// 255, with "_" for "*", which SenML names cannot hold; the name of a cell of a
+// profile begins with the profile's code and "/". Numbers are exact. Not
+// carried: quality, missing values, units that SenML does not know, events.
+func AppendSenML(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
+	dst = append(dst, '[')
+	start := len(dst)
+	lost := eachRecord(d, func(r record) {
+		if len(dst) == start {
+			dst = append(dst, '{')
+			if d.Meter.ID != "" {
+				dst = append(appendName(append(dst, `"bn":"`...), d.Meter.ID), `/",`...)
+			}
+		} else {
+			dst = append(dst, ',', '{')
 		}
-		if reason == "" {
-			pack = append(pack, rec)
-		}
-	}
-	if len(pack) > 0 && m.ID != "" {
-		pack[0].BaseName = name(m.ID) + "/"
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(pack); err != nil {
-		return dst, nil, fmt.Errorf("coap: SenML: %w", err)
-	}
-	return append(dst, bytes.TrimSuffix(b.Bytes(), []byte("\n"))...), lost, nil
+		dst = r.appendJSON(dst)
+	})
+	return append(dst, ']'), lost
 }
 
-// newRecord makes the record of one reading, or says why it cannot.
-func newRecord(r *obis.Reading, clock obis.Clock) (rec record, reason string) {
-	switch {
-	case r.Code.Valid() && r.Code[5] == obis.FCurrent:
-		rec.Name = strings.TrimSuffix(r.Code.String(), "*255")
-	case r.Code.Valid():
-		rec.Name = strings.ReplaceAll(r.Code.String(), "*", "_")
-	case len(r.RawID) > 0:
-		rec.Name = name(obis.RawIDText(r.RawID))
-	default:
+// eachRecord calls use with the record of each value that SenML can carry.
+func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
+	lose := func(part mapping.Part, i int, f obis.Flags, reason string) {
+		if reason != "" || f != 0 {
+			lost = append(lost, mapping.Loss{Part: part, Index: i, Flags: f, Reason: reason})
+		}
+	}
+	for i := range d.Readings {
+		r := &d.Readings[i]
+		rec, reason := newRecord(r.Code, r.RawID, r.Unit, r.Value)
+		lose(mapping.Reading, i, r.Quality.Flags, reason)
+		if reason != "" {
+			continue
+		}
+		rec.at, _ = r.Time.Instant(d.Clock)
+		if rec.at.IsZero() && !r.Time.IsZero() {
+			lose(mapping.Reading, i, 0, "its time, which is no instant")
+		}
+		if !r.Start.IsZero() {
+			lose(mapping.Reading, i, 0, "the start of its interval")
+		}
+		use(rec)
+	}
+	for i, p := range d.Profiles {
+		var flags obis.Flags
+		for c := range p.Columns {
+			col := &p.Columns[c]
+			before := ""
+			for row := range p.Len() {
+				flags |= p.Quality.At(row).Flags | col.Quality.At(row).Flags
+				rec, reason := newRecord(col.Code, col.RawID, col.Unit, col.At(row))
+				if rec.at, _ = p.Times[row].Instant(d.Clock); rec.at.IsZero() && reason == "" {
+					reason = "rows whose time is no instant"
+				}
+				if reason != "" {
+					if reason != before {
+						lose(mapping.Profile, i, 0, fmt.Sprintf("column %d: %s", c, reason))
+					}
+					before = reason
+					continue
+				}
+				rec.profile = p.Code
+				use(rec)
+			}
+		}
+		lose(mapping.Profile, i, flags, "")
+	}
+	for i := range d.Events {
+		lose(mapping.Event, i, d.Events[i].Quality.Flags, "SenML has no events")
+	}
+	return lost
+}
+
+// newRecord makes the record of a value, or says why it cannot.
+func newRecord(code obis.Code, rawID []byte, unit obis.Unit, value obis.Value) (rec record, reason string) {
+	if !code.Valid() && len(rawID) == 0 {
 		return rec, "no id"
 	}
-	value := r.Value
-	if r.Unit != obis.UnitUnknown {
-		u, ok := senmlUnits()[r.Unit]
+	rec = record{code: code, rawID: rawID, value: value}
+	if unit != obis.UnitUnknown {
+		u, ok := written()[unit]
 		if !ok {
-			return rec, "SenML has no unit " + r.Unit.String()
+			return rec, "SenML has no unit " + unit.String()
 		}
-		if value, ok = value.Shift(-u.exp); !ok {
-			return rec, "a value in " + r.Unit.String() + " that is no number"
+		if value.IsNone() {
+			return rec, "no value"
 		}
-		rec.Unit = u.name
+		if rec.value, ok = value.Shift(-u.exp); !ok {
+			return rec, "a value in " + unit.String() + " that is no number"
+		}
+		rec.unit = u.name
 	}
-	if reason := rec.set(value); reason != "" {
-		return rec, reason
-	}
-	if at, ok := r.Time.Instant(clock); ok {
-		t := obis.Int(at.UnixMilli(), -3)
-		if at.UnixMilli()%1000 == 0 {
-			t = obis.Int(at.Unix(), 0)
+	switch rec.value.Kind() {
+	case obis.KindNone:
+		return rec, "no value"
+	case obis.KindFloat32, obis.KindFloat64:
+		if f, _ := rec.value.Float64(); f-f != 0 {
+			return rec, "not a finite number"
 		}
-		rec.Time = t.Append(nil)
+	case obis.KindText, obis.KindTime, obis.KindBits:
+		if b, text := rec.value.Bytes(); text && !utf8.Valid(b) {
+			return rec, "text that is not UTF-8"
+		}
 	}
 	return rec, ""
 }
 
-// set places the value under the key of its kind.
-func (rec *record) set(v obis.Value) (reason string) {
-	switch v.Kind() {
-	case obis.KindInt, obis.KindUint, obis.KindEnum:
-		rec.Value = v.Append(nil)
-	case obis.KindFloat32, obis.KindFloat64:
-		if rec.Value = v.Append(nil); !json.Valid(rec.Value) {
-			return "not a finite number"
-		}
-	case obis.KindBool:
-		n, _ := v.Enum()
-		b := n != 0
-		rec.Bool = &b
-	case obis.KindText, obis.KindTime, obis.KindBits:
-		s := v.String()
-		if !utf8.ValidString(s) {
-			return "text that is not UTF-8"
-		}
-		rec.String = &s
-	case obis.KindOctets, obis.KindTree:
-		b, _ := v.Bytes()
-		rec.Data = base64.RawURLEncoding.EncodeToString(b)
-	default:
-		return "no value"
+// appendID appends the name of the record.
+func (r *record) appendID(dst []byte) []byte {
+	if r.profile.Valid() {
+		dst = append(appendCode(dst, r.profile), '/')
 	}
-	return ""
+	if r.code.Valid() {
+		return appendCode(dst, r.code)
+	}
+	return appendName(dst, obis.RawIDText(r.rawID))
 }
 
-// name replaces what RFC 8428 does not allow in names by "_".
-func name(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || strings.ContainsRune("-:./_", r)) {
-			return r
-		}
-		return '_'
-	}, s)
+// appendCode appends a code without a group F of 255, and with "_" for "*".
+func appendCode(dst []byte, c obis.Code) []byte {
+	start := len(dst)
+	dst, _ = c.AppendText(dst)
+	if c[5] == obis.FCurrent {
+		return dst[:len(dst)-len("*255")]
+	}
+	dst[start+bytes.IndexByte(dst[start:], '*')] = '_'
+	return dst
 }
+
+// appendName appends s with "_" for what RFC 8428 does not allow in names, which
+// begin with a letter or a digit.
+func appendName(dst []byte, s string) []byte {
+	for i, r := range s {
+		alnum := r < utf8.RuneSelf && (r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
+		switch {
+		case alnum, i > 0 && r < utf8.RuneSelf && strings.ContainsRune("-:./_", r):
+			dst = append(dst, byte(r))
+		case i == 0:
+			dst = append(dst, 'x', '_')
+		default:
+			dst = append(dst, '_')
+		}
+	}
+	return dst
+}
+
+// seconds returns the time as SenML has it: seconds since 1970, exactly.
+func (r *record) seconds() obis.Value {
+	if ms := r.at.UnixMilli(); ms%1000 != 0 {
+		return obis.Int(ms, -3)
+	}
+	return obis.Int(r.at.Unix(), 0)
+}
+
+func (r *record) appendJSON(dst []byte) []byte {
+	dst = append(r.appendID(append(dst, `"n":"`...)), '"')
+	if r.unit != "" {
+		dst = append(append(append(dst, `,"u":"`...), r.unit...), '"')
+	}
+	switch v := r.value; v.Kind() {
+	case obis.KindBool:
+		dst = v.Append(append(dst, `,"vb":`...))
+	case obis.KindText, obis.KindTime, obis.KindBits:
+		dst = appendQuoted(append(dst, `,"vs":`...), v.String())
+	case obis.KindOctets, obis.KindTree:
+		b, _ := v.Bytes()
+		dst = append(base64.RawURLEncoding.AppendEncode(append(dst, `,"vd":"`...), b), '"')
+	default:
+		dst = v.Append(append(dst, `,"v":`...))
+	}
+	if !r.at.IsZero() {
+		dst = r.seconds().Append(append(dst, `,"t":`...))
+	}
+	return append(dst, '}')
+}
+
+// appendQuoted appends valid UTF-8 as a JSON string.
+func appendQuoted(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', byte(c))
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		default:
+			dst = utf8.AppendRune(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// cborRecord is a record with the labels of RFC 8428, table 6. Numbers are
+// integers, decimal fractions (tag 4) or floats.
+type cborRecord struct {
+	BaseName    string  `cbor:"-2,keyasint,omitempty"`
+	BaseTime    any     `cbor:"-3,keyasint,omitempty"`
+	BaseUnit    string  `cbor:"-4,keyasint,omitempty"`
+	BaseValue   any     `cbor:"-5,keyasint,omitempty"`
+	BaseVersion uint    `cbor:"-1,keyasint,omitempty"`
+	Name        string  `cbor:"0,keyasint,omitempty"`
+	Unit        string  `cbor:"1,keyasint,omitempty"`
+	Value       any     `cbor:"2,keyasint,omitempty"`
+	String      *string `cbor:"3,keyasint,omitempty"`
+	Bool        *bool   `cbor:"4,keyasint,omitempty"`
+	Sum         any     `cbor:"5,keyasint,omitempty"`
+	Time        any     `cbor:"6,keyasint,omitempty"`
+	Data        []byte  `cbor:"8,keyasint,omitempty"`
+}
+
+// decimalFraction is the CBOR tag of [exponent, mantissa].
+const decimalFraction = 4
+
+// AppendSenMLCBOR appends a SenML pack in CBOR (application/senml+cbor), which
+// carries what [AppendSenML] does.
+func AppendSenMLCBOR(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss, error) {
+	pack := []cborRecord{}
+	lost := eachRecord(d, func(r record) {
+		c := cborRecord{Name: string(r.appendID(nil)), Unit: r.unit}
+		if len(pack) == 0 && d.Meter.ID != "" {
+			c.BaseName = string(appendName(nil, d.Meter.ID)) + "/"
+		}
+		switch v := r.value; v.Kind() {
+		case obis.KindBool:
+			n, _ := v.Enum()
+			b := n != 0
+			c.Bool = &b
+		case obis.KindText, obis.KindTime, obis.KindBits:
+			s := v.String()
+			c.String = &s
+		case obis.KindOctets, obis.KindTree:
+			b, _ := v.Bytes()
+			c.Data = append([]byte{}, b...)
+		default:
+			c.Value = cborNumber(v)
+		}
+		if !r.at.IsZero() {
+			c.Time = cborNumber(r.seconds())
+		}
+		pack = append(pack, c)
+	})
+	raw, err := cbor.Marshal(pack)
+	if err != nil {
+		return dst, nil, fmt.Errorf("coap: SenML: %w", err)
+	}
+	return append(dst, raw...), lost, nil
+}
+
+func cborNumber(v obis.Value) any {
+	if n, ok := v.Enum(); ok {
+		return n
+	}
+	if m, exp, ok := v.Decimal(); ok {
+		if whole, ok := v.Rescale(0); ok && exp > 0 {
+			m, exp, _ = whole.Decimal()
+		}
+		if exp == 0 {
+			return m
+		}
+		return cbor.Tag{Number: decimalFraction, Content: [2]int64{int64(exp), m}}
+	}
+	if m, exp, ok := v.Uint64(); ok && exp == 0 {
+		return m
+	}
+	f, _ := v.Float64()
+	return f
+}
+
+var errSenML = errors.New("coap: SenML")

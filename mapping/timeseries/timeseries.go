@@ -4,8 +4,7 @@
 package timeseries
 
 import (
-	"encoding/csv"
-	"io"
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,11 +134,9 @@ func text(v obis.Value) string {
 // quality other than good is a sample of meter_quality for each flag.
 func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte, []mapping.Loss) {
 	var lost []mapping.Loss
-	type sample struct {
-		metric, labels string
-		reading        *obis.Reading
-	}
-	var samples []sample
+	samples := make([]promSample, 0, len(readings))
+	names := map[metricKey]string{}
+	flagged := false
 	for i := range readings {
 		r := &readings[i]
 		reason := unfit(r)
@@ -150,10 +147,16 @@ func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
-		samples = append(samples, sample{metricName(r), labels(m, r), r})
+		key := metricKey{withoutLabels(r.Code), r.Unit}
+		name, ok := names[key]
+		if !ok {
+			name = metricName(key, r.Code.Cumulative())
+			names[key] = name
+		}
+		samples = append(samples, promSample{name, r})
+		flagged = flagged || r.Quality.Flags != 0
 	}
-	slices.SortStableFunc(samples, func(a, b sample) int { return strings.Compare(a.metric, b.metric) })
-	var flagged []string
+	slices.SortStableFunc(samples, func(a, b promSample) int { return strings.Compare(a.metric, b.metric) })
 	last := ""
 	for _, s := range samples {
 		if s.metric != last {
@@ -164,41 +167,57 @@ func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte
 			dst = append(append(append(dst, "# TYPE "...), s.metric...), kind...)
 			last = s.metric
 		}
-		dst = append(append(append(dst, s.metric...), s.labels...), ' ')
+		dst = append(appendLabels(append(dst, s.metric...), m, s.reading, ""), ' ')
 		dst = append(s.reading.Value.Append(dst), '\n')
-		if s.reading.Quality.Flags != 0 {
-			for _, name := range s.reading.Quality.Flags.Names(nil) {
-				flagged = append(flagged, "meter_quality"+strings.TrimSuffix(s.labels, "}")+`,flag="`+name+"\"} 1\n")
-			}
-		}
 	}
-	if len(flagged) > 0 {
-		dst = append(dst, "# TYPE meter_quality gauge\n"...)
-		for _, line := range flagged {
-			dst = append(dst, line...)
+	if !flagged {
+		return dst, lost
+	}
+	dst = append(dst, "# TYPE meter_quality gauge\n"...)
+	for _, s := range samples {
+		if s.reading.Quality.Flags == 0 {
+			continue
+		}
+		for _, flag := range s.reading.Quality.Flags.Names(nil) {
+			dst = append(appendLabels(append(dst, "meter_quality"...), m, s.reading, flag), " 1\n"...)
 		}
 	}
 	return dst, lost
 }
 
-// metricName names the quantity of a reading without its phase and tariff.
-func metricName(r *obis.Reading) string {
-	c := r.Code
+type promSample struct {
+	metric  string
+	reading *obis.Reading
+}
+
+// metricKey is what a metric is named after.
+type metricKey struct {
+	code obis.Code
+	unit obis.Unit
+}
+
+// withoutLabels returns a code without the phase and the tariff, which are labels.
+func withoutLabels(c obis.Code) obis.Code {
 	if _, ok := c.Tariff(); ok {
 		c[4] = 0
 	}
 	if c.Phase() >= obis.PhaseL1 && c.Phase() <= obis.PhaseL3 && c[2] <= 80 {
 		c[2] = (c[2]-1)%20 + 1
 	}
-	name := strings.TrimSuffix(obis.Describe(c), " total")
+	return c
+}
+
+// metricName names the quantity of readings.
+func metricName(k metricKey, cumulative bool) string {
+	name := strings.TrimSuffix(obis.Describe(k.code), " total")
 	if name == "" {
 		name = "reading"
 	}
 	name = "meter " + name
-	if u := r.Unit.String(); u != "" && u != "1" {
+	if u := k.unit.String(); u != "" && u != "1" {
 		name += " " + u
 	}
-	if r.Code.Cumulative() {
+	if cumulative {
 		name += " total"
 	}
 	return slug(name)
@@ -225,60 +244,111 @@ var phaseLabel = [...]string{
 	obis.PhaseL1L2: "L1-L2", obis.PhaseL2L3: "L2-L3", obis.PhaseL3L1: "L3-L1",
 }
 
-func labels(m obis.Meter, r *obis.Reading) string {
-	var b []byte
-	add := func(key, value string) {
-		if value == "" {
-			return
-		}
-		b = append(append(b, ","...), key...)
-		b = strconv.AppendQuote(append(b, '='), value)
-	}
-	add("meter", m.ID)
+// appendLabels appends the labels of a reading; flag is that of a sample of its quality.
+func appendLabels(dst []byte, m obis.Meter, r *obis.Reading, flag string) []byte {
+	start := len(dst)
+	dst = appendLabel(dst, "meter", m.ID)
 	if r.Code.Valid() {
-		add("obis", r.Code.String())
+		dst = append(dst, `,obis="`...)
+		dst, _ = r.Code.AppendText(dst)
+		dst = append(dst, '"')
 	} else {
-		add("raw_id", obis.RawIDText(r.RawID))
+		dst = appendLabel(dst, "raw_id", obis.RawIDText(r.RawID))
 	}
 	if p := int(r.Code.Phase()); p < len(phaseLabel) {
-		add("phase", phaseLabel[p])
+		dst = appendLabel(dst, "phase", phaseLabel[p])
 	}
 	if t, ok := r.Code.Tariff(); ok && t > 0 {
-		add("tariff", strconv.Itoa(int(t)))
+		dst = append(strconv.AppendUint(append(dst, `,tariff="`...), uint64(t), 10), '"')
 	}
-	if len(b) == 0 {
-		return ""
+	dst = appendLabel(dst, "flag", flag)
+	if len(dst) == start {
+		return dst
 	}
-	return "{" + string(b[1:]) + "}"
+	dst[start] = '{' // in place of the first comma
+	return append(dst, '}')
 }
 
-// csvHeader names the columns of WriteCSV.
-var csvHeader = []string{"meter", "obis", "raw_id", "name", "value", "unit", "start", "time", "quality", "rule"}
-
-// WriteCSV writes one row for each reading, below a header. It loses nothing but
-// what the protocol knew beyond the model.
-func WriteCSV(w io.Writer, m obis.Meter, readings []obis.Reading, timeText func(obis.Time) string) error {
-	out := csv.NewWriter(w)
-	if err := out.Write(csvHeader); err != nil {
-		return err
+func appendLabel(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
 	}
+	dst = append(append(dst, ','), key...)
+	return strconv.AppendQuote(append(dst, '='), value)
+}
+
+// csvHeader names the columns of AppendCSV.
+const csvHeader = "meter,obis,raw_id,name,value,unit,start,time,quality,rule\n"
+
+// AppendTime appends a time as text.
+type AppendTime func(dst []byte, t obis.Time) []byte
+
+// AppendCSV appends a header, and one row for each reading (RFC 4180, lines end
+// with LF). It loses nothing but what the protocol knew beyond the model.
+func AppendCSV(dst []byte, m obis.Meter, readings []obis.Reading, at AppendTime) []byte {
+	dst = append(dst, csvHeader...)
 	for i := range readings {
 		r := &readings[i]
-		if err := out.Write([]string{
-			m.ID, r.Code.String(), obis.RawIDText(r.RawID), obis.Describe(r.Code), text(r.Value), r.Unit.String(),
-			timeText(r.Start), timeText(r.Time), r.Quality.Flags.String(), r.Rule.String(),
-		}); err != nil {
-			return err
-		}
+		dst = append(appendCell(dst, m.ID), ',')
+		dst, _ = r.Code.AppendText(dst)
+		dst = append(appendCell(append(dst, ','), obis.RawIDText(r.RawID)), ',')
+		dst = append(quote(obis.AppendDescription(dst, r.Code), len(dst)), ',')
+		dst = append(appendValue(dst, r.Value), ',')
+		dst = append(appendCell(dst, r.Unit.String()), ',')
+		dst = append(at(dst, r.Start), ',')
+		dst = append(at(dst, r.Time), ',')
+		dst = append(appendFlags(dst, r.Quality.Flags), ',')
+		dst = append(append(dst, r.Rule.String()...), '\n')
 	}
-	out.Flush()
-	return out.Error()
+	return dst
 }
 
-// WriteProfileCSV writes one row for each row of the profile: time, quality, then its columns.
-func WriteProfileCSV(w io.Writer, p *obis.Profile, timeText func(obis.Time) string) error {
-	out := csv.NewWriter(w)
-	header := []string{"time", "quality"}
+func appendFlags(dst []byte, f obis.Flags) []byte {
+	if f == 0 {
+		return append(dst, "good"...)
+	}
+	return appendCell(dst, f.String())
+}
+
+// appendValue appends a cell with a value.
+func appendValue(dst []byte, v obis.Value) []byte {
+	if numeric(v) || v.IsNone() {
+		return v.Append(dst)
+	}
+	return appendCell(dst, text(v))
+}
+
+func appendCell(dst []byte, s string) []byte {
+	start := len(dst)
+	return quote(append(dst, s...), start)
+}
+
+// quote puts the cell that begins at start in quotes where it needs them.
+func quote(dst []byte, start int) []byte {
+	cell := dst[start:]
+	if len(cell) == 0 || !bytes.ContainsAny(cell, ",\"\r\n") && cell[0] != ' ' {
+		return dst
+	}
+	quotes := bytes.Count(cell, []byte{'"'})
+	dst = append(dst, make([]byte, quotes+2)...)
+	to := len(dst) - 1
+	dst[to] = '"'
+	for from := len(cell) - 1; from >= 0; from-- {
+		to--
+		dst[to] = dst[start+from]
+		if dst[to] == '"' {
+			to--
+			dst[to] = '"'
+		}
+	}
+	dst[start] = '"'
+	return dst
+}
+
+// AppendProfileCSV appends a header, and one row for each row of the profile:
+// time, quality, then its columns.
+func AppendProfileCSV(dst []byte, p *obis.Profile, at AppendTime) []byte {
+	dst = append(dst, "time,quality"...)
 	for i := range p.Columns {
 		c := &p.Columns[i]
 		name := c.Code.String()
@@ -288,20 +358,16 @@ func WriteProfileCSV(w io.Writer, p *obis.Profile, timeText func(obis.Time) stri
 		if u := c.Unit.String(); u != "" && u != "1" {
 			name += " [" + u + "]"
 		}
-		header = append(header, name)
+		dst = appendCell(append(dst, ','), name)
 	}
-	if err := out.Write(header); err != nil {
-		return err
-	}
+	dst = append(dst, '\n')
 	for row := range p.Len() {
-		cells := []string{timeText(p.Times[row]), p.Quality.At(row).Flags.String()}
+		dst = append(at(dst, p.Times[row]), ',')
+		dst = appendFlags(dst, p.Quality.At(row).Flags)
 		for i := range p.Columns {
-			cells = append(cells, text(p.Columns[i].At(row)))
+			dst = appendValue(append(dst, ','), p.Columns[i].At(row))
 		}
-		if err := out.Write(cells); err != nil {
-			return err
-		}
+		dst = append(dst, '\n')
 	}
-	out.Flush()
-	return out.Error()
+	return dst
 }

@@ -26,6 +26,8 @@ func utc(y, mo, d, h, mi, s int) obis.Time {
 	return t
 }
 
+func plainTime(dst []byte, t obis.Time) []byte { return t.Append(dst) }
+
 func TestInflux(t *testing.T) {
 	lines, lost := AppendInflux(nil, obis.Meter{ID: "A B,1"}, sample, obis.Clock{})
 	require.Equal(t, `meter,id=A\ B\,1,obis=1-0:1.8.0*255,unit=Wh value=1234500 1795176000000000000
@@ -54,7 +56,7 @@ meter_quality{meter="M1",obis="1-0:32.7.0*255",phase="L1",flag="questionable"} 1
 
 func TestCSV(t *testing.T) {
 	var b strings.Builder
-	require.NoError(t, WriteCSV(&b, obis.Meter{ID: "M1"}, sample[:4], obis.Time.String))
+	b.Write(AppendCSV(nil, obis.Meter{ID: "M1"}, sample[:4], plainTime))
 	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule
 M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none
 M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none
@@ -70,7 +72,7 @@ func TestProfileCSV(t *testing.T) {
 	p.Columns[0].AppendMissing()
 	p.Quality.Add(1, obis.Quality{Flags: obis.PowerDown})
 	var b strings.Builder
-	require.NoError(t, WriteProfileCSV(&b, p, obis.Time.String))
+	b.Write(AppendProfileCSV(nil, p, plainTime))
 	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh]\n2026-01-01T00:15:00Z,good,5\n2026-01-01T00:30:00Z,power-down,\n", b.String())
 }
 

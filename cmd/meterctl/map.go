@@ -1,0 +1,320 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/mapping/cim"
+	"github.com/openusm/meter/mapping/coap"
+	"github.com/openusm/meter/mapping/greenbutton"
+	"github.com/openusm/meter/mapping/ngsild"
+	"github.com/openusm/meter/mapping/timeseries"
+	"github.com/openusm/meter/obis"
+)
+
+// mapTarget makes a document of what meters said.
+type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error)
+
+// mapSource reads what a document says of meters. What it could not read it names.
+type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
+
+var mapTargets = map[string]mapTarget{
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
+	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR),
+	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
+		return lines, append(lost, readingsOnly(d)...), nil
+	}),
+	"prom": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+		text, lost := timeseries.AppendPrometheus(nil, d.Meter, d.Readings)
+		return text, append(lost, readingsOnly(d)...), nil
+	}),
+}
+
+var mapSources = map[string]mapSource{"json": fromJSON, "cim": fromCIM, "espi": fromESPI, "senml": fromSenML(coap.ParseSenML), "senml-cbor": fromSenML(coap.ParseSenMLCBOR)}
+
+func (a *app) mapCommand() *cobra.Command {
+	var from, to, rules string
+	targets, sources := names(mapTargets), names(mapSources)
+	cmd := &cobra.Command{
+		Use:   "map --to " + strings.Join(targets, "|") + " [FILE|-]",
+		Short: "Turn readings into the document of another system, and back",
+		Long: `map reads the JSON of meterctl (or, with --from, another document) and writes what --to names.
+What the target cannot carry is named on standard error.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			source, target := mapSources[from], mapTargets[to]
+			if source == nil {
+				return usagef("cannot map from %q: one of %s", from, strings.Join(sources, ", "))
+			}
+			if target == nil {
+				return usagef("cannot map to %q: one of %s", to, strings.Join(targets, ", "))
+			}
+			doc, err := a.document(args)
+			if err != nil {
+				return err
+			}
+			return a.mapDocument(doc, source, target, rules)
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "json", "what the input is: "+strings.Join(sources, ", "))
+	cmd.Flags().StringVar(&to, "to", "", "what to write: "+strings.Join(targets, ", "))
+	cmd.Flags().StringVar(&rules, "rules", "", "CSV file with rules that come before the target's own")
+	return cmd
+}
+
+func names[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+
+// document reads a whole document from a file or from standard input.
+func (a *app) document(args []string) ([]byte, error) {
+	in := a.stdin
+	if len(args) == 1 && args[0] != "-" {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return nil, usageError{err}
+		}
+		defer f.Close()
+		in = f
+	}
+	doc, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	if err == nil && len(doc) > maxInput {
+		err = usagef("more than %d MiB of input", maxInput>>20)
+	}
+	return doc, err
+}
+
+func (a *app) mapDocument(doc []byte, source mapSource, target mapTarget, rules string) error {
+	var own []byte
+	if rules != "" {
+		var err error
+		if own, err = os.ReadFile(rules); err != nil {
+			return configError{err}
+		}
+	}
+	list, unread, err := source(doc, reader(own))
+	if err != nil {
+		return fmt.Errorf("%w: %w", meter.ErrFrame, err)
+	}
+	for _, what := range unread {
+		fmt.Fprintln(a.stderr, "warning: not read:", what)
+	}
+	out, lost, err := target(list, reader(own))
+	if err != nil {
+		return err
+	}
+	for _, l := range lost {
+		fmt.Fprintf(a.stderr, "warning: not carried: %v\n", l)
+	}
+	_, err = a.stdout.Write(out)
+	return err
+}
+
+// reader returns a reader of a file of rules, nil where there is none.
+func reader(rules []byte) io.Reader {
+	if rules == nil {
+		return nil
+	}
+	return bytes.NewReader(rules)
+}
+
+// each makes a target of one that knows one meter: the documents follow one another.
+func each(one func(*mapping.Data) ([]byte, []mapping.Loss, error)) mapTarget {
+	return func(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+		if rules != nil {
+			return nil, nil, usagef("this target has no rules")
+		}
+		for _, d := range list {
+			doc, l, err := one(d)
+			if err != nil {
+				return nil, nil, err
+			}
+			out, lost = append(out, doc...), append(lost, l...)
+		}
+		return out, lost, nil
+	}
+}
+
+// readingsOnly names what a target that carries readings only leaves out.
+func readingsOnly(d *mapping.Data) (lost []mapping.Loss) {
+	for i := range d.Profiles {
+		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "this target has no profiles"})
+	}
+	for i := range d.Events {
+		lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
+	}
+	return lost
+}
+
+func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, err error) {
+	for in := json.NewDecoder(bytes.NewReader(doc)); ; {
+		r := &meter.Result{}
+		if err := in.Decode(r); errors.Is(err, io.EOF) {
+			return list, nil, nil
+		} else if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events})
+	}
+}
+
+func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, err error) {
+	for _, d := range list {
+		raw, err := (&meter.Result{Meter: d.Meter, Readings: d.Readings, Profiles: d.Profiles, Events: d.Events, Clock: d.Clock}).MarshalJSON()
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(append(out, indentJSON(raw)...), '\n')
+	}
+	return out, nil, nil
+}
+
+func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
+	for _, d := range list {
+		at := timeIn(d.Clock)
+		out = timeseries.AppendCSV(out, d.Meter, d.Readings, at)
+		for _, p := range d.Profiles {
+			out = timeseries.AppendProfileCSV(out, p, at)
+		}
+		for i := range d.Events {
+			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
+		}
+	}
+	return out, lost, nil
+}
+
+// timeIn returns how times of a meter with this clock are written.
+func timeIn(clock obis.Clock) timeseries.AppendTime {
+	return func(dst []byte, t obis.Time) []byte { return meter.AppendTimeText(dst, t, clock) }
+}
+
+func cimRules(rules io.Reader) (*cim.Rules, error) {
+	if rules == nil {
+		return nil, nil
+	}
+	r, err := cim.ReadRules(rules)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return r, nil
+}
+
+func toCIM(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+	r, err := cimRules(rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	all := &cim.Document{}
+	var lost []mapping.Loss
+	for _, d := range list {
+		doc, l := cim.New(d, r)
+		all.Readings = append(all.Readings, doc.Readings...)
+		for _, t := range doc.ReadingTypes {
+			if !slices.ContainsFunc(all.ReadingTypes, func(o cim.TypeDescription) bool { return o.MRID == t.MRID }) {
+				all.ReadingTypes = append(all.ReadingTypes, t)
+			}
+		}
+		lost = append(lost, l...)
+	}
+	return all.AppendXML(nil), lost, nil
+}
+
+func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
+	r, err := cimRules(rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	parsed, err := cim.Parse(doc)
+	if err != nil {
+		return nil, nil, err
+	}
+	return parsed.Data(r), nil, nil
+}
+
+func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+	r, err := cimRules(rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, lost := greenbutton.New(&mapping.Data{}, nil)
+	for i, d := range list {
+		feed, l := greenbutton.New(d, &greenbutton.Options{Rules: r})
+		if i == 0 {
+			all = feed
+		} else {
+			all.Entries = append(all.Entries, feed.Entries...)
+		}
+		lost = append(lost, l...)
+	}
+	return all.AppendXML(nil), lost, nil
+}
+
+func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+	var r *ngsild.Rules
+	if rules != nil {
+		if r, err = ngsild.ReadRules(rules); err != nil {
+			return nil, nil, configError{err}
+		}
+	}
+	for _, d := range list {
+		var l []mapping.Loss
+		out, l = ngsild.Append(out, d, r)
+		out, lost = append(out, '\n'), append(lost, l...)
+	}
+	return out, lost, nil
+}
+
+// toHomeAssistant writes one line for each discovery message: its topic and its payload.
+func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
+	list, lost, err := timeseries.HomeAssistant(d.Meter, d.Readings, "meter")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, m := range list {
+		line, err := json.Marshal(m)
+		if err != nil {
+			return nil, nil, err
+		}
+		out = append(append(out, line...), '\n')
+	}
+	return out, append(lost, readingsOnly(d)...), nil
+}
+
+func toSenML(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+	pack, lost := coap.AppendSenML(nil, d)
+	return append(pack, '\n'), lost, nil
+}
+
+func toSenMLCBOR(d *mapping.Data) ([]byte, []mapping.Loss, error) {
+	return coap.AppendSenMLCBOR(nil, d)
+}
+
+func fromSenML(parse func([]byte) (*mapping.Data, []string, error)) mapSource {
+	return func(doc []byte, _ io.Reader) ([]*mapping.Data, []string, error) {
+		d, unread, err := parse(doc)
+		return []*mapping.Data{d}, unread, err
+	}
+}
+
+func fromESPI(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
+	r, err := cimRules(rules)
+	if err != nil {
+		return nil, nil, err
+	}
+	feed, err := greenbutton.Parse(doc)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, unread := feed.Data(r)
+	return list, unread, nil
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter"
+)
+
+const mapInput = `{"schema":"meterctl/v1","meter":{"id":"ABC1","medium":"electricity"},"readings":[
+{"obis":"1-0:1.8.0*255","value":1234500,"unit":"Wh","time":"2026-11-20T12:00:00Z","quality":["estimated"],"rule":"standard"},
+{"obis":"0-0:96.1.0*255","value":"12345","quality":["good"],"rule":"standard"}],"events":[],"profiles":[],"warnings":[]}`
+
+// Documents that can be read come back as what they were made of.
+func TestMapThereAndBack(t *testing.T) {
+	for _, kind := range names(mapSources) {
+		t.Run(kind, func(t *testing.T) {
+			doc := run(t, mapInput, "map", "--to", kind)
+			require.Zero(t, doc.exit, doc.stderr)
+			back := run(t, doc.stdout, "map", "--from", kind, "--to", "json")
+			require.Zero(t, back.exit, back.stderr)
+			var r meter.Result
+			require.NoError(t, json.Unmarshal([]byte(back.stdout), &r))
+			require.Equal(t, "1-0:1.8.0*255", r.Readings[0].Code.String())
+			require.Equal(t, "1234500", r.Readings[0].Value.String())
+			require.Equal(t, "Wh", r.Readings[0].Unit.String())
+			require.Equal(t, "2026-11-20T12:00:00Z", r.Readings[0].Time.String())
+		})
+	}
+}
+
+func TestMapSaysWhatIsLost(t *testing.T) {
+	out := run(t, mapInput, "map", "--to", "cim")
+	require.Zero(t, out.exit)
+	require.Contains(t, out.stderr, "not carried: reading 1: CIM has no reading type for 0-0:96.1.0*255")
+	require.Contains(t, run(t, mapInput, "map", "--to", "prom").stderr, "reading 1: not a number")
+}
+
+func TestMapRules(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.csv")
+	require.NoError(t, os.WriteFile(rules, []byte("obis,type,unit\n1-0:1.8.0,0.0.0.1.1.1.12.0.0.0.0.0.0.7.0.0.U.0,\n"), 0o600))
+	out := run(t, mapInput, "map", "--to", "cim", "--rules", rules)
+	require.Zero(t, out.exit, out.stderr)
+	require.Contains(t, out.stdout, `ref="0.0.0.1.1.1.12.0.0.0.0.0.0.7.0.0.72.0"`)
+	require.NoError(t, os.WriteFile(rules, []byte("obis,type\n"), 0o600))
+	require.Equal(t, exitConfig, run(t, mapInput, "map", "--to", "cim", "--rules", rules).exit)
+}
+
+func TestMapRefuses(t *testing.T) {
+	require.Equal(t, exitUsage, run(t, mapInput, "map", "--to", "morse").exit)
+	require.Equal(t, exitUsage, run(t, mapInput, "map", "--to", "cim", "--from", "morse").exit)
+	require.Equal(t, exitFrame, run(t, "{}", "map", "--to", "cim").exit)
+	require.Equal(t, exitFrame, run(t, strings.Repeat("<", 9), "map", "--from", "cim", "--to", "json").exit)
+}

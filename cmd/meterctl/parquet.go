@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
+)
+
+// parquetRow is one value: a reading, or a cell of a profile. A decimal number
+// is exactly mantissa × 10^exponent, and value the nearest binary one.
+type parquetRow struct {
+	Meter    string     `parquet:"meter,dict"`
+	Profile  string     `parquet:"profile,dict"` // the code of the profile, "" for readings
+	OBIS     string     `parquet:"obis,dict"`
+	RawID    string     `parquet:"raw_id,dict"`
+	Name     string     `parquet:"name,dict"`
+	Mantissa *int64     `parquet:"mantissa,optional"`
+	Exponent *int32     `parquet:"exponent,optional"`
+	Value    *float64   `parquet:"value,optional"`
+	Text     *string    `parquet:"text,optional"`
+	Unit     string     `parquet:"unit,dict"`
+	Start    *time.Time `parquet:"start,optional,timestamp(microsecond)"`
+	Time     *time.Time `parquet:"time,optional,timestamp(microsecond)"`
+	Local    string     `parquet:"local_time"` // the meter's own time where it is no instant
+	Quality  string     `parquet:"quality,dict"`
+	Rule     string     `parquet:"rule,dict"`
+}
+
+func toParquet(list []*mapping.Data, _ io.Reader) ([]byte, []mapping.Loss, error) {
+	var out bytes.Buffer
+	var lost []mapping.Loss
+	w := parquet.NewGenericWriter[parquetRow](&out, parquet.Compression(&parquet.Zstd))
+	for _, d := range list {
+		rows := parquetRows(d)
+		if _, err := w.Write(rows); err != nil {
+			return nil, nil, err
+		}
+		for i := range d.Events {
+			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, nil, err
+	}
+	return out.Bytes(), lost, nil
+}
+
+func parquetRows(d *mapping.Data) (rows []parquetRow) {
+	for i := range d.Readings {
+		r := &d.Readings[i]
+		row := parquetValue(d, r.Value, r.Time)
+		row.OBIS, row.RawID, row.Name = r.Code.String(), obis.RawIDText(r.RawID), obis.Describe(r.Code)
+		row.Unit, row.Quality, row.Rule = r.Unit.String(), r.Quality.Flags.String(), r.Rule.String()
+		if at, ok := r.Start.Instant(d.Clock); ok {
+			row.Start = &at
+		}
+		rows = append(rows, row)
+	}
+	for _, p := range d.Profiles {
+		for c := range p.Columns {
+			col := &p.Columns[c]
+			name := obis.Describe(col.Code)
+			for i := range p.Len() {
+				row := parquetValue(d, col.At(i), p.Times[i])
+				row.Profile, row.OBIS, row.RawID, row.Name = p.Code.String(), col.Code.String(), obis.RawIDText(col.RawID), name
+				row.Unit, row.Rule = col.Unit.String(), col.Rule.String()
+				row.Quality = (p.Quality.At(i).Flags | col.Quality.At(i).Flags).String()
+				rows = append(rows, row)
+			}
+		}
+	}
+	return rows
+}
+
+func parquetValue(d *mapping.Data, v obis.Value, t obis.Time) (row parquetRow) {
+	row.Meter = d.Meter.ID
+	if at, ok := t.Instant(d.Clock); ok {
+		row.Time = &at
+	} else {
+		row.Local = t.String()
+	}
+	switch v.Kind() {
+	case obis.KindNone:
+		return row
+	case obis.KindInt, obis.KindUint, obis.KindFloat32, obis.KindFloat64:
+		if m, exp, ok := v.Decimal(); ok {
+			e := int32(exp)
+			row.Mantissa, row.Exponent = &m, &e
+		}
+		f, _ := v.Float64()
+		row.Value = &f
+	case obis.KindText:
+		text := meter.Latin1(v)
+		row.Text = &text
+	default:
+		text := v.String()
+		row.Text = &text
+	}
+	return row
+}

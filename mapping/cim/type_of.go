@@ -1,0 +1,219 @@
+package cim
+
+import (
+	"github.com/openusm/meter/obis"
+)
+
+// billing is the macro period of values that were taken at the end of a billing period.
+const billing = 8
+
+// commodities are those of the media whose channel on an electricity meter has a code of its own.
+var commodities = map[obis.Medium]int32{obis.Electricity: 1, obis.Gas: 7, obis.Water: 9, obis.HotWater: 9, obis.Heat: 12, obis.Cooling: 13}
+
+// Quantity is what a reading type says of a value.
+type Quantity struct {
+	Code   obis.Code
+	Unit   obis.Unit
+	Exp    int         // power of ten from the unit of the model to that of the type
+	Period int32       // seconds over which the value was measured, 0 where it is not said
+	Medium obis.Medium // of the device, where the code does not say it (M-Bus channels of DSMR)
+}
+
+// TypeOf returns the reading type of a quantity, and the power of ten by which
+// its values are to be divided. It is not ok where no rule is for the code, or
+// not for its unit.
+func (r *Rules) TypeOf(q Quantity) (t ReadingType, exp int, ok bool) {
+	p := r.table().Find(q.Code)
+	if p == nil {
+		return ReadingType{}, 0, false
+	}
+	t = p.parts
+	var u *unit
+	if p.vars[Unit] == 'U' {
+		if u = data().unit(q.Unit); u == nil {
+			return ReadingType{}, 0, false
+		}
+		t[Unit], exp = u.number, u.exp
+	} else if q.Unit != p.unit && !(q.Unit == obis.UnitUnknown && p.unit == obis.Count) {
+		return ReadingType{}, 0, false
+	}
+	if p.vars[FlowDirection] == 'Q' {
+		f := data().flow(q.Code)
+		if f == nil || u == nil || f.quantity != u.quantity {
+			return ReadingType{}, 0, false
+		}
+		t[FlowDirection] = f.number
+	}
+	if p.vars[MacroPeriod] == 'F' && q.Code[5] != obis.FCurrent {
+		t[MacroPeriod] = billing
+	}
+	if p.vars[MeasuringPeriod] == 'T' {
+		t[MeasuringPeriod] = byKey(data().periods, q.Period)
+	}
+	if p.vars[Commodity] == 'M' {
+		if t[Commodity], ok = commodities[q.Medium]; !ok {
+			return ReadingType{}, 0, false
+		}
+	}
+	if p.vars[TOU] == 'E' {
+		t[TOU] = int32(q.Code[4])
+	}
+	if p.vars[InterharmonicNumerator] == 'H' {
+		t[InterharmonicNumerator] = int32(q.Code[4])
+	}
+	if p.vars[Phases] == 'P' {
+		t[Phases] = byKey(data().phases, int32(q.Code.Phase()))
+	}
+	return t, exp, true
+}
+
+// unit returns the row of a unit of the model.
+func (t *tables) unit(u obis.Unit) *unit {
+	for i := range t.units {
+		if t.units[i].unit == u {
+			return &t.units[i]
+		}
+	}
+	return nil
+}
+
+// flow returns the row of the flow of a code that we write.
+func (t *tables) flow(c obis.Code) *flow {
+	base := (int32(c[2])-1)%20 + 1
+	for i := range t.flows {
+		if t.flows[i].c == base && !t.flows[i].read {
+			return &t.flows[i]
+		}
+	}
+	return nil
+}
+
+func byKey(list []numbered, key int32) int32 {
+	for _, n := range list {
+		if n.key == key {
+			return n.number
+		}
+	}
+	return 0
+}
+
+func byNumber(list []numbered, number int32) (key int32, ok bool) {
+	for _, n := range list {
+		if n.number == number {
+			return n.key, true
+		}
+	}
+	return 0, false
+}
+
+// QuantityOf returns what a reading type stands for: the first code that has
+// it, or has what other systems write instead. The multiplier and the currency
+// are not looked at. It is not ok where no code is known, or too many: a value
+// of some past billing period does not say of which.
+func (r *Rules) QuantityOf(t ReadingType) (q Quantity, ok bool) {
+	const normal = 12 // an aggregate that says no more than none
+	if t[Aggregate] == normal {
+		t[Aggregate] = 0
+	}
+	if t[MeasuringPeriod] != 0 {
+		if q.Period, ok = byNumber(data().periods, t[MeasuringPeriod]); !ok {
+			return Quantity{}, false
+		}
+	}
+	rules := r.table().Rules
+	for i := range rules {
+		p := &rules[i].Target
+		if !p.fits(t) {
+			continue
+		}
+		for _, codes := range rules[i].Codes {
+			for c := int(codes.Lo[2]); c <= int(codes.Hi[2]); c++ {
+				if found, ok := p.quantity(t, codes, byte(c)); ok {
+					found.Period = q.Period
+					return found, true
+				}
+			}
+		}
+	}
+	return Quantity{}, false
+}
+
+// fits reports whether the parts that are numbers are those of t.
+func (p *pattern) fits(t ReadingType) bool {
+	for i, n := range p.parts {
+		if p.vars[i] == 0 && t[i] != n && i != Multiplier && i != Currency {
+			return false
+		}
+	}
+	return true
+}
+
+// quantity returns the code of the set with this group C, if the letters of the pattern give it the type.
+func (p *pattern) quantity(t ReadingType, codes obis.Pattern, c byte) (q Quantity, ok bool) {
+	q.Code = codes.Lo
+	q.Code[2] = c
+	q.Unit = p.unit
+	if codes.Hi[5] == obis.FCurrent {
+		q.Code[5] = obis.FCurrent
+	}
+	if p.vars[MacroPeriod] == 'F' && t[MacroPeriod] != 0 {
+		return Quantity{}, false
+	}
+	var quantity string
+	if p.vars[Unit] == 'U' {
+		u := data().unitNumber(t[Unit])
+		if u == nil {
+			return Quantity{}, false
+		}
+		q.Unit, q.Exp, quantity = u.unit, u.exp, u.quantity
+	}
+	if p.vars[FlowDirection] == 'Q' && !data().hasFlow(q.Code, t[FlowDirection], quantity) {
+		return Quantity{}, false
+	}
+	if p.vars[Commodity] == 'M' {
+		for m, n := range commodities {
+			if n == t[Commodity] && m != obis.HotWater {
+				q.Medium = m
+			}
+		}
+		if q.Medium == obis.Unknown {
+			return Quantity{}, false
+		}
+	}
+	for part, letter := range map[int]byte{TOU: 'E', InterharmonicNumerator: 'H'} {
+		if p.vars[part] != letter {
+			continue
+		}
+		if t[part] < int32(codes.Lo[4]) || t[part] > int32(codes.Hi[4]) {
+			return Quantity{}, false
+		}
+		q.Code[4] = byte(t[part])
+	}
+	if p.vars[Phases] == 'P' {
+		phase, known := byNumber(data().phases, t[Phases])
+		if own := q.Code.Phase(); !known || int32(own) != phase {
+			return Quantity{}, false
+		}
+	}
+	return q, true
+}
+
+func (t *tables) unitNumber(n int32) *unit {
+	for i := range t.units {
+		if t.units[i].number == n {
+			return &t.units[i]
+		}
+	}
+	return nil
+}
+
+// hasFlow reports whether a code of group C has the flow, written or only read.
+func (t *tables) hasFlow(c obis.Code, number int32, quantity string) bool {
+	base := (int32(c[2])-1)%20 + 1
+	for i := range t.flows {
+		if f := &t.flows[i]; f.c == base && f.number == number && f.quantity == quantity {
+			return true
+		}
+	}
+	return false
+}

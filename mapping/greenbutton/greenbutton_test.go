@@ -1,0 +1,260 @@
+package greenbutton
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/internal/xmltext"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
+)
+
+func at(minute int) obis.Time {
+	return obis.FromTime(time.Date(2026, 11, 20, 12, minute, 0, 0, time.UTC))
+}
+
+// sample is a meter for electricity with a gas meter on its M-Bus.
+func sample() *mapping.Data {
+	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Period: 900, Columns: []obis.Column{
+		{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}, {Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour}, {Code: obis.MustParse("0-0:96.10.1")}}}
+	for i := range 4 {
+		p.Times = append(p.Times, at(15*i))
+		p.Columns[1].Append(obis.Int(int64(1000+i), 1))
+		p.Columns[2].Append(obis.Int(0, 0))
+	}
+	p.Columns[0].Append(obis.Int(125, -1))
+	p.Columns[0].AppendMissing()
+	p.Columns[0].Append(obis.Int(13, 0))
+	p.Columns[0].Append(obis.Int(-1, -4))
+	p.Quality.Add(2, obis.Quality{Flags: obis.Estimated})
+	p.Quality.Add(3, obis.Quality{Flags: obis.PowerDown})
+	return &mapping.Data{
+		Meter: obis.Meter{ID: "ABC 1", Medium: obis.Electricity},
+		Readings: []obis.Reading{
+			{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(12345, 2), Time: at(0)},
+			{Code: obis.MustParse("1-0:32.7.0"), Unit: obis.Volt, Value: obis.Int(2301, -1)},
+			{Code: obis.MustParse("0-1:24.1.0"), Value: obis.Int(3, 0)},
+			{Code: obis.MustParse("0-1:24.2.1"), Unit: obis.CubicMetre, Value: obis.Int(1234567, -3), Time: at(0), Quality: obis.Quality{Flags: obis.Estimated | obis.DST}},
+			{Code: obis.MustParse("0-0:96.1.0"), Value: obis.Text([]byte("1234"))},
+			{Code: obis.MustParse("1-0:2.8.0"), Unit: obis.WattHour},
+			{Code: obis.MustParse("1-0:2.8.0"), Unit: obis.WattHour, Value: obis.Int(1<<50, 0)},
+			{Code: obis.MustParse("1-0:3.8.0"), Unit: obis.VarHour, Value: obis.Int(5, 0), Time: obis.LocalTime(2026, 11, 20, 12, 0, 0)},
+		},
+		Profiles: []*obis.Profile{p},
+		Events:   []obis.Event{{ID: 1}},
+	}
+}
+
+func TestThereAndBack(t *testing.T) {
+	d := sample()
+	feed, lost := New(d, nil)
+	require.Equal(t, `[reading 2: ESPI has no reading type for 0-1:24.1.0*255 in "" reading 3: quality dst not carried`+
+		` reading 4: ESPI has no reading type for 0-0:96.1.0*255 in "" reading 5: no value reading 6: no number of 48 bits`+
+		` reading 7: its time, which is no instant: 2026-11-20T12:00:00 profile 0: column 0; quality power-down not carried profile 0: column 1; quality power-down not carried`+
+		` profile 0: column 2: ESPI has no reading type for 0-0:96.10.1*255 in "" event 0: ESPI has no events]`, fmt.Sprint(lost))
+	raw := feed.AppendXML(nil)
+	parsed, err := Parse(raw)
+	require.NoError(t, err)
+	require.Equal(t, string(raw), string(parsed.AppendXML(nil)))
+	back, unread := parsed.Data(nil)
+	require.Empty(t, unread)
+	require.Len(t, back, 2)
+	require.Equal(t, obis.Meter{ID: "ABC 1", Medium: obis.Electricity}, back[0].Meter)
+	require.Equal(t, obis.Meter{ID: "ABC 1", Medium: obis.Gas}, back[1].Meter)
+	var got []string
+	for _, b := range back {
+		for _, r := range b.Readings {
+			got = append(got, fmt.Sprint(r.Code, " ", r.Value, " ", r.Unit, " ", r.Time, " ", r.Quality.Flags))
+		}
+	}
+	require.Equal(t, []string{"1-0:1.8.0*255 1234500 Wh 2026-11-20T12:00:00Z good", "1-0:32.7.0*255 230.1 V  good",
+		"1-0:3.8.0*255 5 varh  good", "0-1:24.2.1*255 1234.567 m3 2026-11-20T12:00:00Z estimated"}, got)
+	require.Len(t, back[0].Profiles, 1)
+	p := back[0].Profiles[0]
+	require.Equal(t, d.Profiles[0].Code, p.Code)
+	require.Equal(t, d.Profiles[0].Times, p.Times)
+	require.Equal(t, int32(900), p.Period)
+	for i := range 4 {
+		for c := range 2 {
+			require.True(t, d.Profiles[0].Columns[c].At(i).Equal(p.Columns[c].At(i)), "%v", p.Columns[c].At(i))
+		}
+	}
+	require.Equal(t, obis.Estimated, p.Columns[0].Quality.At(2).Flags)
+}
+
+// The schema of ESPI 4.0, where the corpus and xmllint are there.
+func TestSchema(t *testing.T) {
+	schema := corpus(t, "schemas", "espi.xsd")
+	lint, err := exec.LookPath("xmllint")
+	if err != nil && os.Getenv("CI") == "" {
+		t.Skip("xmllint is not installed")
+	}
+	require.NoError(t, err)
+	for name, d := range map[string]*mapping.Data{"all": sample(), "none": {}} {
+		feed, _ := New(d, nil)
+		file := filepath.Join(t.TempDir(), name+".xml")
+		require.NoError(t, os.WriteFile(file, feed.AppendXML(nil), 0o600))
+		out, err := exec.Command(lint, "--nonet", "--noout", "--schema", schema, file).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
+
+func corpus(t *testing.T, path ...string) string {
+	root := os.Getenv("METER_CORPUS")
+	if root == "" {
+		t.Skip("METER_CORPUS is not set: the corpus is no part of the repository")
+	}
+	return filepath.Join(append([]string{root}, path...)...)
+}
+
+// Every file of the corpus is read, and written again says the same.
+func TestCorpus(t *testing.T) {
+	raw, err := os.ReadFile(corpus(t, "cim", "index.jsonl"))
+	require.NoError(t, err)
+	for _, line := range strings.Split(strings.TrimSpace(string(raw)), "\n") {
+		var row struct {
+			File, Kind string
+			Intervals  int            `json:"interval_readings"`
+			Resources  map[string]int `json:"resources"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(line), &row))
+		if row.Kind != "greenbutton" {
+			continue
+		}
+		doc, err := os.ReadFile(corpus(t, "cim", row.File))
+		require.NoError(t, err)
+		feed, err := Parse(doc)
+		require.NoError(t, err, row.File)
+		before, err := xmltext.ParseTree(doc)
+		require.NoError(t, err)
+		written := feed.AppendXML(nil)
+		after, err := xmltext.ParseTree(written)
+		require.NoError(t, err, row.File)
+		require.True(t, before.Equal(after), row.File)
+		data, _ := feed.Data(nil)
+		values := 0
+		for _, d := range data {
+			for _, p := range d.Profiles {
+				values += p.Len() * len(p.Columns)
+			}
+			for _, r := range d.Readings {
+				if len(r.RawID) == 0 || strings.Contains(string(r.RawID), ".") { // not of a summary
+					values++
+				}
+			}
+		}
+		require.Equal(t, row.Intervals, values, row.File)
+		require.Equal(t, row.Resources["UsagePoint"], len(data), row.File)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	for doc, field := range map[string]string{
+		"":    "document",
+		"<a>": "document",
+		"<feed xmlns='http://www.w3.org/2005/Atom'><entry>":                                                                                           "entry",
+		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><value>1.5</value></IntervalReading></IntervalBlock>":                          "value",
+		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><value>999999999999999</value></IntervalReading></IntervalBlock>":              "value",
+		"<IntervalBlock xmlns='http://naesb.org/espi'><interval><duration>-1</duration></interval></IntervalBlock>":                                   "duration",
+		"<ReadingType xmlns='http://naesb.org/espi'><uom>x</uom></ReadingType>":                                                                       "uom",
+		"<ReadingType xmlns='http://naesb.org/espi'><argument><numerator>z</numerator></argument></ReadingType>":                                      "numerator",
+		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><ReadingQuality><quality/></ReadingQuality></IntervalReading></IntervalBlock>": "quality",
+	} {
+		_, err := Parse([]byte(doc))
+		var e *ParseError
+		require.ErrorAs(t, err, &e, "%s", doc)
+		require.Equal(t, field, e.Field, "%s", doc)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	feed, _ := New(sample(), nil)
+	f.Add(feed.AppendXML(nil))
+	f.Add([]byte("<IntervalBlock xmlns='http://naesb.org/espi'><interval><duration>1</duration><start>2</start></interval><x/></IntervalBlock>"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		feed, err := Parse(raw)
+		if err != nil {
+			require.Nil(t, feed)
+			return
+		}
+		_, _ = feed.Data(nil)
+		once := feed.AppendXML(nil)
+		again, err := Parse(once)
+		require.NoError(t, err, "%s", once)
+		require.Equal(t, string(once), string(again.AppendXML(nil)))
+	})
+}
+
+// BenchmarkYear writes and reads a year of quarter hours; the floor reads the
+// same document's elements and nothing more.
+func BenchmarkYear(b *testing.B) {
+	p := &obis.Profile{Period: 900, Columns: []obis.Column{{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}}}
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 35040 {
+		p.Times = append(p.Times, obis.FromTime(start.Add(time.Duration(i+1)*15*time.Minute)))
+		p.Columns[0].AppendInt(int64(i % 997))
+	}
+	d := &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Profiles: []*obis.Profile{p}}
+	var doc []byte
+	b.Run("write", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			feed, _ := New(d, nil)
+			doc = feed.AppendXML(doc[:0])
+		}
+		b.SetBytes(int64(len(doc)))
+	})
+	b.Run("read", func(b *testing.B) {
+		b.ReportAllocs()
+		b.SetBytes(int64(len(doc)))
+		for b.Loop() {
+			feed, err := Parse(doc)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if back, _ := feed.Data(nil); back[0].Profiles[0].Len() != p.Len() {
+				b.Fatal("rows are missing")
+			}
+		}
+	})
+	b.Run("floor", func(b *testing.B) {
+		b.SetBytes(int64(len(doc)))
+		for b.Loop() {
+			if err := elements(doc); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func elements(doc []byte) error {
+	r := xmltext.NewReader(doc)
+	if _, err := r.Next(); err != nil {
+		return err
+	}
+	return r.Skip()
+}
+
+func Example() {
+	data := &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Readings: []obis.Reading{
+		{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(12345, 2)},
+		{Code: obis.MustParse("0-0:96.1.0"), Value: obis.Text([]byte("1"))},
+	}}
+	feed, lost := New(data, nil)
+	feed, err := Parse(feed.AppendXML(nil))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	back, _ := feed.Data(nil)
+	fmt.Println(back[0].Readings[0].Code, back[0].Readings[0].Value, back[0].Readings[0].Unit, lost)
+	// Output: 1-0:1.8.0*255 1234500 Wh [reading 1: ESPI has no reading type for 0-0:96.1.0*255 in ""]
+}
