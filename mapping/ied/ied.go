@@ -44,6 +44,7 @@ type Options struct {
 	Received time.Time
 	// Clients is how many report control blocks of each kind there are; zero means 4.
 	Clients int
+	Rules   *Rules // nil means the built-in ones
 }
 
 // Namespace is the name space of the objects that IEC 61850 does not know.
@@ -182,7 +183,7 @@ type builder struct {
 
 // place makes the objects, those that rules name in the order of the rules.
 func (b *builder) place(readings []obis.Reading) error {
-	keys, list := keysOf(readings), rules()
+	keys, list := keysOf(readings), b.d.opts.Rules.all()
 	order, found := make([]int, len(readings)), make([]int, len(readings))
 	for i := range order {
 		order[i], found[i] = i, b.find(&readings[i])
@@ -245,7 +246,7 @@ func current(c obis.Code) obis.Code {
 // frozen tells which readings are the last billing period of a counter that is
 // there too: the only one, or the latest where all have a time.
 func (b *builder) frozen(readings []obis.Reading, found []int) []bool {
-	list, periods, seen := rules(), map[obis.Code][]int{}, map[obis.Code]int{}
+	list, periods, seen := b.d.opts.Rules.all(), map[obis.Code][]int{}, map[obis.Code]int{}
 	for i := range readings {
 		c := readings[i].Code
 		if seen[c]++; found[i] == none || list[found[i]].Target.cdc != "BCR" || readings[i].Value.IsNone() {
@@ -297,7 +298,7 @@ func (b *builder) freeze(r *obis.Reading) (point, error) {
 // sum gives a reading without a node of its own a part in an object that sums up several.
 func (b *builder) sum(r *obis.Reading, i int, p point) error {
 	reason := "no logical node has it: GGIO1." + p.name()
-	list := rules()
+	list := b.d.opts.Rules.all()
 	for n := range list {
 		rule := &list[n]
 		if rule.Target.when != "sum" || !rule.Match(r.Code) {

@@ -60,7 +60,7 @@ func TestHarmonics(t *testing.T) {
 		require.Equal(t, want, a.Get().At(i).At(0).At(0).String())
 	}
 	requireValues(t, d, map[string]string{"MHAI1.HPhV.units.SIUnit": "29", "MHAI2.HPhV.units.multiplier": "-2", "MHAI1.HPhV.numHar": "41", "MHAI1.HA.units.SIUnit": "5"})
-	require.Len(t, Readings(d.Model), len(in))
+	require.Len(t, Readings(d.Model, nil), len(in))
 	in[2].Quality.Flags = obis.Questionable
 	lost = d.Update(in[:3])
 	for i, l := range lost {
@@ -86,7 +86,7 @@ func TestFrozen(t *testing.T) {
 	requireValues(t, d, map[string]string{"MMTR1.DmdWh.actVal": "12345", "MMTR1.DmdWh.frVal": "5000", "MMTR1.DmdWh.pulsQty": "1",
 		"MMTR1.DmdWh.frTm": "2026-03-01T00:00:00Z", "MMTR1.DmdWh.dU": `"1-0:1.8.0*1"`})
 	have := map[obis.Code]obis.Reading{}
-	for _, r := range Readings(d.Model) {
+	for _, r := range Readings(d.Model, nil) {
 		have[r.Code] = r
 	}
 	for i := range in {
@@ -138,7 +138,7 @@ func TestOtherNodes(t *testing.T) {
 
 // There and back is the same, but for what New says is lost.
 func TestThereAndBack(t *testing.T) {
-	list := rules()
+	list := builtIn()
 	units := []obis.Unit{obis.UnitUnknown, obis.Count, obis.Percent, obis.Volt, obis.Ampere, obis.Watt, obis.WattHour, obis.VarHour, obis.Celsius, obis.Second, obis.CubicMetre, obis.Bar}
 	lossless := 0
 	for seed := range uint64(400) {
@@ -184,7 +184,7 @@ func TestThereAndBack(t *testing.T) {
 			}
 		}
 		have := map[obis.Code]obis.Reading{}
-		for _, b := range Readings(d.Model) {
+		for _, b := range Readings(d.Model, nil) {
 			_, twice := have[b.Code]
 			require.False(t, twice, "%v twice, seed %d", b.Code, seed)
 			have[b.Code] = b

@@ -8,17 +8,19 @@ import (
 	"time"
 
 	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
 // Readings returns what the objects of a model that [New] made hold, by the
-// codes in their descriptions.
-func Readings(m *iec61850.Model) (list []obis.Reading) {
+// codes in their descriptions. rules are those with which it was made.
+func Readings(m *iec61850.Model, rules *Rules) (list []obis.Reading) {
+	r := reader{rules.all()}
 	m.View(func() {
 		for _, d := range m.Devices {
 			for _, n := range d.Nodes {
 				for _, o := range n.Objects {
-					list = appendReadings(list, n.ClassName(), o)
+					list = r.append(list, n.ClassName(), o)
 				}
 			}
 		}
@@ -26,9 +28,12 @@ func Readings(m *iec61850.Model) (list []obis.Reading) {
 	return list
 }
 
-func appendReadings(list []obis.Reading, class string, o *iec61850.Object) []obis.Reading {
+// reader finds readings by the rules that placed them.
+type reader struct{ rules []mapping.Rule[rule] }
+
+func (x reader) append(list []obis.Reading, class string, o *iec61850.Object) []obis.Reading {
 	for _, sub := range o.Objects {
-		list = appendReadings(list, class, sub)
+		list = x.append(list, class, sub)
 	}
 	d := o.Attribute("d", iec61850.DC)
 	if d == nil {
@@ -52,9 +57,9 @@ func appendReadings(list []obis.Reading, class string, o *iec61850.Object) []obi
 	r.Time = moment(o.Attribute("t", 0))
 	r.Unit = unit(o)
 	if o.CDC == "HWYE" || o.CDC == "HMV" {
-		return appendHarmonics(list, r, class, o)
+		return x.harmonics(list, r, class, o)
 	}
-	r.Value = value(class, o, r.Code)
+	r.Value = x.value(class, o, r.Code)
 	list = append(list, r)
 	if name := o.Attribute("dU", iec61850.DC); name != nil && o.Attribute("frVal", iec61850.ST) != nil {
 		if r.Code, err = obis.ParseCode(name.Get().Text()); err == nil {
@@ -83,11 +88,11 @@ func moment(a *iec61850.Attribute) (t obis.Time) {
 	return t
 }
 
-// appendHarmonics appends the elements that are numbers. like has what they
+// harmonics appends the elements that are numbers. like has what they
 // share, and the code of one of them.
-func appendHarmonics(list []obis.Reading, like obis.Reading, class string, o *iec61850.Object) []obis.Reading {
+func (x reader) harmonics(list []obis.Reading, like obis.Reading, class string, o *iec61850.Object) []obis.Reading {
 	for _, a := range o.Attributes {
-		c, ok := harmonicCode(like.Code, class, o, a)
+		c, ok := x.harmonicCode(like.Code, class, o, a)
 		if a.Count == 0 || !ok {
 			continue
 		}
@@ -105,14 +110,13 @@ func appendHarmonics(list []obis.Reading, like obis.Reading, class string, o *ie
 }
 
 // harmonicCode returns the code of the elements of an array, their number left out.
-func harmonicCode(like obis.Code, class string, o *iec61850.Object, a *iec61850.Attribute) (obis.Code, bool) {
-	list := rules()
-	for i := range list {
-		r := &list[i].Target
+func (x reader) harmonicCode(like obis.Code, class string, o *iec61850.Object, a *iec61850.Attribute) (obis.Code, bool) {
+	for i := range x.rules {
+		r := &x.rules[i].Target
 		if r.class != class || r.object != o.Name || r.part != a.Name {
 			continue
 		}
-		for _, p := range list[i].Codes {
+		for _, p := range x.rules[i].Codes {
 			c := like
 			if c[2] = p.Lo[2]; r.cdc == "HMV" { // one array, whose code is that in the description
 				c = like
@@ -147,7 +151,7 @@ func unit(o *iec61850.Object) obis.Unit {
 	return obis.UnitUnknown
 }
 
-func value(class string, o *iec61850.Object, code obis.Code) obis.Value {
+func (x reader) value(class string, o *iec61850.Object, code obis.Code) obis.Value {
 	switch o.CDC {
 	case "BCR":
 		n, _ := o.Attribute("actVal", 0).Get().Int()
@@ -158,7 +162,7 @@ func value(class string, o *iec61850.Object, code obis.Code) obis.Value {
 		return obis.Int(n, exp)
 	case "MV", "CMV", "ASG":
 		f, _ := magnitude(o).Child("f").Get().Float()
-		if reversed(class, code) {
+		if x.reversed(class, code) {
 			f = -f
 		}
 		v, _ := obis.ParseNumber(strconv.AppendFloat(nil, f, 'f', -1, 32))
@@ -184,11 +188,10 @@ func value(class string, o *iec61850.Object, code obis.Code) obis.Value {
 }
 
 // reversed reports whether objects of the class count the other direction for the code.
-func reversed(class string, code obis.Code) bool {
-	list := rules()
-	for i := range list {
-		if list[i].Target.class == class && list[i].Match(code) {
-			return list[i].Target.reverse
+func (x reader) reversed(class string, code obis.Code) bool {
+	for i := range x.rules {
+		if x.rules[i].Target.class == class && x.rules[i].Match(code) {
+			return x.rules[i].Target.reverse
 		}
 	}
 	return false

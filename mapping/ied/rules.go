@@ -3,10 +3,13 @@ package ied
 import (
 	_ "embed" // rules.csv
 	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -25,21 +28,83 @@ type rule struct {
 	when    string
 }
 
-// rules are those of rules.csv. That they can be read is tested.
-var rules = sync.OnceValue(func() []mapping.Rule[rule] {
-	table, err := mapping.ReadTable(strings.NewReader(rulesCSV), []string{"class", "object", "cdc", "siunit", "sign", "when"}, parseRule)
+// Rules say where readings go. A nil *Rules has the built-in ones of rules.csv.
+type Rules struct{ list []mapping.Rule[rule] }
+
+// ReadRules reads rules in the form of rules.csv; the built-in ones stand for
+// what they do not name. A model that was made with rules is read with them.
+func ReadRules(r io.Reader) (*Rules, error) {
+	table, err := mapping.ReadTable(r, columns, parseRule)
+	if err != nil {
+		return nil, err
+	}
+	for _, rule := range table.Rules {
+		for _, p := range rule.Codes {
+			if rule.Target.array() && p.Hi[4] >= iec61850.DefaultHarmonics {
+				return nil, fmt.Errorf("ied: rule for %v: harmonics up to %d have a place", p, iec61850.DefaultHarmonics-1)
+			}
+		}
+	}
+	return &Rules{append(table.Rules, builtIn()...)}, nil
+}
+
+var columns = []string{"class", "object", "cdc", "siunit", "sign", "when"}
+
+// builtIn are the rules of rules.csv. That they can be read is tested.
+var builtIn = sync.OnceValue(func() []mapping.Rule[rule] {
+	table, err := mapping.ReadTable(strings.NewReader(rulesCSV), columns, parseRule)
 	if err != nil {
 		return nil
 	}
 	return table.Rules
 })
 
+func (r *Rules) all() []mapping.Rule[rule] {
+	if r == nil {
+		return builtIn()
+	}
+	return r.list
+}
+
 func parseRule(cells []string) (r rule, err error) {
 	r = rule{class: cells[0], cdc: cells[2], reverse: cells[4] == "-1", when: cells[5]}
 	r.object, r.part, _ = strings.Cut(cells[1], ".")
 	n, err := strconv.ParseUint(cells[3], 10, 8)
+	if err != nil {
+		return r, err
+	}
 	r.unit = uint8(n)
-	return r, err
+	return r, r.check()
+}
+
+// whens are the conditions of rules, with the common data classes that they are for.
+var whens = map[string]string{"": "BCR MV WYE DEL HMV HWYE", "single": "BCR MV WYE DEL HMV HWYE", "whole": "ASG", "bool": "DPC SPS", "state": "DPC", "sum": "SPS"}
+
+// check reports whether the parts of a rule fit together.
+func (r *rule) check() error {
+	classes, known := whens[r.when]
+	part := r.part != ""
+	switch {
+	case !known:
+		return fmt.Errorf("ied: condition %q is not known", r.when)
+	case len(r.class) != 4 || r.object == "":
+		return fmt.Errorf("ied: %s.%s is no object of a logical node", r.class, r.object)
+	case !slices.Contains(strings.Fields(classes), r.cdc):
+		return fmt.Errorf("ied: class %q with the condition %q", r.cdc, r.when)
+	case part != (r.array() || r.cdc == "WYE" || r.cdc == "DEL"):
+		return fmt.Errorf("ied: %s.%s: class %s and parts do not fit together", r.object, r.part, r.cdc)
+	case r.when == "state" && r.class != "CSWI":
+		return fmt.Errorf("ied: control states go to CSWI, not %s", r.class)
+	}
+	for row := range iec61850.ClassRows(r.cdc) {
+		if row.Name == r.part && row.Array == r.array() {
+			return nil
+		}
+	}
+	if part {
+		return fmt.Errorf("ied: class %s has no %s", r.cdc, r.part)
+	}
+	return nil
 }
 
 // array reports whether the rule is for the elements of an array.
@@ -50,7 +115,7 @@ const none = -1
 
 // find returns the number of the rule that fits a reading of a meter.
 func (b *builder) find(r *obis.Reading) int {
-	list := rules()
+	list := b.d.opts.Rules.all()
 	for i := range list {
 		if list[i].Match(r.Code) && b.applies(&list[i].Target, r) {
 			return i
