@@ -66,3 +66,16 @@ func TestExplainMMS(t *testing.T) {
 	require.Equal(t, exitOK, got.exit, got.stderr)
 	require.Contains(t, got.stdout, "get name list")
 }
+
+func TestMapToIEC61850(t *testing.T) {
+	got := run(t, mapInput, "map", "--to", "iec61850")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Contains(t, got.stdout, "METERMTR/MMTR1.DmdWh.actVal[ST]=")
+	rules := filepath.Join(t.TempDir(), "rules.csv")
+	require.NoError(t, os.WriteFile(rules, []byte("obis,class,object,cdc,siunit,sign,when\n1-0:1.8.0,MMTR,TotWh,BCR,72,1,\n"), 0o600))
+	got = run(t, mapInput, "map", "--to", "iec61850", "--rules", rules)
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Contains(t, got.stdout, "METERMTR/MMTR1.TotWh.actVal[ST]=")
+	require.NoError(t, os.WriteFile(rules, []byte("obis\n"), 0o600))
+	require.Equal(t, exitConfig, run(t, mapInput, "map", "--to", "iec61850", "--rules", rules).exit)
+}

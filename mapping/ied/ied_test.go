@@ -189,6 +189,15 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestAppendValues(t *testing.T) {
+	d, _, err := New(obis.Meter{}, household(), nil)
+	require.NoError(t, err)
+	text := string(AppendValues(nil, d.Model))
+	for _, line := range []string{"METERMTR/MMTR1.DmdWh.actVal[ST]=1234567890123\n", "METERMTR/MMXU1.PhV.phsA.cVal.mag.f[MX]=230.1\n", "METERMTR/LLN0.Mod.ctlModel[CF]=0\n"} {
+		require.Contains(t, text, line)
+	}
+}
+
 // A user's rules come first, there and back.
 func TestOwnRules(t *testing.T) {
 	const header = "obis,class,object,cdc,siunit,sign,when\n"

@@ -2,6 +2,7 @@ package ied
 
 import (
 	"encoding/hex"
+	"fmt"
 	"math/bits"
 	"strconv"
 	"strings"
@@ -228,4 +229,42 @@ func parseText(object, text string) obis.Value {
 		}
 	}
 	return obis.Text([]byte(text))
+}
+
+// AppendValues appends a line for each attribute of a model that has a value:
+//
+//	METERMTR/MMTR1.DmdWh.actVal[ST]=12345
+func AppendValues(dst []byte, m *iec61850.Model) []byte {
+	m.View(func() {
+		for _, d := range m.Devices {
+			for _, n := range d.Nodes {
+				for _, o := range n.Objects {
+					dst = appendObject(dst, d.FullName(m)+"/"+n.Name, o)
+				}
+			}
+		}
+	})
+	return dst
+}
+
+func appendObject(dst []byte, above string, o *iec61850.Object) []byte {
+	above += "." + o.Name
+	for _, sub := range o.Objects {
+		dst = appendObject(dst, above, sub)
+	}
+	for _, a := range o.Attributes {
+		dst = appendAttribute(dst, above, a)
+	}
+	return dst
+}
+
+func appendAttribute(dst []byte, above string, a *iec61850.Attribute) []byte {
+	above += "." + a.Name
+	if !a.Leaf() {
+		for _, m := range a.Attributes {
+			dst = appendAttribute(dst, above, m)
+		}
+		return dst
+	}
+	return fmt.Appendf(dst, "%s[%v]=%v\n", above, a.FC, a.Get())
 }
