@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/openusm/meter/iec61850/goose"
+	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/iec62056/sml"
 	"github.com/openusm/meter/mbus"
@@ -55,6 +57,10 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 		err = e.table()
 	case MBus:
 		err = e.mbus()
+	case MMS:
+		err = mms.Explain(b, e.at(b, 0, 0))
+	case GOOSE:
+		err = goose.Explain(b, e.at(b, 0, 0))
 	default:
 		return fmt.Errorf("meter: explain %s: %w", protocol, ErrNotSupported)
 	}

@@ -2,6 +2,7 @@ package iec61850
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestTimes(t *testing.T) {
 
 func TestClasses(t *testing.T) {
 	for cdc := range classes {
+		require.NotEmpty(t, slices.Collect(ClassRows(cdc)))
 		o, err := NewObject("X", cdc, "units", "d", "phsA", "phsAB", "origin")
 		require.NoError(t, err, cdc)
 		require.NotEmpty(t, len(o.Attributes)+len(o.Objects), cdc)

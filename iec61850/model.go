@@ -3,7 +3,7 @@
 // control blocks, and the values in them.
 //
 //	Model ─ Device ─ Node ─ Object ─ Attribute ─ Value
-//	                   └─ DataSet, Report, Log, SettingGroups
+//	                   └─ DataSet, Report, Log, GOOSE, SettingGroups
 //
 // A model is built first, then served ([Model.Update] sets values while it is).
 // The packages below this one carry it: mms is the wire, scl the file, server and
@@ -84,6 +84,7 @@ type Model struct {
 	Type     string // what the vendor calls the product
 	Revision string
 	Devices  []*Device
+	Enums    []Enumeration // those that the standard does not have, or has otherwise
 
 	mu       sync.RWMutex
 	watchers []*watcher
@@ -106,6 +107,7 @@ type Node struct {
 	DataSets []*DataSet
 	Reports  []*Report
 	Logs     []*Log
+	GOOSE    []*GOOSE       // LLN0 only
 	Settings *SettingGroups // nil where the node has none; LLN0 only
 }
 
@@ -187,6 +189,26 @@ type Log struct {
 	Enabled   bool
 	Triggers  Trigger
 	Integrity uint32 // milliseconds; 0: none
+}
+
+// GOOSE is a GOOSE control block.
+type GOOSE struct {
+	Name         string
+	ID           string // goID
+	DataSet      string
+	ConfRev      uint32
+	FixedOffsets bool
+	Address      Multicast
+}
+
+// Multicast is where a control block sends to; the zero Multicast says nothing.
+type Multicast struct {
+	MAC      [6]byte
+	AppID    uint16
+	VLAN     uint16
+	Priority uint8
+	MinTime  uint32 // milliseconds from a change to its first repetition
+	MaxTime  uint32 // milliseconds between messages where nothing changes
 }
 
 // SettingGroups describes a setting group control block.

@@ -151,7 +151,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219")
+	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219; for explain also mms, goose")
 	f.StringVarP(&a.output, "output", "o", "", "table, json, ndjson, csv, yaml, influx, prom, senml (default: table on a terminal, else json)")
 	f.StringVar(&a.keyFile, "key-file", "", "file with lines \"name = HEX\" and [ID] sections")
 	f.StringVar(&a.ek, "ek", "", "DLMS encryption key, hexadecimal (visible to other users of this machine: prefer --key-file)")
@@ -175,7 +175,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cobraUsage{err} })
 	for _, sub := range []*cobra.Command{
 		a.readCommand(), a.watchCommand(), a.listenCommand(), a.scanCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
-		a.simCommand(), a.exposeCommand(), a.mapCommand(), a.obisCommand(), a.versionCommand(),
+		a.simCommand(), a.exposeCommand(), a.sclCommand(), a.mapCommand(), a.obisCommand(), a.versionCommand(),
 	} {
 		if check := sub.Args; check != nil {
 			sub.Args = func(cmd *cobra.Command, args []string) error {

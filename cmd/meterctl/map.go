@@ -18,6 +18,7 @@ import (
 	"github.com/openusm/meter/mapping/cim"
 	"github.com/openusm/meter/mapping/coap"
 	"github.com/openusm/meter/mapping/greenbutton"
+	"github.com/openusm/meter/mapping/ied"
 	"github.com/openusm/meter/mapping/ngsild"
 	"github.com/openusm/meter/mapping/timeseries"
 	"github.com/openusm/meter/obis"
@@ -30,7 +31,7 @@ type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Lo
 type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
 
 var mapTargets = map[string]mapTarget{
-	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "iec61850": toIEC61850, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
 	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR),
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
@@ -270,6 +271,25 @@ func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping
 		var l []mapping.Loss
 		out, l = ngsild.Append(out, d, r)
 		out, lost = append(out, '\n'), append(lost, l...)
+	}
+	return out, lost, nil
+}
+
+// toIEC61850 writes the values of the IED that "meterctl expose --as iec61850" shows, one on each line.
+func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+	o := &ied.Options{}
+	if rules != nil {
+		if o.Rules, err = ied.ReadRules(rules); err != nil {
+			return nil, nil, configError{err}
+		}
+	}
+	for _, d := range list {
+		o.Clock = d.Clock
+		device, l, err := ied.New(d.Meter, d.Readings, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		out, lost = ied.AppendValues(out, device.Model), append(append(lost, l...), readingsOnly(d)...)
 	}
 	return out, lost, nil
 }
