@@ -17,7 +17,7 @@ func (a *app) exposeCommand() *cobra.Command {
 	var as, listen string
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "expose TARGET --as " + strings.Join(meter.Faces(), "|") + " --listen tcp://127.0.0.1:4059",
+		Use:   "expose TARGET --as " + strings.Join(faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -25,17 +25,28 @@ func (a *app) exposeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			face, err := meter.NewFace(as, cfg)
+			face, err := a.newFace(as, cfg)
 			if err != nil {
 				return usageError{err}
 			}
 			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(meter.Faces(), ", "))
+	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(faces(), ", "))
 	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
 	return cmd
+}
+
+// faces returns the names of the faces: those of the library, and those of
+// modules that it does not know.
+func faces() []string { return append(meter.Faces(), "iec104") }
+
+func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
+	if name == "iec104" {
+		return a.newStationFace(), nil
+	}
+	return meter.NewFace(name, cfg)
 }
 
 // expose polls the meter and serves what it showed last. The first poll must
