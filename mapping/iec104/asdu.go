@@ -50,13 +50,13 @@ func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
 	at, bad := p.at, p.badClock
 	switch p.Kind {
 	case Single:
-		b := p.quality &^ 0x01
+		b := p.quality &^ overflow
 		if p.on {
 			b |= 0x01
 		}
 		a.AppendBytes(b)
 	case Total:
-		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&0x80 != 0}
+		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&invalid != 0}
 		if f := p.frozen; useFrozen && f != nil {
 			r = asdu.BinaryCounterReading{CounterReading: f.count, HasCarry: f.carry, IsInvalid: f.bad, SeqNumber: f.number}
 			at, bad = f.at, false

@@ -70,6 +70,17 @@ func TestRollover(t *testing.T) {
 	require.Equal(t, uint8(1), p.frozen.number)
 }
 
+func TestDescriptor(t *testing.T) {
+	require.Len(t, qualities(), bytes.Count(qualitiesCSV, []byte("\n"))-3)
+	for flag := obis.Flags(1); flag <= obis.ScalerUnknown; flag <<= 1 {
+		bits, lost := descriptor(obis.Quality{Flags: flag})
+		require.Equal(t, bits == 0, lost == flag, "%v", flag)
+		if v := (obis.Quality{Flags: flag}).Validity(); v == obis.Bad || v == obis.NoValue {
+			require.NotZero(t, bits&invalid, "%v", flag)
+		}
+	}
+}
+
 func TestNotTopical(t *testing.T) {
 	s := NewStation(nil)
 	d := sample()
