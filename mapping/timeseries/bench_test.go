@@ -1,8 +1,10 @@
 package timeseries
 
 import (
+	"strconv"
 	"testing"
 
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
 )
 
@@ -14,12 +16,18 @@ func thousand() (list []obis.Reading) {
 	return list
 }
 
-func report(b *testing.B, size int) {
-	b.SetBytes(int64(size))
+func report(b *testing.B, dst []byte, row func(dst []byte, i int64) []byte) {
+	b.SetBytes(int64(len(dst)))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range int64(1000) {
+			dst = row(dst, i)
+		}
+	})
 }
 
-// The targets write a thousand readings; the floor copies as many octets.
+// The targets write a thousand readings; the floors are loops for just these rows.
 func BenchmarkWrite(b *testing.B) {
 	readings, m := thousand(), obis.Meter{ID: "ABC12345678"}
 	var dst []byte
@@ -28,27 +36,29 @@ func BenchmarkWrite(b *testing.B) {
 		for b.Loop() {
 			dst, _ = AppendInflux(dst[:0], m, readings, obis.Clock{})
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, "meter,id=ABC12345678,obis=1-0:1.8.0*255,unit=Wh value="...), i*7919, 10)
+			return append(strconv.AppendInt(append(dst, ' '), 1795176000000000000+i, 10), '\n')
+		})
 	})
 	b.Run("prometheus", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			dst, _ = AppendPrometheus(dst[:0], m, readings)
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = append(dst, `meter_active_energy_import_wh_total{meter="ABC12345678",obis="1-0:1.8.0*255",tariff="1"} `...)
+			return append(strconv.AppendInt(dst, i*7919, 10), '\n')
+		})
 	})
 	b.Run("csv", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			dst = AppendCSV(dst[:0], m, readings, plainTime)
 		}
-		report(b, len(dst))
-	})
-	b.Run("floor", func(b *testing.B) {
-		src := make([]byte, len(dst))
-		for b.Loop() {
-			dst = append(dst[:0], src...)
-		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, "ABC12345678,1-0:1.8.0*255,,active energy import total,"...), i*7919, 10)
+			return append(dst, ",Wh,,2026-11-20T12:00:00Z,good,none\n"...)
+		})
 	})
 }
