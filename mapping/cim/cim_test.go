@@ -234,6 +234,16 @@ func TestMessage(t *testing.T) {
 	require.True(t, back.Data(nil)[0].Readings[0].Time.IsZero(), "no time is made up")
 }
 
+func TestEndDeviceEvents(t *testing.T) {
+	doc, err := Parse([]byte(`<EventMessage xmlns="http://iec.ch/TC57/2011/schema/message"><Header><Verb>created</Verb><Noun>EndDeviceEvents</Noun></Header><Payload>
+<EndDeviceEvents xmlns="http://iec.ch/TC57/2011/EndDeviceEvents#"><EndDeviceEvent><mRID>1</mRID><createdDateTime>2026-11-20T12:00:00Z</createdDateTime>
+<Assets><mRID>M1</mRID><Names><name>meter 1</name></Names></Assets><EndDeviceEventType ref="0.26.38.85"/></EndDeviceEvent></EndDeviceEvents></Payload></EventMessage>`))
+	require.NoError(t, err)
+	d := doc.Data(nil)[0]
+	require.Equal(t, "M1", d.Meter.ID)
+	require.Equal(t, "0-0:99.98.0*255 1 2026-11-20T12:00:00Z", fmt.Sprint(d.Events[0].Log, " ", d.Events[0].ID, " ", d.Events[0].Time))
+}
+
 func TestParseControls(t *testing.T) {
 	list, err := ParseControls([]byte(`<EndDeviceControls xmlns="http://iec.ch/TC57/2011/EndDeviceControls#"><EndDeviceControl>
 <mRID>c1</mRID><reason>payment</reason><EndDeviceControlType ref="3.31.0.23"/><EndDevices><Names><name>M1</name></Names></EndDevices>
