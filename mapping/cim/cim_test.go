@@ -320,3 +320,10 @@ func Example() {
 	// 0.0.0.1.1.1.12.0.0.0.0.0.0.0.0.0.72.0 1234500
 	// [reading 1: CIM has no reading type for 0-0:96.1.0*255 in ""]
 }
+
+// A payload may hold meter readings without a meter, and then events.
+func TestReadingsAndEvents(t *testing.T) {
+	doc, err := Parse([]byte(`<Message xmlns="m"><Payload><MeterReadings><MeterReading/></MeterReadings><EndDeviceEvents><EndDeviceEvent/></EndDeviceEvents></Payload></Message>`))
+	require.NoError(t, err)
+	require.Len(t, doc.Readings, 2)
+}

@@ -213,7 +213,7 @@ func (r *reader) endDeviceEvents(d *Document) error {
 		}
 		meter := e.takeAsset()
 		n := len(d.Readings)
-		if n == 0 || d.Readings[n-1].Meter.MRID != meter.MRID {
+		if n == 0 || d.Readings[n-1].Meter == nil || d.Readings[n-1].Meter.MRID != meter.MRID {
 			d.Readings = append(d.Readings, MeterReading{Meter: meter})
 			n++
 		}
