@@ -296,17 +296,9 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 
 // toHomeAssistant writes one line for each discovery message: its topic and its payload.
 func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
-	list, lost, err := timeseries.HomeAssistant(d.Meter, d.Readings, "meter")
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, m := range list {
-		line, err := json.Marshal(m)
-		if err != nil {
-			return nil, nil, err
-		}
-		out = append(append(out, line...), '\n')
-	}
+	lost = timeseries.HomeAssistant(d.Meter, d.Readings, "meter", func(topic, payload []byte) {
+		out = fmt.Appendf(out, "{\"topic\":%q,\"payload\":%s}\n", topic, payload)
+	})
 	return out, append(lost, readingsOnly(d)...), nil
 }
 

@@ -21,10 +21,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	_ "embed" // the tables
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -281,16 +281,16 @@ func segment(s string) string {
 }
 
 func (m *mapper) append(dst []byte, e *entity) []byte {
-	dst = appendQuoted(append(dst, `{"id":`...), e.id)
+	dst = jsontext.AppendString(append(dst, `{"id":`...), e.id)
 	dst = append(append(append(dst, `,"type":"`...), e.kind...), '"')
 	switch e.kind {
 	case "ACMeasurement":
 		dst = append(append(append(dst, `,"phaseType":{"type":"Property","value":"`...), phaseType(e)...), `"}`...)
 	case "DeviceMeasurement":
-		dst = appendQuoted(append(dst, `,"refDevice":{"type":"Relationship","object":`...), m.device)
+		dst = jsontext.AppendString(append(dst, `,"refDevice":{"type":"Relationship","object":`...), m.device)
 		dst = append(dst, '}')
 		if r := &m.data.Readings[e.props[0].parts[0].reading]; r.Code.Valid() {
-			dst = appendQuoted(append(dst, `,"controlledProperty":{"type":"Property","value":`...), obis.Describe(r.Code))
+			dst = jsontext.AppendString(append(dst, `,"controlledProperty":{"type":"Property","value":`...), obis.Describe(r.Code))
 			dst = append(dst, '}')
 		}
 	}
@@ -321,7 +321,7 @@ func (m *mapper) appendProperty(dst []byte, p *property) []byte {
 		if numeric(x.value) {
 			return x.value.Append(dst)
 		}
-		return appendQuoted(dst, m.text(x.value))
+		return jsontext.AppendString(dst, m.text(x.value))
 	})
 	if p.unit != "" {
 		dst = append(append(append(dst, `,"unitCode":"`...), p.unit...), '"')
@@ -335,7 +335,7 @@ func (m *mapper) appendProperty(dst []byte, p *property) []byte {
 	if slices.ContainsFunc(p.parts, func(x part) bool { return m.data.Readings[x.reading].Quality.Flags != 0 }) {
 		dst = append(dst, `,"quality":{"type":"Property","value":`...)
 		dst = appendParts(dst, p, func(dst []byte, x *part) []byte {
-			return appendQuoted(dst, m.data.Readings[x.reading].Quality.Flags.String())
+			return jsontext.AppendString(dst, m.data.Readings[x.reading].Quality.Flags.String())
 		})
 		dst = append(dst, '}')
 	}
@@ -388,24 +388,8 @@ func (m *mapper) text(v obis.Value) string {
 func (m *mapper) appendID(dst []byte, x *part) []byte {
 	r := &m.data.Readings[x.reading]
 	if !r.Code.Valid() {
-		return appendQuoted(dst, obis.RawIDText(r.RawID))
+		return jsontext.AppendString(dst, obis.RawIDText(r.RawID))
 	}
 	dst, _ = r.Code.AppendText(append(dst, '"'))
-	return append(dst, '"')
-}
-
-// appendQuoted appends s as a JSON string; what is not UTF-8 becomes U+FFFD.
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', byte(c))
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
-		default:
-			dst = utf8.AppendRune(dst, c)
-		}
-	}
 	return append(dst, '"')
 }

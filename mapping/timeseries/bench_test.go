@@ -61,4 +61,16 @@ func BenchmarkWrite(b *testing.B) {
 			return append(dst, ",Wh,,2026-11-20T12:00:00Z,good,none\n"...)
 		})
 	})
+	b.Run("homeassistant", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			dst = dst[:0]
+			HomeAssistant(m, readings, "meter", func(topic, payload []byte) { dst = append(append(dst, topic...), payload...) })
+		}
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, `homeassistant/sensor/meter_abc12345678_1_0_1_8_`...), i, 10)
+			dst = append(dst, `_255/config{"name":"active energy import total","unique_id":"meter_abc12345678_1_0_1_8_0_255","object_id":"meter_abc12345678_1_0_1_8_0_255",`...)
+			return append(dst, `"state_topic":"meter/ABC12345678/1-0:1.8.0_255","state_class":"total_increasing","device_class":"energy","unit_of_measurement":"Wh","device":{"identifiers":["meter_abc12345678"],"name":"Meter ABC12345678"}}`...)
+		})
+	})
 }

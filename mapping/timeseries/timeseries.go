@@ -224,19 +224,27 @@ func metricName(k metricKey, cumulative bool) string {
 }
 
 // slug turns words into a metric name: lower case letters, digits and single underscores.
-func slug(s string) string {
-	var b []byte
-	for _, r := range strings.ToLower(s) {
+func slug(s string) string { return string(appendSlug(nil, s)) }
+
+func appendSlug(b []byte, s string) []byte {
+	start := len(b)
+	for _, r := range s {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
 		switch {
 		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
 			b = append(b, byte(r))
 		case r == '%':
 			b = append(b, "percent"...)
-		case len(b) > 0 && b[len(b)-1] != '_':
+		case len(b) > start && b[len(b)-1] != '_':
 			b = append(b, '_')
 		}
 	}
-	return strings.TrimSuffix(string(b), "_")
+	if len(b) > start && b[len(b)-1] == '_' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 var phaseLabel = [...]string{
