@@ -267,6 +267,9 @@ func numeric(v obis.Value) bool {
 }
 
 func finite(v obis.Value) bool {
+	if _, _, binary := v.FloatBits(); !binary {
+		return true
+	}
 	f, _ := v.Float64()
 	return f-f == 0
 }
