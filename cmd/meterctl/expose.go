@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/internal/stream"
+	"github.com/openusm/meter/obis"
 )
 
 func (a *app) exposeCommand() *cobra.Command {
@@ -50,7 +52,7 @@ func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
 }
 
 // expose polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, and say so.
+// succeed; later ones that fail leave the last readings in place, marked as old.
 func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -66,6 +68,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 	for _, lost := range face.Update(r) {
 		fmt.Fprintln(a.stderr, "warning: not shown in full:", lost)
 	}
+	shown := r
 	done := make(chan struct{})
 	go func() {
 		var err error // not that of the server, which ends beside it
@@ -79,11 +82,13 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 				r, err = poll(ctx, session)
 			}
 			if err == nil {
+				shown = r
 				face.Update(r)
 				continue
 			}
 			if ctx.Err() == nil {
 				fmt.Fprintln(a.stderr, "warning: poll:", err)
+				face.Update(stale(shown))
 			}
 			a.leave(ctx, session)
 			session, err = nil, nil
@@ -93,6 +98,17 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 	stop(nil)
 	<-done
 	return err
+}
+
+// stale returns a result whose readings are the last known ones of a meter that
+// does not answer.
+func stale(r *meter.Result) *meter.Result {
+	old := *r
+	old.Readings = slices.Clone(r.Readings)
+	for i := range old.Readings {
+		old.Readings[i].Quality = old.Readings[i].Quality.With(obis.Old | obis.CommFailure)
+	}
+	return &old
 }
 
 // poll reads the meter's registers and, where it has one, its load profile.
