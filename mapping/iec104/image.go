@@ -106,13 +106,7 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			changed = append(changed, p)
 		}
 	}
-	for i := range d.Profiles {
-		lose(mapping.Profile, i, 0, "a station of IEC 104 has no profiles")
-	}
-	for i := range d.Events {
-		lose(mapping.Event, i, 0, "a station of IEC 104 has no logs")
-	}
-	return changed, lost
+	return changed, append(lost, mapping.ReadingsOnly(d)...)
 }
 
 // point returns the point of a reading, which it makes when it first sees it.

@@ -42,7 +42,7 @@ func sample() *mapping.Data {
 func TestImage(t *testing.T) {
 	s := NewStation(nil)
 	lost := s.Update(sample(), noon)
-	require.Equal(t, `[reading 0: digits below 10^0 reading 3: neither a number nor true or false reading 4: digits below 10^4 event 0: a station of IEC 104 has no logs]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 0: digits below 10^0 reading 3: neither a number nor true or false reading 4: digits below 10^4 event 0: this target has no events]`, fmt.Sprint(lost))
 	var list []string
 	for _, p := range s.Points() {
 		list = append(list, p.String())

@@ -118,12 +118,7 @@ func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) 
 	for i := range d.Readings {
 		m.reading(i)
 	}
-	for i := range d.Profiles {
-		m.lost = append(m.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "entities have no profiles"})
-	}
-	for i := range d.Events {
-		m.lost = append(m.lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "entities have no events"})
-	}
+	m.lost = append(m.lost, mapping.ReadingsOnly(d)...)
 	dst = append(dst, '[')
 	for i := range m.entities {
 		if i > 0 {

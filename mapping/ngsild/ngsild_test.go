@@ -41,7 +41,7 @@ func TestAppend(t *testing.T) {
 	}, Events: []obis.Event{{}}}, nil)
 	require.True(t, json.Valid(out), "%s", out)
 	require.Equal(t, `[reading 3: another reading has ACMeasurement.totalActiveEnergyImport reading 7: no value`+
-		` reading 8: UN/CEFACT has no common code for the unit HCA reading 9: no finite number event 0: entities have no events]`, fmt.Sprint(lost))
+		` reading 8: UN/CEFACT has no common code for the unit HCA reading 9: no finite number event 0: this target has no events]`, fmt.Sprint(lost))
 	var entities []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(out, &entities))
 	require.Len(t, entities, 5)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -29,12 +30,12 @@ func report(b *testing.B, dst []byte, row func(dst []byte, i int64) []byte) {
 
 // The targets write a thousand readings; the floors are loops for just these rows.
 func BenchmarkWrite(b *testing.B) {
-	readings, m := thousand(), obis.Meter{ID: "ABC12345678"}
+	d := &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}, Readings: thousand()}
 	var dst []byte
 	b.Run("influx", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = AppendInflux(dst[:0], m, readings, obis.Clock{})
+			dst, _ = AppendInflux(dst[:0], d)
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
 			dst = strconv.AppendInt(append(dst, "meter,id=ABC12345678,obis=1-0:1.8.0*255,unit=Wh value="...), i*7919, 10)
@@ -44,7 +45,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("prometheus", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = AppendPrometheus(dst[:0], m, readings)
+			dst, _ = AppendPrometheus(dst[:0], d)
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
 			dst = append(dst, `meter_active_energy_import_wh_total{meter="ABC12345678",obis="1-0:1.8.0*255",tariff="1"} `...)
@@ -54,7 +55,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("csv", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst = AppendCSV(dst[:0], m, readings, plainTime)
+			dst = AppendCSV(dst[:0], d, plainTime)
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
 			dst = strconv.AppendInt(append(dst, "ABC12345678,1-0:1.8.0*255,,active energy import total,"...), i*7919, 10)
@@ -65,7 +66,7 @@ func BenchmarkWrite(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			dst = dst[:0]
-			HomeAssistant(m, readings, "meter", func(topic, payload []byte) { dst = append(append(dst, topic...), payload...) })
+			HomeAssistant(d, "meter", func(topic, payload []byte) { dst = append(append(dst, topic...), payload...) })
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
 			dst = strconv.AppendInt(append(dst, `homeassistant/sensor/meter_abc12345678_1_0_1_8_`...), i, 10)

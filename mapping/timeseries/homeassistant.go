@@ -71,8 +71,10 @@ func appendLevel(dst []byte, s string) []byte {
 // are published below base (see [AppendStateTopic]): retained MQTT messages that
 // announce a sensor each. announce may keep neither topic nor payload. Readings
 // whose unit Home Assistant does not know are announced without one; those with
-// text have neither class nor unit.
-func HomeAssistant(m obis.Meter, readings []obis.Reading, base string, announce func(topic, payload []byte)) (lost []mapping.Loss) {
+// text have neither class nor unit. Profiles and events have no sensors.
+func HomeAssistant(d *mapping.Data, base string, announce func(topic, payload []byte)) []mapping.Loss {
+	m, readings := d.Meter, d.Readings
+	var lost []mapping.Loss
 	device := appendDevice(nil, m)
 	var object, topic, payload []byte
 	codes, raw := make(map[obis.Code]bool, len(readings)), map[string]bool{}
@@ -100,7 +102,7 @@ func HomeAssistant(m obis.Meter, readings []obis.Reading, base string, announce 
 		payload = append(append(append(payload, `,"device":`...), device...), '}')
 		announce(topic, payload)
 	}
-	return lost
+	return append(lost, mapping.ReadingsOnly(d)...)
 }
 
 // appendObject appends the id of a sensor: "meter_abc1_1_0_1_8_0_255".

@@ -7,13 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
 func TestHomeAssistant(t *testing.T) {
 	require.Len(t, deviceClasses(), 29)
 	var got []string
-	lost := HomeAssistant(obis.Meter{ID: "A B/1", Manufacturer: "ABC", Medium: obis.Gas}, []obis.Reading{
+	lost := HomeAssistant(&mapping.Data{Meter: obis.Meter{ID: "A B/1", Manufacturer: "ABC", Medium: obis.Gas}, Readings: []obis.Reading{
 		{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(1, 0)},
 		{Code: obis.MustParse("1-0:32.7.0"), Unit: obis.Volt, Value: obis.Int(2301, -1)},
 		{Code: obis.MustParse("7-0:3.0.0"), Unit: obis.CubicMetre, Value: obis.Int(1, 0)},
@@ -22,7 +23,7 @@ func TestHomeAssistant(t *testing.T) {
 		{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Value: obis.Int(1, 0)},
 		{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Value: obis.Int(1, 0)},
 		{},
-	}, "meter", func(topic, payload []byte) {
+	}}, "meter", func(topic, payload []byte) {
 		var s struct {
 			ID     string `json:"unique_id"`
 			Topic  string `json:"state_topic"`
