@@ -121,7 +121,10 @@ func simulatedC1222(cfg *SimulatorConfig) (*ansicsim.Config, error) {
 // decodeC1222 decodes the messages of a capture: the services in them as those of
 // C12.18. Secured ones need the key; that their MAC is right proves little (EAX').
 func decodeC1222(b []byte, cfg *Config) (*Result, error) {
-	d := &c12Decoder{result: &Result{Protocol: C1222, Clock: cfg.Clock}}
+	d, err := newC12Decoder(C1222, cfg)
+	if err != nil {
+		return nil, err
+	}
 	for len(b) > 0 {
 		m, n, err := epsem.Parse(b)
 		if err == nil {
@@ -139,10 +142,7 @@ func decodeC1222(b []byte, cfg *Config) (*Result, error) {
 		}
 		b = b[n:]
 	}
-	if d.device != nil {
-		d.result.Meter = d.device.Meter()
-	}
-	return d.result, d.failed
+	return d.finish()
 }
 
 // message takes the services of one message.
@@ -156,6 +156,7 @@ func (d *c12Decoder) message(m *epsem.Message, cfg *Config) error {
 		return err
 	}
 	d.result.Layers = append(d.result.Layers, layer)
+	d.unverified = layer.Verified != nil && !*layer.Verified
 	for _, service := range services {
 		if len(service) > 0 {
 			d.service(service)
