@@ -62,8 +62,8 @@ func decodeC1218(b []byte, cfg *Config) (*Result, error) {
 			if len(d.result.Layers) == 0 {
 				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
 			}
-			d.result.warn("%v", err)
-			return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+			d.fail(err)
+			break
 		}
 		b = b[n:]
 		d.packet(p)
@@ -77,7 +77,10 @@ func (d *c12Decoder) finish() (*Result, error) {
 	if d.device != nil {
 		d.result.Meter = d.device.Meter()
 	}
-	return d.result, d.failed
+	if d.failed != nil {
+		return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, d.failed)
+	}
+	return d.result, nil
 }
 
 // packet takes one packet, and the message that it completes.
@@ -114,7 +117,7 @@ func (d *c12Decoder) service(message []byte) {
 
 func (d *c12Decoder) fail(err error) {
 	d.result.warn("%v", err)
-	d.failed = errors.Join(d.failed, fmt.Errorf("meter: %w: %w", ErrPartial, err))
+	d.failed = errors.Join(d.failed, err)
 }
 
 // response reads the table that was asked for, if it was.
@@ -254,7 +257,7 @@ func decodeC1219(b []byte, cfg *Config) (*Result, error) {
 	}
 	d.table(cfg.Table, b)
 	if d.device == nil { // table 00 itself, and it cannot be read
-		return nil, d.failed
+		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, d.failed)
 	}
 	if cfg.Table == 0 {
 		d.show(0, b)

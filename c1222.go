@@ -131,14 +131,14 @@ func decodeC1222(b []byte, cfg *Config) (*Result, error) {
 			err = d.message(&m, cfg)
 		}
 		if err != nil {
-			if !errors.Is(err, ErrMissingKey) && !errors.Is(err, ErrAuth) {
-				err = fmt.Errorf("meter: %w: %w", ErrFrame, err)
-			}
-			if len(d.result.Layers) == 0 || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
+			if errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
 				return nil, err
 			}
-			d.result.warn("%v", err)
-			return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+			if len(d.result.Layers) == 0 {
+				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
+			}
+			d.fail(err)
+			break
 		}
 		b = b[n:]
 	}

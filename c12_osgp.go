@@ -28,9 +28,8 @@ func decodeOSGP(b []byte, cfg *Config) (*Result, error) {
 	}
 	for m, err := range osgp.Messages(b) {
 		if err != nil {
-			err = fmt.Errorf("meter: %w: %w", ErrFrame, err)
 			if len(d.result.Layers) == 0 {
-				return nil, err
+				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
 			}
 			d.fail(err)
 			break
