@@ -88,8 +88,8 @@ func TestOSGP(t *testing.T) {
 func TestOSGPResponse(t *testing.T) {
 	table0 := make([]byte, 19)
 	table0[0], table0[1] = 2, 2
-	b := append([]byte{0, 0, 0, 20}, "METER000000000000042"...)
+	b := append([]byte{0, 0, 0, 20}, "OUSM0000000000000042"...)
 	r, err := Decode(append(b, make([]byte, 8)...), &Config{Protocol: OSGP, Table: 5, Table0: table0})
 	require.NoError(t, err)
-	require.Equal(t, "METER000000000000042", r.Meter.ID)
+	require.Equal(t, "OUSM0000000000000042", r.Meter.ID)
 }

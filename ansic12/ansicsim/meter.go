@@ -326,7 +326,7 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.u16(0)
 		w.u8(0, 0)
 	case 5:
-		w.text("METER"+m.cfg.Serial, 20)
+		w.text("OUSM"+m.cfg.Serial, 20)
 	case 6:
 		for range 7 {
 			w.text("", 20)

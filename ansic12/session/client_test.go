@@ -73,7 +73,7 @@ func TestSubstation(t *testing.T) {
 				"1-0:1.8.0*255": "1258250642 Wh", "1-0:2.8.0*255": "12773589 Wh", "1-0:16.7.0*255": "",
 				"1-0:32.7.0*255": "231.01 V", "1-0:33.7.0*255": "0.978 1", "0-0:96.7.21*255": "5 1", "0-0:96.7.1*255": "3 1",
 				"1-0:81.7.4*255": "12.04 deg", "1-0:81.7.5*255": "132.04 deg", "1-0:13.7.0*255": "0.978 1",
-				"0-0:1.0.0*255": "2026-11-20T12:07:30 ", "0-0:96.1.0*255": "METER000000000000004 ", "1-0:0.1.0*255": "7 1",
+				"0-0:1.0.0*255": "2026-11-20T12:07:30 ", "0-0:96.1.0*255": "OUSM0000000000000042 ", "1-0:0.1.0*255": "7 1",
 			} {
 				if want != "" && code != "1-0:1.8.0*255" && code != "1-0:2.8.0*255" && code != "1-0:32.7.0*255" {
 					require.Equal(t, want, got[code], code)
@@ -92,7 +92,7 @@ func TestSubstation(t *testing.T) {
 			}
 			meter, err := c.Meter(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, obis.Meter{ID: "METER000000000000004", Manufacturer: "OUSM", Serial: "0000000000000042", Model: "SUBSTN-1", Firmware: "3.4", Version: "1.2", Medium: obis.Electricity}, meter)
+			require.Equal(t, obis.Meter{ID: "OUSM0000000000000042", Manufacturer: "OUSM", Serial: "0000000000000042", Model: "SUBSTN-1", Firmware: "3.4", Version: "1.2", Medium: obis.Electricity}, meter)
 			require.NoError(t, c.Close(t.Context()))
 		})
 	}

@@ -211,14 +211,8 @@ func (c *Client) Profile(ctx context.Context, dst *obis.Profile, set int, from, 
 		return fmt.Errorf("session: %w: block of %d octets", psem.ErrTooLong, size)
 	}
 	err = p.Order(func(index, intervals int) error {
-		end, err := c.ReadPart(ctx, table, uint32(index*size), uint16(min(size, p.EndSize())))
-		if err != nil {
+		if within, err := c.within(ctx, p, index, intervals, from, to); !within {
 			return err
-		}
-		last, ok := p.End(end)
-		first := last.Add(-time.Duration((intervals-1)*p.Minutes) * time.Minute)
-		if ok && (!from.IsZero() && last.Before(from) || !to.IsZero() && first.After(to)) {
-			return nil
 		}
 		b, err := c.ReadPart(ctx, table, uint32(index*size), uint16(size))
 		if err != nil {
@@ -231,6 +225,22 @@ func (c *Client) Profile(ctx context.Context, dst *obis.Profile, set int, from, 
 	}
 	keep(dst, from, to)
 	return nil
+}
+
+// within reports whether a block may have rows between the times. It reads the end of
+// the block where that must be known.
+func (c *Client) within(ctx context.Context, p *tables.LoadProfile, index, intervals int, from, to time.Time) (bool, error) {
+	if from.IsZero() && to.IsZero() {
+		return true, nil
+	}
+	size := p.BlockSize()
+	end, err := c.ReadPart(ctx, uint16(63+p.Set), uint32(index*size), uint16(min(size, p.EndSize())))
+	if err != nil {
+		return false, err
+	}
+	last, ok := p.End(end)
+	first := last.Add(-time.Duration((intervals-1)*p.Minutes) * time.Minute)
+	return !ok || (from.IsZero() || !last.Before(from)) && (to.IsZero() || !first.After(to)), nil
 }
 
 // keep removes the rows outside of the times.
