@@ -26,6 +26,7 @@ type c12Decoder struct {
 	device *tables.Device
 	failed error
 
+	pushed     bool     // what is being read wants no answer: writes bring the meter's tables
 	unverified bool     // a tag of what is being read could not be checked
 	parts      struct { // of a table that is read in parts, from its start on
 		table      uint16
@@ -110,8 +111,13 @@ func (d *c12Decoder) service(message []byte) {
 	}
 	d.result.Layers = append(d.result.Layers, Layer{Name: "c12.18", Control: request.Service().String()})
 	d.asked = nil
-	if read, ok := request.(psem.Read); ok {
-		d.asked = &read
+	switch request := request.(type) {
+	case psem.Read:
+		d.asked = &request
+	case psem.Write:
+		if d.pushed && len(request.Indices) == 0 {
+			d.part(request.Table, request.ByOffset, request.Offset, request.Data)
+		}
 	}
 }
 
