@@ -422,8 +422,9 @@ func (s *c12Session) Events(ctx context.Context, from, to time.Time) (*Result, e
 		return nil, err
 	}
 	events, err := s.client.Events(ctx)
+	from, to = s.meterTime(from), s.meterTime(to)
 	for _, e := range events {
-		at, ok := e.Time.Instant(s.cfg.Clock)
+		at, ok := e.Time.Instant(obis.Clock{Zone: time.UTC})
 		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
 			continue
 		}

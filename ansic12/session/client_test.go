@@ -249,3 +249,24 @@ func TestFaults(t *testing.T) {
 		require.ErrorIs(t, err, session.ErrOtherReply)
 	})
 }
+
+// A meter whose messages are one small packet is read in parts, also its load profile.
+func TestSmallPackets(t *testing.T) {
+	all := open(t, &ansicsim.Config{}, nil)
+	want, _, err := all.Read(t.Context())
+	require.NoError(t, err)
+	var rows obis.Profile
+	require.NoError(t, all.Profile(t.Context(), &rows, 1, time.Time{}, time.Time{}))
+
+	c := open(t, &ansicsim.Config{}, &session.Config{PacketSize: 64, Packets: 1})
+	readings, _, err := c.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, readings, len(want))
+	var small obis.Profile
+	require.NoError(t, c.Profile(t.Context(), &small, 1, time.Time{}, time.Time{}))
+	require.Equal(t, rows.Len(), small.Len())
+
+	c = open(t, &ansicsim.Config{NoPartial: true}, &session.Config{PacketSize: 64, Packets: 1})
+	_, _, err = c.Read(t.Context())
+	require.ErrorIs(t, err, psem.ONP)
+}

@@ -207,14 +207,11 @@ func (c *Client) Profile(ctx context.Context, dst *obis.Profile, set int, from, 
 		return nil
 	}
 	size := p.BlockSize()
-	if size > 0xFFFF {
-		return fmt.Errorf("session: %w: block of %d octets", psem.ErrTooLong, size)
-	}
 	err = p.Order(func(index, intervals int) error {
 		if within, err := c.within(ctx, p, index, intervals, from, to); !within {
 			return err
 		}
-		b, err := c.ReadPart(ctx, table, uint32(index*size), uint16(size))
+		b, err := c.readRange(ctx, table, uint32(index*size), size)
 		if err != nil {
 			return err
 		}
