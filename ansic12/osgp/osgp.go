@@ -315,10 +315,11 @@ func parseMessage(b []byte, asked *Request) (m Message, err error) {
 // the error where it broke.
 func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
 	for m, err := range Messages(b) {
+		at := m.Offset
 		if err != nil {
+			explainBroken(b, at, err, note)
 			return err
 		}
-		at := m.Offset
 		field := func(length int, name, meaning string) {
 			if length > 0 {
 				note(at, length, 0, name, meaning)
@@ -334,6 +335,27 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 		field(DigestLen, "digest", "not checked; broken in any case")
 	}
 	return nil
+}
+
+// explainBroken notes what can be read of the message at an offset of b, which is not whole.
+func explainBroken(b []byte, at int, err error, note func(offset, length, depth int, field, meaning string)) {
+	var pe *ParseError
+	if !errors.As(err, &pe) {
+		return
+	}
+	known := min(pe.Offset, len(b)) - at
+	if known > 0 {
+		note(at, 1, 0, "type", "application message")
+	}
+	switch {
+	case known > 1 && b[at+1] >= byte(ReadTable):
+		note(at+1, 1, 0, "service", Service(b[at+1]).String())
+	case known > 1:
+		note(at+1, 1, 0, "status", Status(b[at+1]).String())
+	}
+	if known > 2 {
+		note(at+2, known-2, 0, "rest", "as far as it can be read")
+	}
 }
 
 func (r *Request) explain(field func(length int, name, meaning string)) {
