@@ -320,22 +320,36 @@ func desKey(key Secret) []byte {
 	return nil
 }
 
-func c12Error(err error) error {
+// c12Cause returns the sentinel for an error of a session, nil where there is none.
+func c12Cause(err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, session.ErrNoAnswer):
-		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, session.ErrAuth), errors.Is(err, psem.SME):
-		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
+		return ErrTimeout
+	case errors.Is(err, session.ErrAuth), errors.Is(err, psem.SME), errors.Is(err, psem.ISC):
+		return ErrAuth
 	case errors.Is(err, session.ErrNoTable):
-		return fmt.Errorf("meter: %w: %w", ErrNotSupported, err)
+		return ErrNotSupported
 	case errors.As(err, new(*session.RefusedError)):
-		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
+		return ErrRefused
 	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)), errors.Is(err, session.ErrOtherReply):
-		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+		return ErrFrame
+	}
+	return nil
+}
+
+func c12Error(err error) error {
+	if cause := c12Cause(err); err != nil && cause != nil {
+		return fmt.Errorf("meter: %w: %w", cause, err)
 	}
 	return outcome(err)
+}
+
+// c12Partial is c12Error where something could be read.
+func c12Partial(err error) error {
+	if cause := c12Cause(err); cause != nil {
+		return fmt.Errorf("meter: %w: %w: %w", ErrPartial, cause, err)
+	}
+	return fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
 func (s *c12Session) Protocol() Protocol { return s.protocol }
@@ -358,14 +372,17 @@ func (s *c12Session) Read(ctx context.Context, patterns ...obis.Pattern) (*Resul
 	}
 	readings, sources, err := s.client.Read(ctx)
 	result.addTables(readings, sources)
-	if err != nil {
-		if len(readings) == 0 {
-			return nil, c12Error(err)
-		}
-		result.warn("%v", err)
-		return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+	if err == nil {
+		return result.choose(patterns)
 	}
-	return result.choose(patterns)
+	if len(patterns) > 0 { // what is not there may be in the tables that could not be read
+		result, _ = result.choose(patterns)
+	}
+	if result == nil || len(result.Readings) == 0 {
+		return nil, c12Error(err)
+	}
+	result.warn("%v", err)
+	return result, c12Partial(err)
 }
 
 // Profiles lists the sets of load profile data.
@@ -435,7 +452,7 @@ func (s *c12Session) Events(ctx context.Context, from, to time.Time) (*Result, e
 			return nil, c12Error(err)
 		}
 		result.warn("%v", err)
-		return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+		return result, c12Partial(err)
 	}
 	return result, nil
 }

@@ -229,3 +229,22 @@ func freeAddress(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// Without the password the meter says who it is and no more.
+func TestC1218WithoutPassword(t *testing.T) {
+	sim, err := NewSimulator("c1218", &SimulatorConfig{Config: Config{Keys: Keys{Password: Secret("secret")}}})
+	require.NoError(t, err)
+	s, err := Dial(t.Context(), "/dev/meter", served(t, sim, Config{Protocol: C1218}))
+	require.NoError(t, err)
+	defer s.Close(t.Context())
+	r, err := s.Read(t.Context())
+	require.ErrorIs(t, err, ErrPartial)
+	require.ErrorIs(t, err, ErrAuth)
+	require.Equal(t, "OUSM", r.Meter.Manufacturer)
+	r, err = s.Read(t.Context(), obis.Exactly(obis.MustParse("1-0:14.7.0")))
+	require.ErrorIs(t, err, ErrAuth)
+	require.NotErrorIs(t, err, ErrPartial)
+	require.Nil(t, r)
+	_, err = s.Events(t.Context(), time.Time{}, time.Time{})
+	require.ErrorIs(t, err, ErrAuth)
+}

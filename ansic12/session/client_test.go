@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -269,4 +270,19 @@ func TestSmallPackets(t *testing.T) {
 	c = open(t, &ansicsim.Config{NoPartial: true}, &session.Config{PacketSize: 64, Packets: 1})
 	_, _, err = c.Read(t.Context())
 	require.ErrorIs(t, err, psem.ONP)
+}
+
+// What was refused alike is told once.
+func TestRefusalsTogether(t *testing.T) {
+	c := open(t, &ansicsim.Config{Password: "secret"}, nil)
+	readings, _, err := c.Read(t.Context())
+	require.NotEmpty(t, readings)
+	require.ErrorIs(t, err, session.ErrPartial)
+	require.ErrorIs(t, err, psem.ISC)
+	var refused *session.RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, uint16(3), refused.Table)
+	require.Contains(t, refused.More, uint16(23))
+	require.Equal(t, 1, strings.Count(err.Error(), "ST 21"))
+	require.NotContains(t, err.Error(), "\n")
 }
