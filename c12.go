@@ -1,9 +1,11 @@
 package meter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/openusm/meter/ansic12"
@@ -23,10 +25,34 @@ type c12Decoder struct {
 	asked  *psem.Read
 	device *tables.Device
 	failed error
+
+	pushed     bool     // what is being read wants no answer: writes bring the meter's tables
+	unverified bool     // a tag of what is being read could not be checked
+	parts      struct { // of a table that is read in parts, from its start on
+		table      uint16
+		data       []byte
+		unverified bool
+	}
+}
+
+// newC12Decoder returns a decoder that knows the table 00 of cfg, if there is one.
+func newC12Decoder(p Protocol, cfg *Config) (*c12Decoder, error) {
+	d := &c12Decoder{result: &Result{Protocol: p, Clock: cfg.Clock}}
+	if len(cfg.Table0) == 0 {
+		return d, nil
+	}
+	var err error
+	if d.device, err = tables.NewDevice(cfg.Table0); err != nil {
+		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	}
+	return d, nil
 }
 
 func decodeC1218(b []byte, cfg *Config) (*Result, error) {
-	d := &c12Decoder{result: &Result{Protocol: C1218, Clock: cfg.Clock}}
+	d, err := newC12Decoder(C1218, cfg)
+	if err != nil {
+		return nil, err
+	}
 	for len(b) > 0 {
 		if b[0] == psem.ACK || b[0] == psem.NAK {
 			b = b[1:]
@@ -37,16 +63,25 @@ func decodeC1218(b []byte, cfg *Config) (*Result, error) {
 			if len(d.result.Layers) == 0 {
 				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
 			}
-			d.result.warn("%v", err)
-			return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+			d.fail(err)
+			break
 		}
 		b = b[n:]
 		d.packet(p)
 	}
+	return d.finish()
+}
+
+// finish reads what still waits, and returns the result.
+func (d *c12Decoder) finish() (*Result, error) {
+	d.whole()
 	if d.device != nil {
 		d.result.Meter = d.device.Meter()
 	}
-	return d.result, d.failed
+	if d.failed != nil {
+		return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, d.failed)
+	}
+	return d.result, nil
 }
 
 // packet takes one packet, and the message that it completes.
@@ -76,14 +111,19 @@ func (d *c12Decoder) service(message []byte) {
 	}
 	d.result.Layers = append(d.result.Layers, Layer{Name: "c12.18", Control: request.Service().String()})
 	d.asked = nil
-	if read, ok := request.(psem.Read); ok {
-		d.asked = &read
+	switch request := request.(type) {
+	case psem.Read:
+		d.asked = &request
+	case psem.Write:
+		if d.pushed && len(request.Indices) == 0 {
+			d.part(request.Table, request.ByOffset, request.Offset, request.Data)
+		}
 	}
 }
 
 func (d *c12Decoder) fail(err error) {
 	d.result.warn("%v", err)
-	d.failed = errors.Join(d.failed, fmt.Errorf("meter: %w: %w", ErrPartial, err))
+	d.failed = errors.Join(d.failed, err)
 }
 
 // response reads the table that was asked for, if it was.
@@ -96,40 +136,114 @@ func (d *c12Decoder) response(message []byte) {
 	d.result.Layers = append(d.result.Layers, Layer{Name: "c12.18", Control: r.Status.String()})
 	asked := d.asked
 	d.asked = nil
-	if asked == nil || len(r.Body) == 0 || asked.ByOffset || len(asked.Indices) > 0 {
-		return // parts of tables need the whole to be read
+	if asked == nil || len(r.Body) == 0 || len(asked.Indices) > 0 {
+		return // elements of tables need the whole to be read
 	}
 	data, err := r.TableData()
 	if err != nil {
 		d.fail(err)
 		return
 	}
-	d.table(asked.Table, data)
+	d.part(asked.Table, asked.ByOffset, asked.Offset, data)
+}
+
+// part takes a table or, by offset, a part of one. Parts that follow each other are joined.
+func (d *c12Decoder) part(table uint16, byOffset bool, offset uint32, data []byte) {
+	at := int(offset)
+	switch have := d.parts.data; {
+	case !byOffset:
+		d.whole()
+		d.table(table, data)
+	case have != nil && table == d.parts.table && at == len(have):
+		d.parts.data = append(have, data...)
+		d.parts.unverified = d.parts.unverified || d.unverified
+	case have != nil && table == d.parts.table && at+len(data) <= len(have) && bytes.Equal(have[at:at+len(data)], data):
+		// It was sent again.
+	case at == 0:
+		d.whole()
+		d.parts.table, d.parts.data, d.parts.unverified = table, append([]byte{}, data...), d.unverified
+	default:
+		d.result.warn("table %d: %d octets from octet %d on cannot be read without those before", table, len(data), at)
+	}
+}
+
+// whole reads the table whose parts have come. Whether more would have followed shows
+// only by its layout, so one that is too short is no failure.
+func (d *c12Decoder) whole() {
+	data := d.parts.data
+	if d.parts.data = nil; data == nil {
+		return
+	}
+	before, now := d.failed, d.unverified
+	d.unverified = d.parts.unverified
+	d.table(d.parts.table, data)
+	d.unverified = now
+	if errors.Is(d.failed, io.ErrUnexpectedEOF) && !errors.Is(before, io.ErrUnexpectedEOF) {
+		d.failed = before
+	}
 }
 
 // table reads one table.
 func (d *c12Decoder) table(number uint16, data []byte) {
-	var err error
-	switch {
-	case number == 0:
-		d.device, err = tables.NewDevice(data)
-	case d.device == nil:
-		d.device = tables.Bare(tables.Config{}) // a capture without table 00
-		err = d.device.Add(number, data)
-	default:
-		err = d.device.Add(number, data)
-	}
-	if err != nil {
-		d.fail(err)
-	}
-	if d.device == nil || number == 0 {
+	if number == 0 {
+		device, err := tables.NewDevice(data)
+		if err != nil {
+			d.fail(err)
+			return
+		}
+		d.device = device
 		return
 	}
+	if d.device == nil {
+		d.device = tables.Bare(tables.Config{}) // a capture without table 00
+	}
+	_ = d.device.Add(number, data) // its fault is found again below
+	if !d.log(number, data) && !d.profile(number, data) {
+		d.show(number, data)
+	}
+}
+
+// show adds what a table holds as readings.
+func (d *c12Decoder) show(number uint16, data []byte) {
 	readings, sources, err := d.device.AppendReadings(nil, nil, number, data)
 	if err != nil {
 		d.fail(err)
 	}
+	if d.unverified {
+		for i := range readings {
+			readings[i].Quality.Flags |= obis.Unverified
+		}
+	}
 	d.result.addTables(readings, sources)
+}
+
+// log reads the entries of a log. It is not ok for other tables and where nobody knows the layout.
+func (d *c12Decoder) log(number uint16, data []byte) (ok bool) {
+	if number != 74 && number != 76 {
+		return false
+	}
+	events, err := d.device.AppendEvents(nil, number, data)
+	d.result.Events = append(d.result.Events, events...)
+	return err == nil
+}
+
+// profile reads the rows of a load profile. It is not ok for other tables and where the
+// tables that say how it is laid out have not come.
+func (d *c12Decoder) profile(number uint16, data []byte) (ok bool) {
+	if number < 64 || number > 67 {
+		return false
+	}
+	set, err := d.device.LoadProfile(int(number) - 63)
+	if err != nil {
+		return false
+	}
+	p := &obis.Profile{}
+	set.Describe(p)
+	if err := set.AppendTable(p, data); err != nil {
+		return false
+	}
+	d.result.Profiles = append(d.result.Profiles, p)
+	return true
 }
 
 // addTables appends readings with what C12.19 knows of them.
@@ -143,26 +257,22 @@ func (r *Result) addTables(readings []obis.Reading, sources []ansic12.Source) {
 
 // decodeC1219 decodes the octets of the table that cfg names.
 func decodeC1219(b []byte, cfg *Config) (*Result, error) {
-	device := tables.Bare(tables.Config{})
-	if len(cfg.Table0) > 0 {
-		var err error
-		if device, err = tables.NewDevice(cfg.Table0); err != nil {
-			return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		}
+	d, err := newC12Decoder(C1219, cfg)
+	if err != nil {
+		return nil, err
 	}
-	result := &Result{Protocol: C1219, Clock: cfg.Clock, Layers: []Layer{{Name: "c12.19", Control: device.Name(cfg.Table)}}}
-	failed := device.Add(cfg.Table, b)
-	readings, sources, err := device.AppendReadings(nil, nil, cfg.Table, b)
-	result.addTables(readings, sources)
-	result.Meter = device.Meter()
-	if failed = errors.Join(failed, err); failed == nil {
-		return result, nil
+	d.table(cfg.Table, b)
+	if d.device == nil { // table 00 itself, and it cannot be read
+		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, d.failed)
 	}
-	if len(readings) == 0 {
-		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, failed)
+	if cfg.Table == 0 {
+		d.show(0, b)
 	}
-	result.warn("%v", failed)
-	return result, fmt.Errorf("meter: %w: %w", ErrPartial, failed)
+	d.result.Layers = []Layer{{Name: "c12.19", Control: d.device.Name(cfg.Table)}}
+	if d.failed != nil && len(d.result.Readings) == 0 {
+		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, d.failed)
+	}
+	return d.finish()
 }
 
 // c12Session is a conversation by C12.18 or C12.22.
@@ -210,22 +320,36 @@ func desKey(key Secret) []byte {
 	return nil
 }
 
-func c12Error(err error) error {
+// c12Cause returns the sentinel for an error of a session, nil where there is none.
+func c12Cause(err error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, session.ErrNoAnswer):
-		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, session.ErrAuth), errors.Is(err, psem.SME):
-		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
+		return ErrTimeout
+	case errors.Is(err, session.ErrAuth), errors.Is(err, psem.SME), errors.Is(err, psem.ISC):
+		return ErrAuth
 	case errors.Is(err, session.ErrNoTable):
-		return fmt.Errorf("meter: %w: %w", ErrNotSupported, err)
+		return ErrNotSupported
 	case errors.As(err, new(*session.RefusedError)):
-		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
+		return ErrRefused
 	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)), errors.Is(err, session.ErrOtherReply):
-		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+		return ErrFrame
+	}
+	return nil
+}
+
+func c12Error(err error) error {
+	if cause := c12Cause(err); err != nil && cause != nil {
+		return fmt.Errorf("meter: %w: %w", cause, err)
 	}
 	return outcome(err)
+}
+
+// c12Partial is c12Error where something could be read.
+func c12Partial(err error) error {
+	if cause := c12Cause(err); cause != nil {
+		return fmt.Errorf("meter: %w: %w: %w", ErrPartial, cause, err)
+	}
+	return fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
 func (s *c12Session) Protocol() Protocol { return s.protocol }
@@ -248,14 +372,17 @@ func (s *c12Session) Read(ctx context.Context, patterns ...obis.Pattern) (*Resul
 	}
 	readings, sources, err := s.client.Read(ctx)
 	result.addTables(readings, sources)
-	if err != nil {
-		if len(readings) == 0 {
-			return nil, c12Error(err)
-		}
-		result.warn("%v", err)
-		return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+	if err == nil {
+		return result.choose(patterns)
 	}
-	return result.choose(patterns)
+	if len(patterns) > 0 { // what is not there may be in the tables that could not be read
+		result, _ = result.choose(patterns)
+	}
+	if result == nil || len(result.Readings) == 0 {
+		return nil, c12Error(err)
+	}
+	result.warn("%v", err)
+	return result, c12Partial(err)
 }
 
 // Profiles lists the sets of load profile data.
@@ -312,8 +439,9 @@ func (s *c12Session) Events(ctx context.Context, from, to time.Time) (*Result, e
 		return nil, err
 	}
 	events, err := s.client.Events(ctx)
+	from, to = s.meterTime(from), s.meterTime(to)
 	for _, e := range events {
-		at, ok := e.Time.Instant(s.cfg.Clock)
+		at, ok := e.Time.Instant(obis.Clock{Zone: time.UTC})
 		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
 			continue
 		}
@@ -324,7 +452,7 @@ func (s *c12Session) Events(ctx context.Context, from, to time.Time) (*Result, e
 			return nil, c12Error(err)
 		}
 		result.warn("%v", err)
-		return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+		return result, c12Partial(err)
 	}
 	return result, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
+	"github.com/openusm/meter/ansic12/tables"
 )
 
 // dialC1222 opens a conversation by C12.22. The address has the AP titles of the meter
@@ -121,28 +122,28 @@ func simulatedC1222(cfg *SimulatorConfig) (*ansicsim.Config, error) {
 // decodeC1222 decodes the messages of a capture: the services in them as those of
 // C12.18. Secured ones need the key; that their MAC is right proves little (EAX').
 func decodeC1222(b []byte, cfg *Config) (*Result, error) {
-	d := &c12Decoder{result: &Result{Protocol: C1222, Clock: cfg.Clock}}
+	d, err := newC12Decoder(C1222, cfg)
+	if err != nil {
+		return nil, err
+	}
 	for len(b) > 0 {
 		m, n, err := epsem.Parse(b)
 		if err == nil {
 			err = d.message(&m, cfg)
 		}
 		if err != nil {
-			if !errors.Is(err, ErrMissingKey) && !errors.Is(err, ErrAuth) {
-				err = fmt.Errorf("meter: %w: %w", ErrFrame, err)
-			}
-			if len(d.result.Layers) == 0 || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
+			if errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
 				return nil, err
 			}
-			d.result.warn("%v", err)
-			return d.result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+			if len(d.result.Layers) == 0 {
+				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
+			}
+			d.fail(err)
+			break
 		}
 		b = b[n:]
 	}
-	if d.device != nil {
-		d.result.Meter = d.device.Meter()
-	}
-	return d.result, d.failed
+	return d.finish()
 }
 
 // message takes the services of one message.
@@ -156,6 +157,8 @@ func (d *c12Decoder) message(m *epsem.Message, cfg *Config) error {
 		return err
 	}
 	d.result.Layers = append(d.result.Layers, layer)
+	d.pushed = m.Response() == epsem.ResponseNever
+	d.unverified = layer.Verified != nil && !*layer.Verified
 	for _, service := range services {
 		if len(service) > 0 {
 			d.service(service)
@@ -236,4 +239,83 @@ func (e *explainer) deciphered(m *epsem.Message, key Secret, end int) error {
 		at += len(service)
 	}
 	return nil
+}
+
+// c1222Finder finds the messages of C12.22 that meters push: writes of their tables that
+// want no answer. It remembers the tables of each meter, as they say how others are read.
+type c1222Finder struct {
+	cfg     *Config
+	in      []byte
+	meters  map[string]*tables.Device // by calling AP title
+	damaged uint64
+}
+
+// maxMeters is how many meters a finder remembers.
+const maxMeters = 1024
+
+func newC1222Finder(cfg *Config) *c1222Finder {
+	return &c1222Finder{cfg: cfg, meters: map[string]*tables.Device{}}
+}
+
+func (f *c1222Finder) feed(b []byte) {
+	if len(f.in)+len(b) > maxPending {
+		f.in = nil
+	}
+	f.in = append(f.in, b...)
+}
+
+func (f *c1222Finder) next() (*Result, error, bool) {
+	if len(f.in) == 0 {
+		return nil, nil, false
+	}
+	m, n, err := epsem.Parse(f.in)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, nil, false
+	case err != nil:
+		f.damaged++
+		f.in = nil // where the next message begins cannot be told
+		return nil, nil, false
+	}
+	f.in = f.in[n:len(f.in):len(f.in)] // results alias what came
+	r, err := f.result(&m)
+	return r, err, true
+}
+
+func (f *c1222Finder) result(m *epsem.Message) (*Result, error) {
+	d, err := newC12Decoder(C1222, f.cfg)
+	if err != nil {
+		return nil, err
+	}
+	calling, _ := m.Get(epsem.TagCalling)
+	name := string(epsem.Title(calling).Absolute())
+	if known := f.meters[name]; known != nil {
+		d.device = known
+	}
+	if err := d.message(m, f.cfg); err != nil {
+		if errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	}
+	r, err := d.finish()
+	if d.device != nil && (f.meters[name] != nil || len(f.meters) < maxMeters) {
+		f.meters[name] = d.device
+	}
+	return r, err
+}
+
+func (f *c1222Finder) broken() uint64 { return f.damaged }
+
+// datagram hands on the messages of one datagram. What it leaves behind is no part of the next.
+func (f *c1222Finder) datagram(b []byte, handle func(*Result, error)) {
+	damaged := f.damaged
+	f.feed(b)
+	for r, err, ok := f.next(); ok; r, err, ok = f.next() {
+		handle(r, err)
+	}
+	if len(f.in) > 0 || f.damaged > damaged {
+		handle(nil, fmt.Errorf("meter: %w: a datagram of %d octets is no message of C12.22", ErrFrame, len(b)))
+	}
+	f.in = nil
 }

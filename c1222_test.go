@@ -8,6 +8,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/ansic12/ansicsim"
+	"github.com/openusm/meter/ansic12/epsem"
+	"github.com/openusm/meter/ansic12/psem"
+	"github.com/openusm/meter/ansic12/session"
 	"github.com/openusm/meter/obis"
 )
 
@@ -128,4 +132,119 @@ func TestC1222Capture(t *testing.T) {
 	require.NotZero(t, fields["MAC"])
 	wrong := Keys{Key: secret(9, 16)}
 	require.ErrorIs(t, Explain(capture, &Config{Protocol: C1222, Keys: wrong}, func(Note) {}), ErrAuth)
+}
+
+// pushed is a message that brings tables of a meter and wants no answer.
+func pushed(t *testing.T, calling string, content map[uint16][]byte, order ...uint16) []byte {
+	t.Helper()
+	title, err := epsem.ParseTitle(calling)
+	require.NoError(t, err)
+	m := epsem.Message{Control: 0x80 | byte(epsem.ResponseNever), Elements: []epsem.Element{
+		{Tag: epsem.TagCalling, Content: title}, {Tag: epsem.TagCallingID, Content: []byte{2, 1, 7}},
+	}}
+	for _, table := range order {
+		b, err := psem.Write{Table: table, Data: content[table]}.AppendBinary(nil)
+		require.NoError(t, err)
+		m.Body = epsem.AppendService(m.Body, b)
+	}
+	b, err := m.AppendBinary(nil)
+	require.NoError(t, err)
+	return b
+}
+
+// Meters push their tables over UDP and TCP. What a table needs may have come before.
+func TestC1222Listen(t *testing.T) {
+	near, far := net.Pipe()
+	go func() { _ = ansicsim.New(nil).ServeNetwork(t.Context(), far) }()
+	client := session.NewNetworkClient(near, session.Network{Sessionless: true}, nil)
+	content := map[uint16][]byte{}
+	layout := []uint16{0, 1, 5, 11, 12, 15, 16, 21, 22}
+	for _, table := range append(layout, 23) {
+		b, err := client.ReadTable(t.Context(), table)
+		require.NoError(t, err)
+		content[table] = b
+	}
+	require.NoError(t, client.Close(t.Context()))
+	known, registers := pushed(t, ".42", content, layout...), pushed(t, ".42", content, 23)
+	stranger := pushed(t, ".43", content, 23)
+
+	for _, scheme := range []string{"udp", "tcp"} {
+		t.Run(scheme, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			address := freeAddress(t)
+			type heard struct {
+				*Result
+				error
+			}
+			results := make(chan heard, 64)
+			go func() {
+				_ = Listen(ctx, scheme+"://"+address, &Config{Protocol: C1222}, func(r *Result, err error) { results <- heard{r, err} })
+			}()
+			var conn net.Conn
+			var first heard
+			require.Eventually(t, func() bool {
+				var err error
+				if conn, err = net.Dial(scheme, address); err != nil {
+					return false
+				}
+				if _, err = conn.Write(known); err != nil {
+					return false
+				}
+				select {
+				case first = <-results:
+					return true
+				case <-time.After(100 * time.Millisecond):
+					return false // nobody was there yet
+				}
+			}, 5*time.Second, time.Millisecond)
+			defer conn.Close()
+			require.NoError(t, first.error)
+			require.Equal(t, "OUSM0000000000000042", first.Meter.ID)
+			_, err := conn.Write(registers)
+			require.NoError(t, err)
+			second := <-results
+			for len(second.Readings) == len(first.Readings) { // the first message, which was sent again
+				second = <-results
+			}
+			require.NoError(t, second.error)
+			require.Equal(t, "OUSM", second.Meter.Manufacturer)
+			require.Equal(t, "1-0:1.8.0*255", second.Readings[1].Code.String())
+			_, err = conn.Write(stranger)
+			require.NoError(t, err)
+			require.ErrorIs(t, (<-results).error, ErrPartial)
+		})
+	}
+	finder := newC1222Finder(&Config{})
+	finder.datagram([]byte("nothing"), func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
+	finder.datagram(known[:20], func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
+	require.Empty(t, finder.in)
+}
+
+// freeAddress is an address of this machine at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Without the password the meter says who it is and no more.
+func TestC1218WithoutPassword(t *testing.T) {
+	sim, err := NewSimulator("c1218", &SimulatorConfig{Config: Config{Keys: Keys{Password: Secret("secret")}}})
+	require.NoError(t, err)
+	s, err := Dial(t.Context(), "/dev/meter", served(t, sim, Config{Protocol: C1218}))
+	require.NoError(t, err)
+	defer s.Close(t.Context())
+	r, err := s.Read(t.Context())
+	require.ErrorIs(t, err, ErrPartial)
+	require.ErrorIs(t, err, ErrAuth)
+	require.Equal(t, "OUSM", r.Meter.Manufacturer)
+	r, err = s.Read(t.Context(), obis.Exactly(obis.MustParse("1-0:14.7.0")))
+	require.ErrorIs(t, err, ErrAuth)
+	require.NotErrorIs(t, err, ErrPartial)
+	require.Nil(t, r)
+	_, err = s.Events(t.Context(), time.Time{}, time.Time{})
+	require.ErrorIs(t, err, ErrAuth)
 }

@@ -45,6 +45,8 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 		return decodeC1222(b, cfg)
 	case C1219:
 		return decodeC1219(b, cfg)
+	case OSGP:
+		return decodeOSGP(b, cfg)
 	case MBus:
 		return decodeMBus(b, cfg)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/iec61850/goose"
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/iec62056/p1"
@@ -55,6 +56,8 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 		err = e.epsem()
 	case C1219:
 		err = e.table()
+	case OSGP:
+		err = osgp.Explain(b, e.at(b, 0, 0))
 	case MBus:
 		err = e.mbus()
 	case MMS:

@@ -22,12 +22,13 @@ import (
 )
 
 // Listen hands on what meters push (P1, SML, radio telegrams, DLMS
-// notifications in HDLC, wrapper or M-Bus frames) until ctx or the connection
+// notifications in HDLC, wrapper or M-Bus frames, tables by C12.22) until ctx or the connection
 // ends. A message that cannot be read gives an error and ends nothing; wrong
 // checksums are counted and told of once a minute.
 //
-// On udp targets, on tcp targets of protocol DLMS, and on tcp targets without a
+// On udp targets, on tcp targets of protocol DLMS or C1222, and on tcp targets without a
 // host or with a wildcard, Listen waits there for meters; else it connects.
+// M-Bus and C12.22 are heard only where cfg names them.
 // On a serial port whose target names no rate it tries the usual ones in turn
 // until something comes.
 func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result, error)) error {
@@ -41,7 +42,7 @@ func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result
 	switch {
 	case t.Scheme == "udp":
 		return listenUDP(ctx, t, cfg, handle)
-	case t.Scheme == "tcp" && (cfg.Protocol == DLMS || isWildcard(t.Address)):
+	case t.Scheme == "tcp" && (cfg.Protocol == DLMS || cfg.Protocol == C1222 || isWildcard(t.Address)):
 		return listenTCP(ctx, t, cfg, handle)
 	case t.Scheme == "serial":
 		return listenSerial(ctx, t, cfg, handle)
@@ -126,6 +127,11 @@ func listenUDP(ctx context.Context, t Target, cfg *Config, handle func(*Result, 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	take := func(b []byte) { handle(Decode(b, cfg)) }
+	if cfg.Protocol == C1222 {
+		finder := newC1222Finder(cfg)
+		take = func(b []byte) { finder.datagram(b, handle) }
+	}
 	buf := make([]byte, maxDatagram)
 	for {
 		n, _, err := conn.ReadFrom(buf)
@@ -135,7 +141,7 @@ func listenUDP(ctx context.Context, t Target, cfg *Config, handle func(*Result, 
 		if err != nil {
 			return fmt.Errorf("meter: %w", err)
 		}
-		handle(Decode(bytes.Clone(buf[:n]), cfg))
+		take(bytes.Clone(buf[:n]))
 	}
 }
 
@@ -220,9 +226,10 @@ func newListener(cfg *Config, handle func(*Result, error)) *listener {
 		DLMS:  {newHDLCFinder(cfg), newWrapperFinder(cfg), newMBusFinder(cfg)},
 		MBus:  {newMBusFinder(cfg)},
 		WMBus: {newRadioFinder(cfg)},
+		C1222: {newC1222Finder(cfg)},
 	}
 	for protocol, finders := range all {
-		if protocol == cfg.Protocol || protocol != MBus && (cfg.Protocol == "" || cfg.Protocol == Auto) {
+		if protocol == cfg.Protocol || protocol != MBus && protocol != C1222 && (cfg.Protocol == "" || cfg.Protocol == Auto) {
 			l.finders = append(l.finders, finders...)
 		}
 	}

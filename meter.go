@@ -46,6 +46,7 @@ const (
 	C1222    Protocol = "c1222" // ANSI C12.22
 	APDU     Protocol = "apdu"  // a bare xDLMS or ACSE APDU, for Decode and Explain
 	C1219    Protocol = "c1219" // the octets of one C12.19 table, for Decode
+	OSGP     Protocol = "osgp"  // ETSI GS OSG 001: application messages, for Decode and Explain
 	MMS      Protocol = "mms"   // IEC 61850-8-1: the packets of an association, for Explain
 	GOOSE    Protocol = "goose" // IEC 61850-8-1: messages behind their EtherType, for Explain
 )
@@ -55,7 +56,7 @@ func ParseProtocol(name string) (Protocol, error) {
 	switch p := Protocol(strings.ToLower(name)); p {
 	case "":
 		return Auto, nil
-	case Auto, DLMS, IEC62056, P1, SML, MBus, WMBus, C1218, C1222, APDU, C1219, MMS, GOOSE:
+	case Auto, DLMS, IEC62056, P1, SML, MBus, WMBus, C1218, C1222, APDU, C1219, OSGP, MMS, GOOSE:
 		return p, nil
 	}
 	return "", fmt.Errorf("meter: unknown protocol %q", name)
@@ -64,13 +65,17 @@ func ParseProtocol(name string) (Protocol, error) {
 // Config tells what a target needs. A nil *Config is all zero values.
 type Config struct {
 	Protocol Protocol // "" is Auto
-	Address  string   // M-Bus slave (primary number or secondary address) or 62056-21 device address; "" is the only one there
-	Keys     Keys
-	Timeout  time.Duration // for one answer; 0 is the protocol's default
-	Retries  int           // repeats of an unanswered request; 0 is the protocol's default, -1 none
+	// Address is the M-Bus slave (primary number or secondary address), the 62056-21
+	// device address, the AP titles of C12.22 as METER[,OURS][,sessionless], or subnet and
+	// node of OSGP, as 1.2; "" is the only one there.
+	Address string
+	Keys    Keys
+	Timeout time.Duration // for one answer; 0 is the protocol's default
+	Retries int           // repeats of an unanswered request; 0 is the protocol's default, -1 none
 
 	// C12.19: the table that Decode and Explain are given, and table 00 of its
-	// meter, where its layout depends on that. User is the name for C12.18's logon.
+	// meter, where its layout depends on that. A response of OSGP without its request
+	// has this table, too. User is the name for C12.18's logon.
 	Table  uint16
 	Table0 []byte
 	User   string

@@ -3,6 +3,8 @@ package meter
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +145,12 @@ func TestParseTarget(t *testing.T) {
 		got, err := ParseTarget(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
+	}
+	port := filepath.Join(t.TempDir(), "port")
+	if os.Symlink(os.DevNull, port) == nil { // a pseudo terminal has such a link
+		got, err := ParseTarget(port)
+		require.NoError(t, err)
+		require.Equal(t, Target{Scheme: "serial", Address: port}, got)
 	}
 	for _, bad := range []string{"tcp://host", "http://host:1", "serial:///dev/x?baud=fast", "serial:///dev/x?framing=9Q9", "serial:///dev/x?speed=1", "tcp://:"} {
 		_, err := ParseTarget(bad)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,12 +20,13 @@ type Target struct {
 }
 
 // ParseTarget reads "/dev/ttyUSB0", "COM3", "serial:///dev/ttyUSB0?baud=9600&framing=8N1",
-// "tcp://host:port", "udp://host:port", "sim:dlms", a file name or "-".
+// "tcp://host:port", "udp://host:port", "sim:dlms", a file name or "-". The name of a
+// device, or a link to one, is a serial port wherever it lies.
 func ParseTarget(s string) (Target, error) {
 	switch {
 	case s == "-":
 		return Target{Scheme: "stdin", Address: s}, nil
-	case strings.HasPrefix(s, "/dev/"), strings.HasPrefix(strings.ToUpper(s), "COM") && allDigits(s[3:]):
+	case isDevice(s), strings.HasPrefix(s, "/dev/"), strings.HasPrefix(strings.ToUpper(s), "COM") && allDigits(s[3:]):
 		return Target{Scheme: "serial", Address: s}, nil
 	case strings.HasPrefix(s, "sim:"):
 		return Target{Scheme: "sim", Address: s[len("sim:"):]}, nil
@@ -47,6 +49,11 @@ func ParseTarget(s string) (Target, error) {
 		return Target{Scheme: "file", Address: u.Path}, nil
 	}
 	return Target{}, fmt.Errorf("meter: target %q: unknown scheme %q", s, u.Scheme)
+}
+
+func isDevice(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func allDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }

@@ -26,7 +26,11 @@ type Source struct {
 	Table  uint16 `json:"table"`  // as on the wire: 2048 and up are the manufacturer's
 	Offset int    `json:"offset"` // octets from the start of the table
 	UOM    string `json:"uom,omitempty"`
-	Field  string `json:"field,omitempty"`
+	// Code is the entry of table 12 itself, and Unconfirmed that the OBIS code and the unit
+	// come from a part of it of which [UOM.Confirmed] is not sure.
+	Code        string `json:"uom_code,omitempty"`
+	Unconfirmed bool   `json:"unconfirmed,omitempty"`
+	Field       string `json:"field,omitempty"`
 }
 
 // EventText says what a code of the logs means, "" where the standard has none for it.

@@ -80,6 +80,18 @@ func TestCode(t *testing.T) {
 	require.Equal(t, "quantity 77 bulk", uom(77, Bulk, 0, 0, false).String())
 }
 
+// A code or a segment that no public source prints is never silently sure.
+func TestConfirmed(t *testing.T) {
+	require.True(t, uom(0, Bulk, 0b1001, 0, false).Confirmed())
+	require.True(t, uom(12, Instantaneous, 0, 0, false).Confirmed())
+	require.False(t, uom(12, Instantaneous, 0, 5, false).Confirmed())
+	for id := range 256 {
+		if id > 15 {
+			require.False(t, uom(uint8(id), Instantaneous, 0, 0, false).Confirmed(), id)
+		}
+	}
+}
+
 func TestRights(t *testing.T) {
 	require.Equal(t, RightClock, ProcedureRight(10))
 	require.Equal(t, RightLoadControl, ProcedureRight(21))

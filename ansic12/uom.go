@@ -48,7 +48,8 @@ func (u UOM) Quadrants() uint8 { return uint8(u >> 14 & 0x0F) }
 // Net reports whether flows in opposite directions are subtracted.
 func (u UOM) Net() bool { return u>>18&1 != 0 }
 
-// Segment returns the phases: 0 all, 1 A-B, 2 B-C, 3 C-A, 4 neutral, 5 A, 6 B, 7 C.
+// Segment returns the phases: 0 all, 1 A-B, 2 B-C, 3 C-A, 4 neutral, 5 A, 6 B, 7 C. All
+// but 0 are not [UOM.Confirmed].
 func (u UOM) Segment() uint8 { return uint8(u >> 19 & 7) }
 
 // Harmonic reports whether a harmonic of the quantity is measured.
@@ -109,7 +110,13 @@ type quantity struct {
 	kind kind
 	unit obis.Unit // of momentary values and averages
 	bulk obis.Unit // of registers
+
+	confirmed bool // a public source prints the code
 }
+
+// Confirmed reports whether public sources print what the ID code and the segment stand
+// for. What others are taken for may be wrong.
+func (u UOM) Confirmed() bool { return quantities[u.ID()].confirmed && u.Segment() == 0 }
 
 // Unit returns the unit without prefix, UnitUnknown where no table has one.
 func (u UOM) Unit() obis.Unit {

@@ -60,7 +60,7 @@ func TestTermineter(t *testing.T) {
 			require.NoError(t, err)
 			// The log module then fails in its own printing of arguments.
 			for _, want := range []string{
-				"0000000000000042", "METER00000000000", "OUSM",
+				"0000000000000042", "OUSM0000000000000042", "OUSM",
 				"Found readable table, ID: 0", "Found readable table, ID: 1", "Found readable table, ID: 2", "Found readable table, ID: 3", "Found readable table, ID: 5",
 				"Found readable table, ID: 6", "Found readable table, ID: 8", "Found 8 tables in range 0-8", "Log History Table Contains 16 Entries",
 			} {

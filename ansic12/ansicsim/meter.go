@@ -298,8 +298,26 @@ const (
 )
 
 func (m *Meter) write(w *writer, table uint16) {
-	s := m.model()
-	now := m.clock()
+	switch s, now := m.model(), m.clock(); table / 10 {
+	case 0:
+		m.identification(w, table)
+	case 1:
+		m.sourceTable(w, s, table)
+	case 2:
+		m.registerTable(w, s, now, table)
+	case 5:
+		m.clockTable(w, now, table)
+	case 6:
+		m.profileTable(w, s, now, table)
+	case 7:
+		m.logTable(w, table)
+	case psem.TableManufacturer / 10:
+		m.manufacturerTable(w, now)
+	}
+}
+
+// identification writes the tables of decade 0.
+func (m *Meter) identification(w *writer, table uint16) {
 	switch table {
 	case 0:
 		m.generalConfiguration(w)
@@ -326,7 +344,7 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.u16(0)
 		w.u8(0, 0)
 	case 5:
-		w.text("METER"+m.cfg.Serial, 20)
+		w.text("OUSM"+m.cfg.Serial, 20)
 	case 6:
 		for range 7 {
 			w.text("", 20)
@@ -343,6 +361,12 @@ func (m *Meter) write(w *writer, table uint16) {
 		if w.b = append(w.b, m.procedure...); len(w.b) == 0 {
 			w.u8(0, 0, 0, 0)
 		}
+	}
+}
+
+// sourceTable writes those of decade 1.
+func (m *Meter) sourceTable(w *writer, s selection, table uint16) {
+	switch table {
 	case 10, 11:
 		w.u8(1<<2, byte(len(s.sources)), 1, 4, 1, byte(len(s.sources)), 2, byte(len(s.sources)))
 	case 12:
@@ -369,6 +393,12 @@ func (m *Meter) write(w *writer, table uint16) {
 			}
 			w.u8(link)
 		}
+	}
+}
+
+// registerTable writes those of decade 2.
+func (m *Meter) registerTable(w *writer, s selection, now time.Time, table uint16) {
+	switch table {
 	case 20, 21:
 		w.u8(1<<1|1<<2|1<<4, 1<<1|1<<2, selfs, byte(len(s.sums)), byte(len(s.demands)), byte(len(s.coincident)), 1, tiers, byte(len(s.presentDem)), byte(len(s.presentVl)))
 	case 22:
@@ -396,6 +426,12 @@ func (m *Meter) write(w *writer, table uint16) {
 		for _, i := range s.presentVl {
 			w.u64(uint64(int64(s.sources[i].value(now))))
 		}
+	}
+}
+
+// clockTable writes those of decade 5.
+func (m *Meter) clockTable(w *writer, now time.Time, table uint16) {
+	switch table {
 	case 50, 51:
 		w.u8(0, 0, 0x01, 0, 0)
 		w.u16(0)
@@ -416,6 +452,12 @@ func (m *Meter) write(w *writer, table uint16) {
 	case 56:
 		w.u16(uint16((24-now.Hour())*60 - now.Minute()))
 		w.u8(1)
+	}
+}
+
+// profileTable writes those of decade 6.
+func (m *Meter) profileTable(w *writer, s selection, now time.Time, table uint16) {
+	switch table {
 	case 60, 61:
 		w.u32(uint32(m.blockSize(s) * blocks))
 		w.u16(1 << 10)
@@ -437,6 +479,12 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.u16(uint16(m.lastIntervals(now)))
 	case 64:
 		m.profile(w, s, now)
+	}
+}
+
+// logTable writes those of decade 7.
+func (m *Meter) logTable(w *writer, table uint16) {
+	switch table {
 	case 70, 71:
 		w.u8(1<<1|1<<2, 4, 0, 2, 2)
 		w.u16(logSize)
@@ -450,13 +498,16 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.b = append(w.b, make([]byte, sizeStandard+sizeManufacturer+sizeProcedures)...)
 	case 74, 76:
 		m.log(w)
-	case psem.TableManufacturer:
-		for _, n := range []uint32{5, 3, 1, 1} {
-			w.u32(n)
-		}
-		w.u32(uint32(counter(120000, 12)(now)))
-		w.u32(uint32(counter(34000, 3)(now)))
 	}
+}
+
+// manufacturerTable writes the counters of the manufacturer's table.
+func (m *Meter) manufacturerTable(w *writer, now time.Time) {
+	for _, n := range []uint32{5, 3, 1, 1} {
+		w.u32(n)
+	}
+	w.u32(uint32(counter(120000, 12)(now)))
+	w.u32(uint32(counter(34000, 3)(now)))
 }
 
 // Octets of the sets of table 00.

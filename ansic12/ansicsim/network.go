@@ -89,33 +89,41 @@ func (m *Meter) ServeNetwork(ctx context.Context, rw io.ReadWriteCloser) error {
 
 // ServePacket answers datagrams of C12.22 (UDP) until ctx ends. Each is one message.
 func (m *Meter) ServePacket(ctx context.Context, conn net.PacketConn) error {
+	station := newStation(m)
+	return m.servePacket(ctx, conn, func(b []byte, from string) []byte {
+		message, _, err := epsem.Parse(b)
+		if err != nil {
+			return nil
+		}
+		return station.answer(&message, b, from)
+	})
+}
+
+// servePacket answers datagrams until ctx ends; what has no answer is passed over.
+func (m *Meter) servePacket(ctx context.Context, conn net.PacketConn, answer func(b []byte, from string) []byte) error {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	station := newStation(m)
 	buf := make([]byte, maxMessage)
-	for {
+	for failed := 0; ; {
 		n, from, err := conn.ReadFrom(buf)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
+			if failed++; errors.Is(err, net.ErrClosed) || failed > maxCallers {
 				return err
 			}
 			continue // an answer that could not be delivered, on some systems
 		}
-		message, _, err := epsem.Parse(buf[:n])
-		if err != nil {
-			continue
-		}
+		failed = 0
 		m.trace(false, buf[:n])
-		answer := station.answer(&message, buf[:n], from.String())
-		if answer == nil {
+		b := answer(buf[:n], from.String())
+		if b == nil {
 			continue
 		}
-		m.trace(true, answer)
+		m.trace(true, b)
 		_ = conn.SetWriteDeadline(time.Now().Add(writeDeadline))
-		_, _ = conn.WriteTo(answer, from) // one caller that is gone is no failure
+		_, _ = conn.WriteTo(b, from) // one caller that is gone is no failure
 	}
 }
 

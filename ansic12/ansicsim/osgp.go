@@ -2,9 +2,7 @@ package ansicsim
 
 import (
 	"context"
-	"errors"
 	"net"
-	"time"
 
 	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/ansic12/psem"
@@ -84,27 +82,5 @@ func (m *Meter) carryOutOSGP(q *osgp.Request) osgp.Response {
 
 // ServeOSGP answers requests of OSGP, each a datagram, until ctx ends.
 func (m *Meter) ServeOSGP(ctx context.Context, conn net.PacketConn) error {
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	buf := make([]byte, maxMessage)
-	for {
-		n, from, err := conn.ReadFrom(buf)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			continue // an answer that could not be delivered, on some systems
-		}
-		m.trace(false, buf[:n])
-		answer := m.AnswerOSGP(buf[:n])
-		if answer == nil {
-			continue
-		}
-		m.trace(true, answer)
-		_ = conn.SetWriteDeadline(time.Now().Add(writeDeadline))
-		_, _ = conn.WriteTo(answer, from) // one reader that is gone is no failure
-	}
+	return m.servePacket(ctx, conn, func(b []byte, _ string) []byte { return m.AnswerOSGP(b) })
 }

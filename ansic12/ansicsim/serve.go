@@ -102,7 +102,7 @@ func (s *server) serve(ctx context.Context) error {
 				return err
 			}
 		case psem.StepFailed:
-			s.link.Expect(time.Time{})
+			s.link.Expect(time.Now(), 0)
 		default:
 			if !s.link.Sending() && s.after != nil {
 				after := s.after

@@ -10,6 +10,9 @@
 // EPSEM is a control octet, an end device class where that says so, the services,
 // each behind its length, and a MAC of four octets where the message is secured.
 //
+// A message is whole: those that stations cut to segments for short datagrams are
+// refused, and what is too long for one is not sent.
+//
 // The security of C12.22, EAX', is weak: messages can be forged where the
 // cleartext that it covers is short, and its MAC has four octets. [Message.Seal] and
 // [Message.Verify] exist because meters ask for it, and say so; it is no protection.
@@ -40,6 +43,8 @@ const (
 	macLen        = 4
 	maxElements   = 32
 	classLen      = 4
+	flagRecovery  = 0x40
+	flagProxy     = 0x20
 	flagClass     = 0x10
 	maskSecurity  = 0x0C
 	shiftSecurity = 2
@@ -181,7 +186,7 @@ func (m *Message) parseEPSEM(b []byte) error {
 	last := at + len(info.Content)
 	for i, tag := range []byte{tagExternal, tagOctets} {
 		if at >= last || b[at] != tag {
-			return &ParseError{Field: "user information", Offset: at, Err: fmt.Errorf("want tag 0x%02x", tag)}
+			return &ParseError{Field: "user information", Offset: at, Err: fmt.Errorf("want tag 0x%02x: %w", tag, errSegment)}
 		}
 		content, n, err := element(b[:last], at, "user information")
 		if err != nil {
@@ -242,7 +247,7 @@ func (m Message) AppendBinary(dst []byte) ([]byte, error) {
 		content = append(content, wrap(TagUserInfo, info)...)
 	}
 	if len(content) > 0xFFFF {
-		return dst, fmt.Errorf("epsem: message of %d octets", len(content))
+		return dst, fmt.Errorf("epsem: message of %d octets: %w", len(content), ErrTooLong)
 	}
 	return append(dst, wrap(TagAPDU, content)...), nil
 }
@@ -301,6 +306,12 @@ func split(b []byte) (list [][]byte, err error) {
 func AppendService(dst, service []byte) []byte {
 	return append(appendLength(dst, len(service)), service...)
 }
+
+// ErrTooLong reports a message that would have to go in segments: read or write in parts.
+var ErrTooLong = errors.New("longer than 65,535 octets, and segments are not sent")
+
+// errSegment is what a message of the network layer may be that is not whole.
+var errSegment = errors.New("no whole message; segments are not joined")
 
 // ErrCiphered reports services that cannot be read without the key.
 var ErrCiphered = errors.New("ciphered")

@@ -49,10 +49,24 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 
 var securityNames = [...]string{"in the clear", "authenticated by EAX', which is weak", "ciphered by EAX', which is weak", "reserved security"}
 
+var responseNames = [...]string{"answer always", "answer failures only", "no answer", "reserved response control"}
+
+// describeControl says what the bits of the control octet mean.
+func describeControl(c byte) string {
+	meaning := securityNames[c&maskSecurity>>shiftSecurity] + ", " + responseNames[c&maskResponse]
+	if c&flagRecovery != 0 {
+		meaning += ", recovery session"
+	}
+	if c&flagProxy != 0 {
+		meaning += ", proxy service used"
+	}
+	return meaning
+}
+
 // explainEPSEM notes control, class, services and MAC.
 func (m *Message) explainEPSEM(note func(offset, length, depth int, field, meaning string)) error {
 	at := m.epsem
-	note(at, 1, 2, "EPSEM control", securityNames[m.Security()])
+	note(at, 1, 2, "EPSEM control", describeControl(m.Control))
 	at++
 	if len(m.Class) > 0 {
 		note(at, len(m.Class), 2, "end device class", fmt.Sprintf("% x", m.Class))

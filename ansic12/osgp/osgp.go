@@ -22,6 +22,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/openusm/meter/internal/wire"
 )
@@ -181,18 +182,29 @@ type Response struct {
 }
 
 // ParseResponse reads the response in b, all of it: it has a count where it is longer
-// than a response without.
+// than a response without. Where the request is known, [Request.ParseResponse] tells
+// better.
 func ParseResponse(b []byte) (r Response, n int, err error) {
+	r, n, err = parseResponse(b, len(b) > 2+DigestLen)
+	if err == nil && n < len(b) {
+		return Response{}, 0, &ParseError{Field: "response", Offset: n, Err: fmt.Errorf("%d octets too many", len(b)-n)}
+	}
+	return r, n, err
+}
+
+// ParseResponse reads the response to q at the start of b and returns how many octets it took.
+func (q Request) ParseResponse(b []byte) (r Response, n int, err error) {
+	return parseResponse(b, len(b) > 1 && Status(b[1]) == OK && !q.Service.write())
+}
+
+func parseResponse(b []byte, counted bool) (r Response, n int, err error) {
 	c := wire.NewCursor(b, 0)
 	typeCode(&c)
 	r.Status = Status(c.Uint8("status"))
-	if r.Read = len(b) > 2+DigestLen; r.Read {
+	if r.Read = counted; r.Read {
 		r.Data = c.Bytes(int(c.Uint16("count")), "data")
 	}
 	copy(r.Digest[:], c.Bytes(DigestLen, "digest"))
-	if c.Err() == nil && c.Len() > 0 {
-		c.Fail("response", c.Offset(), fmt.Errorf("%d octets too many", c.Len()))
-	}
 	if err := c.Err(); err != nil {
 		return Response{}, 0, asParseError(err)
 	}
@@ -243,24 +255,110 @@ func asParseError(err error) error {
 	return err
 }
 
-// Explain calls note for each field of the message in b, a request or a response, in wire
-// order, and returns the error where it broke.
-func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
-	if len(b) > 1 && b[1] < byte(ReadTable) {
-		return explainResponse(b, note)
+// Message is one message of a capture: a request, or a response and what it answers.
+type Message struct {
+	Offset, Length int // in octets of the capture
+	Request        *Request
+	Response       *Response // nil in requests
+}
+
+// Name says in words what the message is.
+func (m *Message) Name() string {
+	if m.Response != nil {
+		return m.Response.Status.String()
 	}
-	r, n, err := ParseRequest(b)
-	if err != nil {
-		return err
-	}
-	at := 0
-	field := func(length int, name, meaning string) {
-		if length > 0 {
-			note(at, length, 0, name, meaning)
-			at += length
+	return m.Request.Service.String() + " " + TableName(m.Request.Table)
+}
+
+// Messages yields the messages in b, which follow each other without gap. A response
+// answers the request before it; one without a request is all the rest of b. The error
+// where no message could be read ends the sequence.
+func Messages(b []byte) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		var asked *Request
+		for at := 0; at < len(b); {
+			m, err := parseMessage(b[at:], asked)
+			m.Offset = at
+			var pe *ParseError
+			if errors.As(err, &pe) {
+				pe.Offset += at
+			}
+			if !yield(m, err) || err != nil {
+				return
+			}
+			asked = m.Request
+			if m.Response != nil {
+				asked = nil
+			}
+			at += m.Length
 		}
 	}
-	field(1, "type", "application message")
+}
+
+// parseMessage reads the message at the start of b. Services are higher than statuses.
+func parseMessage(b []byte, asked *Request) (m Message, err error) {
+	if len(b) > 1 && b[1] >= byte(ReadTable) {
+		m.Request = &Request{}
+		*m.Request, m.Length, err = ParseRequest(b)
+		return m, err
+	}
+	m.Request, m.Response = asked, &Response{}
+	if asked != nil {
+		*m.Response, m.Length, err = asked.ParseResponse(b)
+	} else {
+		*m.Response, m.Length, err = ParseResponse(b)
+	}
+	return m, err
+}
+
+// Explain calls note for each field of the messages in b, in wire order, and returns
+// the error where it broke.
+func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
+	for m, err := range Messages(b) {
+		at := m.Offset
+		if err != nil {
+			explainBroken(b, at, err, note)
+			return err
+		}
+		field := func(length int, name, meaning string) {
+			if length > 0 {
+				note(at, length, 0, name, meaning)
+				at += length
+			}
+		}
+		field(1, "type", "application message")
+		if m.Response != nil {
+			m.Response.explain(field)
+		} else {
+			m.Request.explain(field)
+		}
+		field(DigestLen, "digest", "not checked; broken in any case")
+	}
+	return nil
+}
+
+// explainBroken notes what can be read of the message at an offset of b, which is not whole.
+func explainBroken(b []byte, at int, err error, note func(offset, length, depth int, field, meaning string)) {
+	var pe *ParseError
+	if !errors.As(err, &pe) {
+		return
+	}
+	known := min(pe.Offset, len(b)) - at
+	if known > 0 {
+		note(at, 1, 0, "type", "application message")
+	}
+	switch {
+	case known > 1 && b[at+1] >= byte(ReadTable):
+		note(at+1, 1, 0, "service", Service(b[at+1]).String())
+	case known > 1:
+		note(at+1, 1, 0, "status", Status(b[at+1]).String())
+	}
+	if known > 2 {
+		note(at+2, known-2, 0, "rest", "as far as it can be read")
+	}
+}
+
+func (r *Request) explain(field func(length int, name, meaning string)) {
 	field(1, "service", r.Service.String())
 	field(2, "table", TableName(r.Table))
 	if r.Service.part() {
@@ -274,26 +372,14 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 		field(2, "count", fmt.Sprintf("%d octets", r.Count))
 	}
 	field(4, "sequence", fmt.Sprint(r.Sequence))
-	field(DigestLen, "digest", "not checked; broken in any case")
-	field(len(b)-n, "rest", "behind the request")
-	return nil
 }
 
-func explainResponse(b []byte, note func(offset, length, depth int, field, meaning string)) error {
-	r, n, err := ParseResponse(b)
-	if err != nil {
-		return err
-	}
-	note(0, 1, 0, "type", "application message")
-	note(1, 1, 0, "status", r.Status.String())
+func (r *Response) explain(field func(length int, name, meaning string)) {
+	field(1, "status", r.Status.String())
 	if r.Read {
-		note(2, 2, 0, "count", fmt.Sprintf("%d octets", len(r.Data)))
+		field(2, "count", fmt.Sprintf("%d octets", len(r.Data)))
 	}
-	if len(r.Data) > 0 {
-		note(4, len(r.Data), 0, "data", "")
-	}
-	note(n-DigestLen, DigestLen, 0, "digest", "not checked; broken in any case")
-	return nil
+	field(len(r.Data), "data", "")
 }
 
 // TableName returns a table's short name: "BT 23", "ET 11", "UT 1".

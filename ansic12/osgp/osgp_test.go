@@ -113,6 +113,29 @@ func TestRefuses(t *testing.T) {
 	require.Equal(t, "refused by the device: wrong digest", DIG.Error())
 }
 
+// A conversation is explained from end to end, and one that breaks off as far as it goes.
+func TestExplainMessages(t *testing.T) {
+	b := golden.Unhex(t, "0030 0017 00000007 0102030405060708 0000 0002 0a0b 0102030405060708 0040 0007 0003 0a0001 00000009 0102030405060708 0000 0102030405060708")
+	explain := func(b []byte) (end int, err error) {
+		err = Explain(b, func(offset, length, _ int, field, _ string) {
+			require.Equal(t, end, offset, field)
+			end += length
+		})
+		return end, err
+	}
+	end, err := explain(b)
+	require.NoError(t, err)
+	require.Equal(t, len(b), end)
+	whole := map[int]bool{0: true, 16: true, 30: true, 51: true}
+	for cut := range b {
+		end, err := explain(b[:cut])
+		require.LessOrEqual(t, end, cut)
+		if !whole[cut] {
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, cut)
+		}
+	}
+}
+
 func FuzzRequest(f *testing.F) {
 	f.Add(golden.Unhex(f, "003f 0040 000102 0054 00000008 0102030405060708"))
 	f.Add(golden.Unhex(f, "0040 0007 0003 0a0001 00000009 0102030405060708"))

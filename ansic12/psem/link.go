@@ -43,6 +43,9 @@ var (
 	ErrSequence = errors.New("packets of a message out of sequence")
 )
 
+// maxParts is how often a wait is prolonged: by all packets of a message and of its answer.
+const maxParts = 2 * 256
+
 // Step is what a [Link] wants done next.
 type Step struct {
 	Kind  StepKind
@@ -87,7 +90,10 @@ type Link struct {
 		toggle bool
 		crc    [crcLen]byte
 	}
-	deadline time.Time // for a message
+	wait     time.Duration // for a message or its next part; 0 is for ever
+	deadline time.Time     // when that is over
+	progress bool          // a part came since the deadline was set
+	parts    int           // that have postponed it
 	err      error
 }
 
@@ -135,9 +141,21 @@ func (l *Link) Send(message []byte) error {
 	return nil
 }
 
-// Expect sets the time until which a message must have come, the zero time
-// meaning none, and forgets a failure.
-func (l *Link) Expect(until time.Time) { l.deadline, l.err, l.bad = until, nil, 0 }
+// Expect sets how long the other side may stay silent before a message has come, 0
+// meaning for ever, and forgets a failure. Each packet and acknowledgement of a long message counts.
+func (l *Link) Expect(now time.Time, wait time.Duration) {
+	l.wait, l.deadline, l.err, l.bad, l.progress, l.parts = wait, time.Time{}, nil, 0, true, 0
+	l.postpone(now)
+}
+
+// postpone sets the deadline anew where something has come of the message.
+func (l *Link) postpone(now time.Time) {
+	if l.progress && l.wait > 0 && l.parts <= maxParts {
+		l.deadline = now.Add(l.wait)
+		l.parts++
+	}
+	l.progress = false
+}
 
 // Sending reports whether packets still have to be acknowledged.
 func (l *Link) Sending() bool { return len(l.out) > 0 }
@@ -146,6 +164,7 @@ func (l *Link) Sending() bool { return len(l.out) > 0 }
 func (l *Link) Poll(now time.Time) Step {
 	for {
 		l.advance()
+		l.postpone(now)
 		switch {
 		case len(l.reply) > 0:
 			b := l.reply
@@ -156,7 +175,7 @@ func (l *Link) Poll(now time.Time) Step {
 			l.err, l.out = nil, l.out[:0]
 			return Step{Kind: StepFailed, Err: err}
 		case l.complete:
-			l.complete, l.deadline = false, time.Time{}
+			l.complete, l.wait, l.deadline = false, 0, time.Time{}
 			return Step{Kind: StepMessage, Data: l.message}
 		case len(l.out) > 0 && l.send:
 			l.send = false
@@ -171,7 +190,7 @@ func (l *Link) Poll(now time.Time) Step {
 			l.repeat(ErrNoAnswer)
 			continue
 		case len(l.out) == 0 && !l.deadline.IsZero() && !now.Before(l.deadline):
-			l.deadline = time.Time{}
+			l.wait, l.deadline = 0, time.Time{}
 			return Step{Kind: StepFailed, Err: fmt.Errorf("psem: %w", ErrNoAnswer)}
 		}
 		return Step{Kind: StepRead, Until: l.until()}
@@ -205,6 +224,7 @@ func (l *Link) Feed(now time.Time, in []byte) {
 	l.in = append(l.in, in...)
 	l.charUntil = now.Add(l.cfg.char())
 	l.advance()
+	l.postpone(now)
 }
 
 // advance uses up what came, as far as the steps before are done.
@@ -260,7 +280,7 @@ func (l *Link) noiseFrom(first int) int {
 
 func (l *Link) acknowledged() {
 	l.out = append(l.out[:0], l.out[1:]...)
-	l.tries, l.send = 0, len(l.out) > 0
+	l.tries, l.send, l.progress = 0, len(l.out) > 0, true
 }
 
 // garbled asks for a packet again, or gives up.
@@ -312,5 +332,5 @@ func (l *Link) assemble(p Packet) {
 	l.message = append(l.message, p.Data...)
 	l.partial = p.Multi && p.Sequence > 0
 	l.expect = p.Sequence - 1
-	l.complete = !l.partial
+	l.complete, l.progress = !l.partial, true
 }

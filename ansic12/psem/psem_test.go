@@ -284,6 +284,43 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// A message whose packets come in time may take longer than one may wait for each, but
+// not for ever.
+func TestLongMessage(t *testing.T) {
+	const wait = 6 * time.Second
+	now := time.Unix(0, 0)
+	l := NewLink(nil)
+	l.Expect(now, wait)
+	receive := func(p Packet) Step {
+		now = now.Add(wait - time.Second)
+		b, err := p.AppendBinary(nil)
+		require.NoError(t, err)
+		l.Feed(now, b)
+		step := l.Poll(now)
+		if step.Kind == StepSend {
+			require.Equal(t, []byte{ACK}, step.Data)
+			step = l.Poll(now)
+		}
+		return step
+	}
+	packet := func(sequence byte, first bool) Packet {
+		return Packet{Multi: true, First: first, Toggle: sequence&1 != 0, Sequence: sequence, Data: []byte{sequence}}
+	}
+	for sequence := byte(3); sequence > 0; sequence-- {
+		require.Equal(t, Step{Kind: StepRead, Until: now.Add(2*wait - time.Second)}, receive(packet(sequence, sequence == 3)))
+	}
+	step := receive(packet(0, false))
+	require.Equal(t, StepMessage, step.Kind)
+	require.Equal(t, []byte{3, 2, 1, 0}, step.Data)
+
+	l.Expect(now, wait)
+	failed := false
+	for i := 0; i < 2*maxParts && !failed; i++ {
+		failed = receive(packet(byte(200-i&1), i&1 == 0)).Kind == StepFailed
+	}
+	require.True(t, failed, "a message without end")
+}
+
 func FuzzLink(f *testing.F) {
 	f.Add(golden.Unhex(f, "06ee002000000100805106ee"))
 	f.Fuzz(func(t *testing.T, b []byte) {

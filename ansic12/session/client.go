@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -23,12 +24,13 @@ type Client struct {
 	state    psem.State
 	identity psem.Identity
 	device   *tables.Device
-	sequence uint8 // of procedures
+	sequence uint8  // of procedures
+	part     uint16 // octets of a part that the meter may be able to send
 }
 
 // NewClient returns a client for a meter on a line (C12.18, C12.21), which it then owns.
 func NewClient(rw io.ReadWriteCloser, cfg *Config) *Client {
-	c := &Client{}
+	c := &Client{part: firstPart}
 	if cfg != nil {
 		c.cfg = *cfg
 	}
@@ -327,13 +329,19 @@ func (c *Client) once(ctx context.Context, request psem.Request) (psem.Response,
 // ReadTable reads a whole table, in parts where it is too long for one message.
 func (c *Client) ReadTable(ctx context.Context, table uint16) ([]byte, error) {
 	r, err := c.do(ctx, psem.Read{Table: table})
-	if errors.Is(err, psem.RSTL) {
-		return c.readParts(ctx, table)
+	if err == nil {
+		return r.TableData()
 	}
-	if err != nil {
+	// Over a line a meter says only that it cannot, be it that its packets do not hold the table.
+	long := errors.Is(err, psem.RSTL) || errors.Is(err, psem.ONP) && (c.device == nil || c.device.Config.Access&1 != 0)
+	if !long {
 		return nil, err
 	}
-	return r.TableData()
+	b, failed := c.readParts(ctx, table)
+	if b == nil && failed == nil {
+		return nil, err
+	}
+	return b, failed
 }
 
 const (
@@ -341,14 +349,17 @@ const (
 	maxParts  = 1 << 24 // octets of a table that is read in parts: offsets have 24 bits
 )
 
-// readParts reads a table in parts. How long it is shows as parts are refused:
-// they become smaller until not one octet more is there.
+// readParts reads a table in parts, nothing where not one is to be had. How long it is
+// shows as parts are refused: they become smaller until not one octet more is there.
 func (c *Client) readParts(ctx context.Context, table uint16) (b []byte, err error) {
-	for count := uint16(firstPart); count > 0 && len(b) < maxParts; {
+	for count := c.part; count > 0 && len(b) < maxParts; {
 		part, err := c.ReadPart(ctx, table, uint32(len(b)), count)
+		if len(b) == 0 && err == nil {
+			c.part = count
+		}
 		b = append(b, part...)
 		switch {
-		case errors.Is(err, psem.RSTL), errors.Is(err, psem.IAR), errors.Is(err, psem.ONP):
+		case tooLong(err):
 			count /= 2
 		case err != nil:
 			return nil, err
@@ -356,8 +367,29 @@ func (c *Client) readParts(ctx context.Context, table uint16) (b []byte, err err
 			return b, nil
 		}
 	}
-	if len(b) == 0 {
-		return nil, &RefusedError{Service: psem.ServiceReadOffset, Table: table, Status: psem.RSTL}
+	return b, nil
+}
+
+// tooLong reports whether a part was refused as one that is longer than a message
+// can hold, or than what is there.
+func tooLong(err error) bool {
+	return errors.Is(err, psem.RSTL) || errors.Is(err, psem.IAR) || errors.Is(err, psem.ONP)
+}
+
+// readRange reads so many octets of a table from an offset on, in parts where they are
+// too many for one message.
+func (c *Client) readRange(ctx context.Context, table uint16, offset uint32, size int) (b []byte, err error) {
+	for count := min(size, math.MaxUint16); len(b) < size; {
+		part, err := c.ReadPart(ctx, table, offset+uint32(len(b)), uint16(min(count, size-len(b))))
+		switch {
+		case tooLong(err) && count > 1:
+			count /= 2
+		case err != nil:
+			return nil, err
+		case len(part) == 0:
+			return nil, fmt.Errorf("session: %s ends at octet %d: %w", psem.TableName(table), int(offset)+len(b), ErrOtherReply)
+		}
+		b = append(b, part...)
 	}
 	return b, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -73,7 +74,7 @@ func TestSubstation(t *testing.T) {
 				"1-0:1.8.0*255": "1258250642 Wh", "1-0:2.8.0*255": "12773589 Wh", "1-0:16.7.0*255": "",
 				"1-0:32.7.0*255": "231.01 V", "1-0:33.7.0*255": "0.978 1", "0-0:96.7.21*255": "5 1", "0-0:96.7.1*255": "3 1",
 				"1-0:81.7.4*255": "12.04 deg", "1-0:81.7.5*255": "132.04 deg", "1-0:13.7.0*255": "0.978 1",
-				"0-0:1.0.0*255": "2026-11-20T12:07:30 ", "0-0:96.1.0*255": "METER000000000000004 ", "1-0:0.1.0*255": "7 1",
+				"0-0:1.0.0*255": "2026-11-20T12:07:30 ", "0-0:96.1.0*255": "OUSM0000000000000042 ", "1-0:0.1.0*255": "7 1",
 			} {
 				if want != "" && code != "1-0:1.8.0*255" && code != "1-0:2.8.0*255" && code != "1-0:32.7.0*255" {
 					require.Equal(t, want, got[code], code)
@@ -92,7 +93,7 @@ func TestSubstation(t *testing.T) {
 			}
 			meter, err := c.Meter(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, obis.Meter{ID: "METER000000000000004", Manufacturer: "OUSM", Serial: "0000000000000042", Model: "SUBSTN-1", Firmware: "3.4", Version: "1.2", Medium: obis.Electricity}, meter)
+			require.Equal(t, obis.Meter{ID: "OUSM0000000000000042", Manufacturer: "OUSM", Serial: "0000000000000042", Model: "SUBSTN-1", Firmware: "3.4", Version: "1.2", Medium: obis.Electricity}, meter)
 			require.NoError(t, c.Close(t.Context()))
 		})
 	}
@@ -248,4 +249,40 @@ func TestFaults(t *testing.T) {
 		_, err := c.ReadPart(t.Context(), 1, 0, 4)
 		require.ErrorIs(t, err, session.ErrOtherReply)
 	})
+}
+
+// A meter whose messages are one small packet is read in parts, also its load profile.
+func TestSmallPackets(t *testing.T) {
+	all := open(t, &ansicsim.Config{}, nil)
+	want, _, err := all.Read(t.Context())
+	require.NoError(t, err)
+	var rows obis.Profile
+	require.NoError(t, all.Profile(t.Context(), &rows, 1, time.Time{}, time.Time{}))
+
+	c := open(t, &ansicsim.Config{}, &session.Config{PacketSize: 64, Packets: 1})
+	readings, _, err := c.Read(t.Context())
+	require.NoError(t, err)
+	require.Len(t, readings, len(want))
+	var small obis.Profile
+	require.NoError(t, c.Profile(t.Context(), &small, 1, time.Time{}, time.Time{}))
+	require.Equal(t, rows.Len(), small.Len())
+
+	c = open(t, &ansicsim.Config{NoPartial: true}, &session.Config{PacketSize: 64, Packets: 1})
+	_, _, err = c.Read(t.Context())
+	require.ErrorIs(t, err, psem.ONP)
+}
+
+// What was refused alike is told once.
+func TestRefusalsTogether(t *testing.T) {
+	c := open(t, &ansicsim.Config{Password: "secret"}, nil)
+	readings, _, err := c.Read(t.Context())
+	require.NotEmpty(t, readings)
+	require.ErrorIs(t, err, session.ErrPartial)
+	require.ErrorIs(t, err, psem.ISC)
+	var refused *session.RefusedError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, uint16(3), refused.Table)
+	require.Contains(t, refused.More, uint16(23))
+	require.Equal(t, 1, strings.Count(err.Error(), "ST 21"))
+	require.NotContains(t, err.Error(), "\n")
 }

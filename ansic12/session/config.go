@@ -100,12 +100,17 @@ type RefusedError struct {
 	Service psem.Service
 	Table   uint16 // of reads and writes
 	Status  psem.Status
+	More    []uint16 // tables that were refused alike, where an error tells of several
 }
 
 func (e *RefusedError) Error() string {
 	switch {
 	case e.Service >= psem.ServiceRead && e.Service <= psem.ServiceWriteOffset:
-		return fmt.Sprintf("session: %v of %s: %v", e.Service, psem.TableName(e.Table), e.Status)
+		tables := psem.TableName(e.Table)
+		for _, table := range e.More {
+			tables += ", " + psem.TableName(table)
+		}
+		return fmt.Sprintf("session: %v of %s: %v", e.Service, tables, e.Status)
 	}
 	return fmt.Sprintf("session: %v: %v", e.Service, e.Status)
 }

@@ -41,7 +41,7 @@ var ErrUnsecured = errors.New("the answer is not secured as the request was")
 // NewNetworkClient returns a client that speaks C12.22 over a stream (TCP) or
 // datagrams (UDP), usually port 1153. It then owns rw.
 func NewNetworkClient(rw io.ReadWriteCloser, names Network, cfg *Config) *Client {
-	c := &Client{}
+	c := &Client{part: firstPart}
 	if cfg != nil {
 		c.cfg = *cfg
 	}

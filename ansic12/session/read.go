@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/openusm/meter/ansic12"
@@ -124,9 +125,55 @@ func (c *Client) ReadTables(ctx context.Context, list ...uint16) (readings []obi
 		}
 	}
 	if failed != nil {
-		return readings, sources, fmt.Errorf("session: %w: %w", ErrPartial, failed)
+		return readings, sources, fmt.Errorf("session: %w: %w", ErrPartial, summary(failed))
 	}
 	return readings, sources, nil
+}
+
+// summary says once what came several times, and in one error what was refused alike.
+func summary(failed error) error {
+	type kind struct {
+		service psem.Service
+		status  psem.Status
+	}
+	var list []error
+	alike := map[kind]*RefusedError{}
+	seen := map[string]bool{}
+	for _, err := range parts(failed) {
+		if seen[err.Error()] {
+			continue
+		}
+		seen[err.Error()] = true
+		var refused *RefusedError
+		if !errors.As(err, &refused) {
+			list = append(list, err)
+			continue
+		}
+		k := kind{refused.Service, refused.Status}
+		if first := alike[k]; first != nil {
+			first.More = append(first.More, refused.Table)
+			continue
+		}
+		alike[k] = &RefusedError{Service: refused.Service, Table: refused.Table, Status: refused.Status}
+		list = append(list, alike[k])
+	}
+	return errors.Join(list...)
+}
+
+// parts returns the errors that were joined to one, each on a line of its own.
+func parts(err error) (list []error) {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var lines []string
+	for _, each := range joined.Unwrap() {
+		list, lines = append(list, parts(each)...), append(lines, each.Error())
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return []error{err} // it says more than they do
+	}
+	return list
 }
 
 // manufacturer lists the manufacturer's tables that the meter has and whose layout is known.
@@ -146,7 +193,7 @@ var profileTables = []uint16{11, 12, 15, 16, 61, 62}
 func (c *Client) Profiles(ctx context.Context) ([]*tables.LoadProfile, error) {
 	d, err := c.load(ctx, profileTables...)
 	if err != nil {
-		return nil, err
+		return nil, summary(err)
 	}
 	if d.Config.Uses(63) {
 		if _, err := c.add(ctx, d, 63); err != nil {
@@ -207,20 +254,11 @@ func (c *Client) Profile(ctx context.Context, dst *obis.Profile, set int, from, 
 		return nil
 	}
 	size := p.BlockSize()
-	if size > 0xFFFF {
-		return fmt.Errorf("session: %w: block of %d octets", psem.ErrTooLong, size)
-	}
 	err = p.Order(func(index, intervals int) error {
-		end, err := c.ReadPart(ctx, table, uint32(index*size), uint16(min(size, p.EndSize())))
-		if err != nil {
+		if within, err := c.within(ctx, p, index, intervals, from, to); !within {
 			return err
 		}
-		last, ok := p.End(end)
-		first := last.Add(-time.Duration((intervals-1)*p.Minutes) * time.Minute)
-		if ok && (!from.IsZero() && last.Before(from) || !to.IsZero() && first.After(to)) {
-			return nil
-		}
-		b, err := c.ReadPart(ctx, table, uint32(index*size), uint16(size))
+		b, err := c.readRange(ctx, table, uint32(index*size), size)
 		if err != nil {
 			return err
 		}
@@ -231,6 +269,22 @@ func (c *Client) Profile(ctx context.Context, dst *obis.Profile, set int, from, 
 	}
 	keep(dst, from, to)
 	return nil
+}
+
+// within reports whether a block may have rows between the times. It reads the end of
+// the block where that must be known.
+func (c *Client) within(ctx context.Context, p *tables.LoadProfile, index, intervals int, from, to time.Time) (bool, error) {
+	if from.IsZero() && to.IsZero() {
+		return true, nil
+	}
+	size := p.BlockSize()
+	end, err := c.ReadPart(ctx, uint16(63+p.Set), uint32(index*size), uint16(min(size, p.EndSize())))
+	if err != nil {
+		return false, err
+	}
+	last, ok := p.End(end)
+	first := last.Add(-time.Duration((intervals-1)*p.Minutes) * time.Minute)
+	return !ok || (from.IsZero() || !last.Before(from)) && (to.IsZero() || !first.After(to)), nil
 }
 
 // keep removes the rows outside of the times.

@@ -114,7 +114,7 @@ func (t *lineTransport) exchange(ctx context.Context, request []byte) ([]byte, e
 	if err := t.link.Send(request); err != nil {
 		return nil, err
 	}
-	t.link.Expect(time.Now().Add(t.cfg.timeout()))
+	t.link.Expect(time.Now(), t.cfg.timeout())
 	var message []byte
 	for {
 		step := t.link.Poll(time.Now())

@@ -102,11 +102,11 @@ func (p *LoadProfile) channels(d *Device, n int) {
 	_ = d.Walk(62, d.raw[62], func(f *Field) {
 		v, _, _ := f.Value.Decimal()
 		switch {
-		case f.Name == "LP_SOURCE_SELECT" && f.Path[0].Name == "LP_SEL_"+set && parent(f) < n:
+		case f.Name == "LP_SOURCE_SELECT" && f.Path[0].Name == "LP_SEL_"+set && parent(f) >= 0 && parent(f) < n:
 			select1[parent(f)] = int(v)
-		case f.Name == "SCALARS_"+set && last(f) < n:
+		case f.Name == "SCALARS_"+set && last(f) >= 0 && last(f) < n:
 			scalars[last(f)] = v
-		case f.Name == "DIVISOR_"+set && last(f) < n:
+		case f.Name == "DIVISOR_"+set && last(f) >= 0 && last(f) < n:
 			divisors[last(f)] = v
 		}
 	})
@@ -115,6 +115,9 @@ func (p *LoadProfile) channels(d *Device, n int) {
 		p.Channels = append(p.Channels, channel(&s, scalars[i], divisors[i]))
 	}
 }
+
+// maxFactor keeps the product with any value of 32 bits within an int64.
+const maxFactor = 1<<31 - 1
 
 // channel combines scalar, divisor, constants and the power of ten of the unit.
 func channel(s *source, scalar, divisor int64) Channel {
@@ -149,7 +152,7 @@ func channel(s *source, scalar, divisor int64) Channel {
 		factor, ok = factor.Shift(int(s.uom.Exp()))
 	}
 	n, exp, decimal := factor.Decimal()
-	if ok && decimal {
+	if ok && decimal && 0 < magnitude(n) && magnitude(n) <= maxFactor {
 		c.Factor, c.Exp, c.Unit, c.Exact = n, exp, s.uom.Unit(), true
 	}
 	return c

@@ -55,10 +55,10 @@ type registers struct {
 func (r *registers) visit(f *Field) {
 	switch r.table {
 	case 5:
-		r.add(f, codeSerial, obis.UnitUnknown, f.Value, "")
+		r.add(f, codeSerial, obis.UnitUnknown, f.Value, nil)
 	case 3:
 		if f.Name == "ED_STD_STATUS1" {
-			r.add(f, codeErrors, obis.UnitUnknown, f.Value, "")
+			r.add(f, codeErrors, obis.UnitUnknown, f.Value, nil)
 			return
 		}
 		r.plain(f)
@@ -78,22 +78,27 @@ func (r *registers) visit(f *Field) {
 // plain adds a field under its name, or under the code that the description declares.
 func (r *registers) plain(f *Field) {
 	if f.Code.Valid() {
-		r.add(f, f.Code, obis.Count, f.Value, "")
+		r.add(f, f.Code, obis.Count, f.Value, nil)
 		r.readings[len(r.readings)-1].Rule = obis.RuleManufacturer
 		return
 	}
-	r.add(f, obis.Code{}, obis.UnitUnknown, f.Value, "")
+	r.add(f, obis.Code{}, obis.UnitUnknown, f.Value, nil)
 }
 
 // add appends a reading and its source.
-func (r *registers) add(f *Field, code obis.Code, unit obis.Unit, v obis.Value, uom string) {
+func (r *registers) add(f *Field, code obis.Code, unit obis.Unit, v obis.Value, uom *ansic12.UOM) {
 	x := obis.Reading{Code: code, Unit: unit, Value: v, Rule: obis.RuleNone, Quality: r.quality.With(f.Flags), Source: uint32(len(r.sources))}
 	if code.Valid() {
 		x.Rule = obis.RuleDerived
 	}
 	x.RawID = fmt.Appendf(nil, "%d.%s", r.table, f.ID())
 	r.readings = append(r.readings, x)
-	r.sources = append(r.sources, ansic12.Source{Table: r.table, Offset: f.Offset, UOM: uom, Field: f.ID()})
+	source := ansic12.Source{Table: r.table, Offset: f.Offset, Field: f.ID()}
+	if uom != nil {
+		source.UOM, source.Code = uom.String(), fmt.Sprintf("0x%08x", uint32(*uom))
+		source.Unconfirmed = !uom.Confirmed() && (code.Valid() || unit != obis.UnitUnknown)
+	}
+	r.sources = append(r.sources, source)
 }
 
 // unit shows what an entry of table 12 stands for. There is no value.
@@ -104,7 +109,7 @@ func (r *registers) unit(f *Field) {
 	n, _, _ := f.Value.Decimal()
 	uom := ansic12.UOM(n)
 	code, _ := uom.Code(ansic12.Present, 0)
-	r.add(f, code, uom.Unit(), obis.Value{}, uom.String())
+	r.add(f, code, uom.Unit(), obis.Value{}, &uom)
 	r.readings[len(r.readings)-1].Quality.Flags |= obis.Missing
 }
 
@@ -113,9 +118,9 @@ func (r *registers) source(f *Field, table uint16, field string, index int, role
 	s := r.d.source(r.d.selected(table, field, index))
 	v, unit, flags := s.scale(f.Value)
 	var code obis.Code
-	uom := ""
+	var uom *ansic12.UOM
 	if s.known {
-		uom = s.uom.String()
+		uom = &s.uom
 		code, _ = s.uom.Code(role, uint8(min(tier, 255)))
 		if code.Valid() {
 			code[5] = r.period
@@ -179,7 +184,7 @@ func (r *registers) register(f *Field) {
 		}
 		code := codeResets
 		code[5] = r.period
-		r.add(f, code, obis.Count, f.Value, "")
+		r.add(f, code, obis.Count, f.Value, nil)
 	case "SUMMATIONS":
 		r.source(f, 22, "SUMMATION_SELECT", last(f), ansic12.Present, tier)
 	case "EVENT_TIME":
@@ -258,7 +263,7 @@ func (r *registers) time(f *Field) {
 	switch f.Name {
 	case "CLOCK_CALENDAR":
 		r.clock = len(r.readings)
-		r.add(f, codeClock, obis.UnitUnknown, f.Value, "")
+		r.add(f, codeClock, obis.UnitUnknown, f.Value, nil)
 	case "TIME_DATE_QUAL":
 		qual, _, _ := f.Value.Decimal()
 		if r.clock < len(r.readings) {

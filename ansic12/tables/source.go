@@ -117,7 +117,7 @@ func (s *source) scale(raw obis.Value) (v obis.Value, unit obis.Unit, flags obis
 	}
 	v, ok := raw, true
 	if s.scaled {
-		if v, ok = multiply(raw, s.constants.multiplier); ok {
+		if v, ok = multiplyRatio(raw, s.constants.multiplier, true); ok {
 			v, ok = s.shifted(v)
 		}
 		if ok {
@@ -164,6 +164,7 @@ func (s *source) transformed(v obis.Value) (obis.Value, bool) {
 	return v, true
 }
 
+// multiplyRatio multiplies by a constant. One that is 0 was never set.
 func multiplyRatio(v, ratio obis.Value, ok bool) (obis.Value, bool) {
 	if f, _ := ratio.Float64(); f == 0 || !ok {
 		return v, false

@@ -219,7 +219,8 @@ type walker struct {
 	path     []Step
 	repeated int // arrays around the field
 	own      map[string]int64
-	budget   int // items that may still be visited
+	budget   int   // items that may still be visited
+	missing  *expr // the last field of another table that was not there
 	field    Field
 	visit    func(*Field)
 	err      error
@@ -229,7 +230,7 @@ var (
 	// ErrNoDescription reports a table whose layout nobody described.
 	ErrNoDescription = errors.New("no description of this table")
 	errTooMany       = errors.New("more fields than the octets can hold")
-	errUnknown       = errors.New("depends on a table that was not read")
+	errUnknown       = errors.New("depends on something that is not known")
 	errNotFilled     = errors.New("has more octets than the layout, which is not sure")
 )
 
@@ -237,6 +238,14 @@ func (w *walker) fail(field string, offset int, err error) {
 	if w.err == nil {
 		w.err = &ParseError{Table: w.table, Field: field, Offset: offset, Err: err}
 	}
+}
+
+// unknown says why the layout is not known.
+func (w *walker) unknown() error {
+	if w.missing == nil {
+		return errUnknown
+	}
+	return fmt.Errorf("%w: %s of table %d, which was not read", errUnknown, w.missing.field, w.missing.table)
 }
 
 func (w *walker) items(items []item) {
@@ -257,7 +266,7 @@ func (w *walker) item(it *item) {
 		n, ok := w.eval(it.cond)
 		switch {
 		case !ok:
-			w.fail("condition", w.off, errUnknown)
+			w.fail("condition", w.off, w.unknown())
 		case n != 0:
 			w.items(it.items)
 		default:
@@ -291,7 +300,7 @@ func (w *walker) one(it *item, index int) {
 	}
 	size, ok := w.size(it)
 	if !ok {
-		w.fail(it.name, w.off, errUnknown)
+		w.fail(it.name, w.off, w.unknown())
 		return
 	}
 	if size < 0 || size > len(w.b)-w.off {
@@ -386,6 +395,9 @@ func (w *walker) eval(e *expr) (int64, bool) {
 			return n, ok
 		}
 		n, ok := w.d.values[fieldKey{uint16(e.table), e.field}]
+		if !ok {
+			w.missing = e
+		}
 		return n, ok
 	}
 	a, ok := w.eval(e.left)

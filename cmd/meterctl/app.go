@@ -139,10 +139,10 @@ func (a *app) command() *cobra.Command {
 		Use:   "meterctl",
 		Short: "Read meters, decode their frames, simulate them",
 		Long: `meterctl reads electricity, heat, gas and water meters whatever they speak
-(DLMS/COSEM, IEC 62056-21, DSMR P1, SML, M-Bus, wireless M-Bus) and prints OBIS-keyed readings.
+(DLMS/COSEM, IEC 62056-21, DSMR P1, SML, M-Bus, wireless M-Bus, ANSI C12) and prints OBIS-keyed readings.
 
 Targets are /dev/ttyUSB0, COM3, serial:///dev/ttyUSB0?baud=9600&framing=8N1, tcp://host:port,
-udp://host:port, sim:dlms|iec62056|mbus (a simulated meter in the process), a file, or - for standard input.
+udp://host:port, sim:dlms|iec62056|mbus|c1218|c1222 (a simulated meter in the process), a file, or - for standard input.
 
 Exit status: 0 ok, 1 other, 2 usage, 3 cannot open or connect, 4 authentication or decryption refused or
 key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter refused, 9 policy refused,
@@ -151,7 +151,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219; for explain also mms, goose")
+	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode and explain also apdu, c1219, osgp; for explain also mms, goose")
 	f.StringVarP(&a.output, "output", "o", "", "table, json, ndjson, csv, yaml, influx, prom, senml (default: table on a terminal, else json)")
 	f.StringVar(&a.keyFile, "key-file", "", "file with lines \"name = HEX\" and [ID] sections")
 	f.StringVar(&a.ek, "ek", "", "DLMS encryption key, hexadecimal (visible to other users of this machine: prefer --key-file)")
@@ -164,7 +164,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
 	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: ask the meter as public client)")
 	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
-	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, 62056-21 device address, or C12.22 AP titles: METER[,OURS][,sessionless]")
+	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, 62056-21 device address, C12.22 AP titles METER[,OURS][,sessionless], or OSGP subnet and node, as 1.2")
 	f.DurationVar(&a.timeout, "timeout", 0, "how long to wait for one answer (default: the protocol's)")
 	f.IntVar(&a.retries, "retries", 0, "repeats of an unanswered request; -1 for none (default: the protocol's)")
 	f.StringVar(&a.tz, "tz", "", "zone of times that the meter sends without one, as Europe/Berlin")

@@ -16,12 +16,12 @@ func (a *app) listenCommand() *cobra.Command {
 	var count int
 	cmd := &cobra.Command{
 		Use:   "listen TARGET",
-		Short: "Print what meters push: P1, SML, radio telegrams, DLMS notifications",
+		Short: "Print what meters push: P1, SML, radio telegrams, DLMS notifications, C12.22 messages",
 		Long: `listen prints each message that a meter pushes, one NDJSON line each.
 
-It connects to the target, or waits there for meters on udp targets, on tcp targets with --protocol dlms,
-and on tcp targets with a wildcard host (tcp://:4059). On a serial port without a rate it tries the usual ones.
-Radio receivers need --protocol wmbus.`,
+It connects to the target, or waits there for meters on udp targets, on tcp targets with --protocol dlms
+or c1222, and on tcp targets with a wildcard host (tcp://:4059). On a serial port without a rate it tries the usual ones.
+Radio receivers need --protocol wmbus, and meters that push their tables by ANSI C12.22 --protocol c1222.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()

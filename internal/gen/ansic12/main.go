@@ -32,7 +32,7 @@ func quantities(b *bytes.Buffer) error {
 		if kind == "" {
 			kind = "other"
 		}
-		fmt.Fprintf(b, "%s: {%q, kind%s, obis.%s, obis.%s},\n", r["id"], r["name"], strings.ToUpper(kind[:1])+kind[1:], unit(r["unit"]), unit(r["bulk"]))
+		fmt.Fprintf(b, "%s: {%q, kind%s, obis.%s, obis.%s, %t},\n", r["id"], r["name"], strings.ToUpper(kind[:1])+kind[1:], unit(r["unit"]), unit(r["bulk"]), r["source"] != "not confirmed")
 	}
 	b.WriteString("}\n")
 	return nil
