@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,6 +17,7 @@ import (
 func (a *app) exposeCommand() *cobra.Command {
 	var as, listen string
 	var interval time.Duration
+	var files tlsFiles
 	cmd := &cobra.Command{
 		Use:   "expose TARGET --as " + strings.Join(meter.Faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
@@ -29,18 +31,24 @@ func (a *app) exposeCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
+			secure, err := files.server()
+			if err != nil {
+				return err
+			}
+			return a.expose(cmd.Context(), args[0], cfg, face, secure, listen, interval)
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(meter.Faces(), ", "))
 	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
+	files.addFlags(cmd)
 	return cmd
 }
 
 // expose polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, and say so.
-func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
+// succeed; later ones that fail leave the last readings in place, and say so. A
+// nil secure serves in the clear.
+func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, secure *tls.Config, listen string, interval time.Duration) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	session, err := meter.Dial(ctx, target, cfg)
@@ -78,7 +86,11 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 			session, err = nil, nil
 		}
 	}()
-	err = a.simTCP(ctx, face, listen)
+	var server meter.Simulator = face
+	if secure != nil {
+		server = secured{face, secure}
+	}
+	err = a.simTCP(ctx, server, listen)
 	stop(nil)
 	<-done
 	return err
