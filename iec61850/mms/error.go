@@ -41,6 +41,8 @@ func layered(layer string, err error) error {
 // ErrTooLong reports something longer than the limits or the peer allow.
 var ErrTooLong = errors.New("too long")
 
+var errTooDeep = errors.New("nested too deeply")
+
 // AccessError is why one variable could not be read or written (DataAccessError).
 type AccessError uint8
 

@@ -5,7 +5,6 @@ import (
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/internal/ber"
-	"github.com/openusm/meter/internal/wire"
 )
 
 // AppendType appends a TypeSpecification.
@@ -62,7 +61,7 @@ func AppendTypeIn(dst []byte, tag ber.Tag, t iec61850.Type) []byte {
 
 func parseType(e ber.Element, depth int) (t iec61850.Type, err error) {
 	if depth == 0 {
-		return t, &ber.Error{Field: "type", Offset: e.Offset, Err: wire.ErrTooDeep}
+		return t, &ber.Error{Field: "type", Offset: e.Offset, Err: errTooDeep}
 	}
 	switch e.Tag {
 	case 0xA1:

@@ -6,7 +6,6 @@ import (
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/internal/ber"
-	"github.com/openusm/meter/internal/wire"
 )
 
 // Scope says where a name belongs.
@@ -121,7 +120,7 @@ func parseVariable(e ber.Element) (v Variable, err error) {
 
 func parseAccess(e ber.Element, steps []Step, depth int) ([]Step, error) {
 	if depth == 0 {
-		return nil, &ber.Error{Field: "alternate access", Offset: e.Offset, Err: wire.ErrTooDeep}
+		return nil, &ber.Error{Field: "alternate access", Offset: e.Offset, Err: errTooDeep}
 	}
 	r := e.Reader()
 	selection, err := r.Next("alternate access")
