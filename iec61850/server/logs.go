@@ -43,10 +43,7 @@ func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
 	d.journals = append(d.journals, j.name)
 	slices.Sort(d.journals)
 	it := &item{name: def.Name, path: n.Name + "$LG$" + def.Name, domain: d, fc: iec61850.LG}
-	for i, f := range logFields {
-		t, _ := iec61850.BasicType(f.basic)
-		it.children = append(it.children, blockItem(it, f.name, t, j, i))
-	}
+	it.addFields(j, logFields)
 	return it
 }
 
@@ -146,10 +143,7 @@ func (j *journal) get(i int) iec61850.Value {
 	case "LogRef":
 		return iec61850.Visible(j.domain.name + "/" + j.name)
 	case "DatSet":
-		if j.dataSet == "" {
-			return iec61850.Visible("")
-		}
-		return iec61850.Visible(j.domain.name + "/" + j.dataSet)
+		return j.domain.listName(j.dataSet)
 	case "OldEntrTm":
 		return old.Time
 	case "NewEntrTm":
@@ -163,6 +157,8 @@ func (j *journal) get(i int) iec61850.Value {
 	}
 	return iec61850.Uint(uint64(j.integrity))
 }
+
+func (*journal) decide(*association, int, iec61850.Value) error { return nil }
 
 // set lets clients turn the log on and off and choose its triggers.
 func (j *journal) set(_ *association, i int, v iec61850.Value) error {

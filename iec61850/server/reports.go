@@ -15,7 +15,7 @@ import (
 	"github.com/openusm/meter/internal/ber"
 )
 
-// field is a member of a report control block.
+// field is a member of a control block.
 type field struct {
 	name  string
 	basic string
@@ -155,6 +155,11 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 			level.children = append(level.children, s.addLog(d, n, def))
 		}
 	}
+	if fc == iec61850.GO {
+		for _, def := range n.GOOSE {
+			level.children = append(level.children, s.addGOOSE(d, n, def))
+		}
+	}
 	if fc == iec61850.SP && n.Settings != nil {
 		level.children = append(level.children, settingBlock(s, d, n))
 	}
@@ -172,10 +177,7 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 	if def.DataSet != "" {
 		r.dataSet = d.name + "/" + n.Name + "$" + def.DataSet
 	}
-	for i, f := range r.fields {
-		t, _ := iec61850.BasicType(f.basic)
-		item.children = append(item.children, blockItem(item, f.name, t, r, i))
-	}
+	item.addFields(r, r.fields)
 	if client != "" {
 		address, err := netip.ParseAddr(client)
 		if err != nil {
@@ -189,6 +191,14 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 
 // byConfiguration is what ResvTms says of a block that is one client's for good.
 const byConfiguration = -1
+
+// addFields adds the members of a control block.
+func (it *item) addFields(b block, fields []field) {
+	for i, f := range fields {
+		t, _ := iec61850.BasicType(f.basic)
+		it.children = append(it.children, blockItem(it, f.name, t, b, i))
+	}
+}
 
 func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
 	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
@@ -224,6 +234,11 @@ func (s *Server) addBlocks() error {
 	}
 	for _, j := range s.logs {
 		if err := j.open(); err != nil {
+			return err
+		}
+	}
+	for _, g := range s.goose {
+		if err := g.open(); err != nil {
 			return err
 		}
 	}
@@ -563,6 +578,8 @@ func (r *report) get(i int) iec61850.Value {
 	}
 	return iec61850.Bool(false) // GI and PurgeBuf
 }
+
+func (*report) decide(*association, int, iec61850.Value) error { return nil }
 
 // set sets a member of the block for a client. The model is locked for reading.
 func (r *report) set(a *association, i int, v iec61850.Value) error {

@@ -49,6 +49,9 @@ type Config struct {
 	Control func(ctx context.Context, c Control) AddCause
 	// Files are what clients may see; nil means none.
 	Files Files
+	// GOOSE publishes the GOOSE control blocks of the model. With nil they are
+	// disabled, and clients cannot enable them.
+	GOOSE Publisher
 
 	Trace  func(send bool, frame []byte) // called for the octets of every message on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
@@ -94,6 +97,7 @@ type Server struct {
 	names       []string // of the domains, sorted
 	reports     []*report
 	logs        []*journal
+	goose       []*gooseBlock
 	byAttr      map[*iec61850.Attribute][]membership
 	selected    map[*iec61850.Object]*selection
 	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made

@@ -300,13 +300,15 @@ func (a *association) writeBlock(it *item, v iec61850.Value) error {
 	if !ok {
 		return mms.TypeInconsistent
 	}
-	var err error
+	err := it.block.decide(a, it.member, v)
 	var later []func(*iec61850.Update) error
 	var values map[string]iec61850.Value
 	a.s.model.View(func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
-		err = it.block.set(a, it.member, v)
+		if err == nil {
+			err = it.block.set(a, it.member, v)
+		}
 		later, a.s.later = a.s.later, nil
 		if len(a.s.tracking) > 0 {
 			values = snapshot(it.block, it.block.members(), it.member, v)
