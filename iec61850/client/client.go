@@ -456,5 +456,8 @@ func (c *Client) Close() error {
 	c.cancel()
 	err := c.conn.Close()
 	<-c.done
+	if errors.Is(err, net.ErrClosed) { // the receiver was the first
+		return nil
+	}
 	return err
 }

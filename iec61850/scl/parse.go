@@ -99,6 +99,8 @@ type parser struct {
 	has     map[constrained]bool
 	order   []*iec61850.Attribute // of arrays
 	enums   map[string]iec61850.Enumeration
+
+	addresses map[[2]string]string // by IED and access point, once they are wanted
 }
 
 type device struct {
@@ -331,7 +333,9 @@ func (p *parser) objectArray(e *element, o *iec61850.Object, count int) (list []
 			if hasArray(a) {
 				return nil, p.wrong(e, errArrays)
 			}
-			list = append(list, iec61850.NewArray(a, count))
+			array := iec61850.NewArray(a, count)
+			array.Of = o
+			list = append(list, array)
 		}
 	}
 	return list, nil
