@@ -610,8 +610,8 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	n, _ := v.Uint()
 	switch name {
 	case "Resv":
-		r.reserved = v.Bool()
-		if r.owner = nil; r.reserved {
+		if r.leave(); v.Bool() {
+			r.reserved = true
 			r.own(a)
 		}
 		return nil
@@ -620,7 +620,7 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 			r.resvTms = 0
 			return mms.ObjectValueInvalid
 		}
-		if r.owner = nil; r.resvTms > 0 {
+		if r.leave(); r.resvTms > 0 {
 			r.own(a)
 		}
 		return nil

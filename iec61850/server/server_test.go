@@ -231,6 +231,31 @@ func TestUnbufferedReports(t *testing.T) {
 	}, 5*time.Second, 5*time.Millisecond, "freed when the client leaves")
 }
 
+// A client that gave a block back has no part in what another does with it.
+func TestReservationIsGivenBack(t *testing.T) {
+	s := serve(t, nil)
+	for _, test := range []struct {
+		block, reserve string
+		yes, no        iec61850.Value
+	}{{"LLN0$RP$urcb01$", "Resv", iec61850.Bool(true), iec61850.Bool(false)}, {"LLN0$BR$brcb$", "ResvTms", iec61850.Int(10), iec61850.Int(0)}} {
+		first, mine := watch(t, s, client.Config{})
+		second, theirs := watch(t, s, client.Config{})
+		write(t, first, "LLN0$RP$urcb02$RptEna", iec61850.Bool(true)) // it has a reporter
+		write(t, first, test.block+test.reserve, test.yes)
+		write(t, first, test.block+test.reserve, test.no)
+		write(t, second, test.block+"RptEna", iec61850.Bool(true))
+		write(t, first, "LLN0$RP$urcb02$GI", iec61850.Bool(true))
+		write(t, second, test.block+"GI", iec61850.Bool(true))
+		require.Contains(t, next(t, theirs).ID, test.block[:len(test.block)-1])
+		require.Contains(t, next(t, mine).ID, "urcb02")
+		require.NoError(t, first.Conclude(t.Context()))
+		require.Equal(t, iec61850.Bool(true), read(t, second, test.block+"RptEna"))
+		write(t, second, test.block+"GI", iec61850.Bool(true))
+		next(t, theirs)
+		require.NoError(t, second.Conclude(t.Context()))
+	}
+}
+
 func TestIntegrity(t *testing.T) {
 	s := serve(t, nil)
 	c, reports := watch(t, s, client.Config{})
