@@ -19,8 +19,8 @@ type journal struct {
 	domain    *domain
 	name      string // of the journal, in its domain
 	dataSet   string
-	data      []member // of the data set
-	byAttr    map[*iec61850.Attribute]int
+	data      []member                      // of the data set
+	byAttr    map[*iec61850.Attribute][]int // members that it belongs to
 	enabled   bool
 	triggers  iec61850.Trigger
 	integrity uint32
@@ -35,7 +35,7 @@ func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
 		name = def.Name
 	}
 	j := &journal{s: s, domain: d, name: n.Name + "$" + name, enabled: def.Enabled, triggers: def.Triggers, integrity: def.Integrity,
-		byAttr: map[*iec61850.Attribute]int{}}
+		byAttr: map[*iec61850.Attribute][]int{}}
 	if def.DataSet != "" {
 		j.dataSet = n.Name + "$" + def.DataSet
 	}
@@ -58,7 +58,7 @@ func (j *journal) open() error {
 	}
 	j.data = l.members
 	for i, m := range j.data {
-		m.item.leaves(func(a *iec61850.Attribute) { j.byAttr[a] = i })
+		m.item.leaves(func(a *iec61850.Attribute) { j.byAttr[a] = append(j.byAttr[a], i) })
 	}
 	j.startCycle()
 	return nil
@@ -69,15 +69,20 @@ func (j *journal) changed(changes []iec61850.Change) {
 	if !j.enabled {
 		return
 	}
-	reasons := make([]iec61850.Trigger, len(j.data))
-	news := false
+	var reasons []iec61850.Trigger
 	for _, c := range changes {
-		if i, ok := j.byAttr[c.Attribute]; ok && c.Trigger&j.triggers != 0 {
-			reasons[i] |= c.Trigger & j.triggers
-			news = true
+		why := c.Trigger & j.triggers
+		if why == 0 || len(j.byAttr[c.Attribute]) == 0 {
+			continue
+		}
+		if reasons == nil {
+			reasons = make([]iec61850.Trigger, len(j.data))
+		}
+		for _, i := range j.byAttr[c.Attribute] {
+			reasons[i] |= why
 		}
 	}
-	if news {
+	if reasons != nil {
 		j.enter(reasons)
 	}
 }

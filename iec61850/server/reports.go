@@ -250,7 +250,7 @@ func (s *Server) addBlocks() error {
 func (s *Server) member(ref iec61850.Ref) (member, error) {
 	m := member{reference: ref.String()}
 	path, rest, indexed := strings.Cut(ref.Item, "(")
-	m.item, _ = s.find(mms.DomainName(ref.Device, path))
+	m.item = s.find(mms.DomainName(ref.Device, path))
 	if m.item == nil || m.item.fc == 0 {
 		return member{}, iec61850.ErrNotFound
 	}

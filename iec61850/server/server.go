@@ -89,6 +89,7 @@ type Server struct {
 	model  *iec61850.Model
 	stop   func()
 	active atomic.Int32
+	busy   atomic.Int32 // transfers of files from clients
 
 	// mu guards what clients change beside the model: blocks, lists, selections.
 	// It is taken after the lock of the model.
@@ -241,10 +242,11 @@ const firstRead = 2048
 // run reads until the connection ends.
 func (a *association) run() error {
 	a.in = make([]byte, 0, firstRead)
+	begun := time.Now() // what must be complete in time
 	for {
 		deadline := time.Time{}
 		if !a.open || len(a.in) > 0 {
-			deadline = time.Now().Add(a.s.cfg.Timeout)
+			deadline = begun.Add(a.s.cfg.Timeout)
 		}
 		if len(a.in) == cap(a.in) {
 			a.in = slices.Grow(a.in, len(a.in))
@@ -256,8 +258,14 @@ func (a *association) run() error {
 			}
 			return err
 		}
+		if a.open && len(a.in) == 0 {
+			begun = time.Now()
+		}
 		a.in = a.in[:len(a.in)+n]
-		done, err := a.take()
+		used, done, err := a.take()
+		if a.open && used > 0 {
+			begun = time.Now()
+		}
 		if err := a.flush(); err != nil {
 			return err
 		}
@@ -276,9 +284,9 @@ var errSilent = errors.New("server: client silent in the middle of a message")
 // maxOut is how many octets of answers are gathered before they are written.
 const maxOut = 1 << 16
 
-// take handles the complete messages in the buffer; done when the association ended.
-func (a *association) take() (done bool, err error) {
-	used := 0
+// take handles the complete messages in the buffer, which have so many octets;
+// done when the association ended.
+func (a *association) take() (used int, done bool, err error) {
 	defer func() {
 		rest := copy(a.in, a.in[used:])
 		a.in = a.in[:rest]
@@ -290,11 +298,11 @@ func (a *association) take() (done bool, err error) {
 		ev, n, out, err := a.stack.Next(a.in[used:], a.out)
 		a.out = out
 		if errors.Is(err, io.ErrUnexpectedEOF) && n == 0 && short(a.in[used:]) {
-			return false, nil
+			return used, false, nil
 		}
 		if err != nil {
 			a.abort()
-			return false, err
+			return used, false, err
 		}
 		a.trace(false, a.in[used:used+n])
 		used += n
@@ -302,21 +310,21 @@ func (a *association) take() (done bool, err error) {
 		case mms.AssociateIn:
 			done, err = a.associate(ev)
 		case mms.PDUIn:
-			done, err = a.handle(ev.PDU)
+			a.handle(ev.PDU)
 		case mms.Released, mms.Aborted:
 			done = true
 		}
 		if err != nil {
 			a.abort()
-			return false, err
+			return used, false, err
 		}
 		if len(a.out) > maxOut {
 			if err := a.flush(); err != nil {
-				return false, err
+				return used, false, err
 			}
 		}
 	}
-	return done, nil
+	return used, done, nil
 }
 
 // short reports whether the packet at the start of b is not complete.
@@ -358,6 +366,7 @@ func (a *association) close() {
 	for _, f := range a.files {
 		_ = f.Close()
 	}
+	a.leaveTransfer()
 	a.s.release(a)
 }
 

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -470,6 +471,32 @@ func TestLog(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, after, 1)
 	require.EqualValues(t, 2, binary.BigEndian.Uint64(after[0].ID))
+}
+
+// A change is entered for all that it concerns; an entry that no PDU holds is refused rather than asked for for ever.
+func TestLogOfOverlappingMembers(t *testing.T) {
+	s := serveWith(t, nil, func(d *iec61850.Device) {
+		n := d.Node("LLN0")
+		n.DataSets = append(n.DataSets, &iec61850.DataSet{Name: "Logged", Members: []iec61850.Ref{
+			{Device: ld, Item: "MMXU1$MX$TotW"}, {Device: ld, Item: "MMXU1$MX$TotW$mag"}, {Device: ld, Item: "MMXU1$MX"}}})
+		n.DataSets = append(n.DataSets, &iec61850.DataSet{Name: "Large", Members: []iec61850.Ref{{Device: ld, Item: "MMXU1$MX"}, {Device: ld, Item: "MHAI1$MX"}}})
+		n.Logs = []*iec61850.Log{{Name: "log", DataSet: "Logged", Enabled: true, Triggers: iec61850.DataChange},
+			{Name: "large", DataSet: "Large", Enabled: true, Triggers: iec61850.Integrity, Integrity: 10}}
+	})
+	setWatt(t, s.model, 1)
+	c := dial(t, s, &client.Config{MaxPDU: 600})
+	entries, _, err := c.Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$log")})
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Len(t, entries[0].Variables, 6, "three members with their reasons")
+	require.Eventually(t, func() bool {
+		_, _, err := c.Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$large")})
+		return errors.Is(err, mms.ErrResource)
+	}, 5*time.Second, 20*time.Millisecond)
+	entries, more, err := dial(t, s, nil).Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$large"), Stop: iec61850.Int(1)})
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.False(t, more)
 }
 
 func TestPassword(t *testing.T) {

@@ -218,20 +218,15 @@ func (it *item) reference() string {
 	return it.domain.name + "/" + strings.Join(parts, ".")
 }
 
-// find returns the item of a name.
-func (s *Server) find(n mms.Name) (*item, mms.AccessError) {
+// find returns the item of a name, nil where there is none.
+func (s *Server) find(n mms.Name) *item {
 	if n.Scope != mms.ScopeDomain {
-		return nil, mms.ObjectNonExistent
+		return nil
 	}
-	d := s.domains[string(n.Domain)]
-	if d == nil {
-		return nil, mms.ObjectNonExistent
+	if d := s.domains[string(n.Domain)]; d != nil {
+		return d.items[string(n.Item)]
 	}
-	it := d.items[string(n.Item)]
-	if it == nil {
-		return nil, mms.ObjectNonExistent
-	}
-	return it, 0
+	return nil
 }
 
 // follow goes the steps of an alternate access into a value.
