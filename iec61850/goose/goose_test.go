@@ -54,10 +54,10 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, _, err := Parse(raw)
+		again, n, err := Parse(raw)
 		require.NoError(t, err)
-		require.Equal(t, m.State, again.State)
-		require.Len(t, again.Data, len(m.Data))
+		require.Equal(t, len(raw), n)
+		require.Equal(t, m, again)
 	})
 }
 

@@ -442,7 +442,7 @@ func AppendNameRequest(dst []byte, s Service, n Name) []byte {
 
 // AppendAttributes appends the parameters of the answer to GetVariableAccessAttributes.
 func AppendAttributes(dst []byte, t iec61850.Type) []byte {
-	return AppendTypeIn(append(dst, 0x80, 1, 0), 0xA2, t)
+	return appendTypeIn(append(dst, 0x80, 1, 0), 0xA2, t)
 }
 
 // ParseAttributes reads the parameters of the answer to GetVariableAccessAttributes.

@@ -607,60 +607,68 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	if r.enabled {
 		return mms.TemporarilyUnavailable
 	}
+	switch name {
+	case "Resv", "ResvTms":
+		return r.reserve(a, v)
+	case "OptFlds":
+		r.options = iec61850.ReportOptions(padBits(v, 10))
+		return nil
+	case "EntryID":
+		r.resync = []byte(v.Text())
+		return nil
+	}
+	changed, err := r.configure(a, name, v)
+	if changed && r.def.Buffered {
+		r.purge()
+		r.startCycle()
+	}
+	return err
+}
+
+// reserve gives the block to a client, or back: by Resv, or for the seconds of ResvTms.
+func (r *report) reserve(a *association, v iec61850.Value) error {
+	seconds, _ := v.Int()
+	if seconds < 0 {
+		return mms.ObjectValueInvalid
+	}
+	r.leave()
+	r.resvTms, r.reserved = seconds, v.Bool()
+	if r.reserved || seconds > 0 {
+		r.own(a)
+	}
+	return nil
+}
+
+// configure sets one of the members whose change makes the buffered reports
+// void; changed reports whether they are.
+func (r *report) configure(a *association, name string, v iec61850.Value) (changed bool, err error) {
 	n, _ := v.Uint()
 	switch name {
-	case "Resv":
-		if r.leave(); v.Bool() {
-			r.reserved = true
-			r.own(a)
-		}
-		return nil
-	case "ResvTms":
-		if r.resvTms, _ = v.Int(); r.resvTms < 0 {
-			r.resvTms = 0
-			return mms.ObjectValueInvalid
-		}
-		if r.leave(); r.resvTms > 0 {
-			r.own(a)
-		}
-		return nil
 	case "RptID":
 		r.id = v.Text()
 	case "DatSet":
 		if v.Text() == r.dataSet {
-			return nil
+			return false, nil
 		}
 		if r.def.Buffered && strings.HasPrefix(v.Text(), "@") {
-			return mms.ObjectValueInvalid
+			return false, mms.ObjectValueInvalid
 		}
 		if err := r.setDataSet(a, v.Text(), false); err != nil {
-			return err
+			return false, err
 		}
-	case "OptFlds":
-		r.options = iec61850.ReportOptions(padBits(v, 10))
-		return nil
 	case "BufTm":
 		r.bufTime = uint32(n)
 	case "TrgOps":
 		r.triggers = iec61850.Trigger(padBits(v, 6))
 	case "IntgPd":
 		if n > 0 && n < minIntegrity {
-			return mms.ObjectValueInvalid
+			return false, mms.ObjectValueInvalid
 		}
 		r.integrity = uint32(n)
 	case "PurgeBuf":
-		if !v.Bool() {
-			return nil
-		}
-	case "EntryID":
-		r.resync = []byte(v.Text())
-		return nil
+		return v.Bool(), nil
 	}
-	if r.def.Buffered {
-		r.purge()
-		r.startCycle()
-	}
-	return nil
+	return true, nil
 }
 
 // padBits returns a bit string as if it had n bits.

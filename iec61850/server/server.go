@@ -42,7 +42,8 @@ type Config struct {
 	Authenticate func(password []byte) bool
 	// Write decides whether a client may set an attribute, and makes use of the
 	// value. It returns nil to have the model take it, or an
-	// [mms.AccessError]. A nil Write refuses all.
+	// [mms.AccessError]. The attribute is nil where the reference is that of a
+	// member of a setting group control block. A nil Write refuses all.
 	Write func(reference string, a *iec61850.Attribute, v iec61850.Value) error
 	// Control decides about the selection, the operation or its cancellation of
 	// an object, and carries it out. A nil Control refuses all.
