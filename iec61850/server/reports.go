@@ -400,13 +400,18 @@ func (r *report) settle() {
 		r.flush()
 		return
 	}
-	if r.collect == nil {
-		r.collect = time.AfterFunc(time.Duration(r.bufTime)*time.Millisecond, func() {
-			r.s.mu.Lock()
-			defer r.s.mu.Unlock()
-			r.flush()
-		})
+	if r.collect != nil {
+		return
 	}
+	var t *time.Timer
+	t = time.AfterFunc(time.Duration(r.bufTime)*time.Millisecond, func() {
+		r.s.mu.Lock()
+		defer r.s.mu.Unlock()
+		if r.collect == t {
+			r.flush()
+		}
+	})
+	r.collect = t
 }
 
 // flush makes a report of what was collected before the update that is being handled.

@@ -124,7 +124,11 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 	}
 	slices.Sort(s.names)
 	s.findTracking()
-	if err := s.addBlocks(); err != nil {
+	s.mu.Lock() // timers of blocks run from here on
+	err := s.addBlocks()
+	s.mu.Unlock()
+	if err != nil {
+		s.stopTimers()
 		return nil, err
 	}
 	s.stop = m.Watch(s.changed)
@@ -134,6 +138,10 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 // Close stops watching the model. Connections end with their context.
 func (s *Server) Close() {
 	s.stop()
+	s.stopTimers()
+}
+
+func (s *Server) stopTimers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.reports {
@@ -141,6 +149,11 @@ func (s *Server) Close() {
 	}
 	for _, j := range s.logs {
 		j.stopTimer()
+	}
+	for _, d := range s.domains {
+		if d.settings != nil {
+			d.settings.leave()
+		}
 	}
 }
 
