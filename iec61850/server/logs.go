@@ -114,22 +114,9 @@ func (j *journal) stopTimer() {
 // startCycle begins the entries of integrity.
 func (j *journal) startCycle() {
 	j.stopTimer()
-	if !j.enabled || j.integrity == 0 || j.triggers&iec61850.Integrity == 0 {
-		return
+	if j.enabled && j.integrity > 0 && j.triggers&iec61850.Integrity != 0 {
+		j.s.every(j.integrity, &j.cycle, func() { j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.data))) })
 	}
-	period := time.Duration(j.integrity) * time.Millisecond
-	var t *time.Timer
-	t = time.AfterFunc(period, func() {
-		j.s.model.View(func() {
-			j.s.mu.Lock()
-			defer j.s.mu.Unlock()
-			if j.cycle == t {
-				j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.data)))
-				t.Reset(period)
-			}
-		})
-	})
-	j.cycle = t
 }
 
 func (*journal) members() []field { return logFields }
@@ -137,8 +124,8 @@ func (*journal) members() []field { return logFields }
 func (*journal) tracked(int) (object string, what service) { return "LocbTrk", setLog }
 
 func (j *journal) get(i int) iec61850.Value {
-	old, last := mms.JournalEntry{ID: make([]byte, 8), Time: iec61850.EntryTimeOf(time.Time{})}, mms.JournalEntry{}
-	last = old
+	old := mms.JournalEntry{ID: make([]byte, 8), Time: iec61850.EntryTimeOf(time.Time{})}
+	last := old
 	if len(j.entries) > 0 {
 		old, last = j.entries[0], j.entries[len(j.entries)-1]
 	}

@@ -516,22 +516,27 @@ func (r *report) startCycle() {
 		r.cycle.Stop()
 		r.cycle = nil
 	}
-	if r.integrity == 0 || r.triggers&iec61850.Integrity == 0 || !r.active() {
-		return
+	if r.integrity > 0 && r.triggers&iec61850.Integrity != 0 && r.active() {
+		r.s.every(r.integrity, &r.cycle, func() { r.all(iec61850.Integrity) })
 	}
-	period := time.Duration(r.integrity) * time.Millisecond
+}
+
+// every calls f after each period of so many milliseconds, with the model locked
+// for reading and s.mu held, for as long as its timer is the one at place. s.mu is held.
+func (s *Server) every(period uint32, place **time.Timer, f func()) {
+	d := time.Duration(period) * time.Millisecond
 	var t *time.Timer
-	t = time.AfterFunc(period, func() {
-		r.s.model.View(func() {
-			r.s.mu.Lock()
-			defer r.s.mu.Unlock()
-			if r.cycle == t {
-				r.all(iec61850.Integrity)
-				t.Reset(period)
+	t = time.AfterFunc(d, func() {
+		s.model.View(func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if *place == t {
+				f()
+				t.Reset(d)
 			}
 		})
 	})
-	r.cycle = t
+	*place = t
 }
 
 func (r *report) members() []field { return r.fields }
