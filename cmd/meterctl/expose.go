@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -35,7 +34,10 @@ func (a *app) exposeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.expose(cmd.Context(), args[0], cfg, face, secure, listen, interval)
+			if secure != nil {
+				face = secured{face, secure}
+			}
+			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(meter.Faces(), ", "))
@@ -46,9 +48,8 @@ func (a *app) exposeCommand() *cobra.Command {
 }
 
 // expose polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, and say so. A
-// nil secure serves in the clear.
-func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, secure *tls.Config, listen string, interval time.Duration) error {
+// succeed; later ones that fail leave the last readings in place, and say so.
+func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	session, err := meter.Dial(ctx, target, cfg)
@@ -86,11 +87,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 			session, err = nil, nil
 		}
 	}()
-	var server meter.Simulator = face
-	if secure != nil {
-		server = secured{face, secure}
-	}
-	err = a.simTCP(ctx, server, listen)
+	err = a.simTCP(ctx, face, listen)
 	stop(nil)
 	<-done
 	return err

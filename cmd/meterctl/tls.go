@@ -58,9 +58,9 @@ func (f *tlsFiles) server() (*tls.Config, error) {
 // handshakeTime is how long a client may take to agree on TLS.
 const handshakeTime = 10 * time.Second
 
-// secured has clients agree on TLS before they are served.
+// secured is a face whose clients agree on TLS before they are served.
 type secured struct {
-	meter.Simulator
+	meter.Face
 	cfg *tls.Config
 }
 
@@ -75,5 +75,5 @@ func (s secured) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	if err := secure.HandshakeContext(agreeing); err != nil {
 		return fmt.Errorf("TLS: %w", err)
 	}
-	return s.Simulator.Serve(ctx, secure)
+	return s.Face.Serve(ctx, secure)
 }
