@@ -299,10 +299,11 @@ func (w *writer) ied() {
 	w.close("IED")
 }
 
-// services says what package server does for a client.
+// services says what package server does for a client without more than the model.
 func (w *writer) services() {
-	sets, reports, logs, buffered, goose, members := 0, 0, 0, false, 0, 1
+	sets, reports, logs, buffered, goose, members, settings := 0, 0, 0, false, 0, 1, false
 	for n := range w.nodes() {
+		settings = settings || n.Settings != nil
 		sets, logs, goose = sets+len(n.DataSets), logs+len(n.Logs), goose+len(n.GOOSE)
 		for _, s := range n.DataSets {
 			members = max(members, len(s.Members))
@@ -313,7 +314,13 @@ func (w *writer) services() {
 		}
 	}
 	w.open("Services")
-	for _, name := range []string{"DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory", "GetDataSetValue", "DataSetDirectory"} {
+	w.empty("DynAssociation")
+	if settings {
+		w.open("SettingGroups")
+		w.empty("SGEdit", "resvTms", "true")
+		w.close("SettingGroups")
+	}
+	for _, name := range []string{"GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory", "GetDataSetValue", "DataSetDirectory"} {
 		w.empty(name)
 	}
 	w.empty("ConfDataSet", "max", number(max(sets, 1)), "maxAttributes", number(members))
@@ -333,7 +340,6 @@ func (w *writer) services() {
 	if goose > 0 {
 		w.empty("GOOSE", "max", number(goose))
 	}
-	w.empty("FileHandling")
 	w.close("Services")
 }
 

@@ -591,6 +591,7 @@ func TestValidate(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, path, text string }{
 		"attribute missing":   {` toolID=`, ` id2=`, "Header[f]", "attribute id2"},
 		"id missing":          {`<Header id="f"`, `<Header`, "SCL/Header", "id missing"},
+		"truth":               {`<SGEdit resvTms="true"/>`, `<SGEdit resvTms="yes"/>`, "SGEdit", "characters or length"},
 		"order":               {`</LN0>`, `<DataSet name="late"><FCDA ldInst="MTR" lnClass="LLN0" doName="Mod" fc="ST"/></DataSet></LN0>`, "DataSet[late]", "behind SettingControl"},
 		"element":             {`<DataSet `, `<Dataset name="x"/><DataSet `, "Dataset[x]", "not allowed"},
 		"id twice":            {`id="HWYE_1"`, `id="BCR_1"`, "DOType[BCR_1]", "there already"},
@@ -677,7 +678,7 @@ func Example() {
 	fmt.Println(Validate(b)[0])
 	// Output:
 	// METER BCR
-	// line 19: error: SCL/IED[METER]/AccessPoint[AP1]/Server: no device has an LPHD
+	// line 18: error: SCL/IED[METER]/AccessPoint[AP1]/Server: no device has an LPHD
 }
 
 // The floor is the XML decoder alone.
