@@ -505,6 +505,7 @@ func TestParseRefuses(t *testing.T) {
 		field    string
 	}{
 		"not SCL":              {"<SCL ", "<SCS ", nil, "SCS"},
+		"two roots":            {"</SCL>", "</SCL><SCL/>", nil, "SCL"},
 		"another namespace":    {Namespace, "http://example.com/", nil, "SCL"},
 		"no server":            {"Server>", "Client>", ErrMissing, "IED"},
 		"device twice":         {`inst="AUX"`, `inst="MTR"`, ErrTwice, "LDevice[MTR]"},
