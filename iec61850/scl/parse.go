@@ -372,10 +372,14 @@ func constrainedPart(o *iec61850.Object, fc iec61850.FC) *iec61850.Attribute {
 }
 
 func triggers(e *element) (t iec61850.Trigger) {
-	for name, bit := range map[string]iec61850.Trigger{"dchg": iec61850.DataChange, "qchg": iec61850.QualityChange, "dupd": iec61850.DataUpdate} {
-		if e.flag(name, false) {
-			t |= bit
-		}
+	if e.flag("dchg", false) {
+		t |= iec61850.DataChange
+	}
+	if e.flag("qchg", false) {
+		t |= iec61850.QualityChange
+	}
+	if e.flag("dupd", false) {
+		t |= iec61850.DataUpdate
 	}
 	return t
 }
