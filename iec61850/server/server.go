@@ -326,6 +326,7 @@ func (a *association) take() (used int, done bool, err error) {
 		case mms.PDUIn:
 			a.handle(ev.PDU)
 		case mms.Released, mms.Aborted:
+			a.s.release(a) // before the answer, so that a client that comes again at once finds its blocks free
 			done = true
 		}
 		if err != nil {
@@ -376,12 +377,12 @@ func (a *association) trace(send bool, b []byte) {
 
 // close gives back what the association holds.
 func (a *association) close() {
+	a.s.release(a)
 	_ = a.conn.Close()
 	for _, f := range a.files {
 		_ = f.Close()
 	}
 	a.leaveTransfer()
-	a.s.release(a)
 }
 
 // associate answers the request for an association.
