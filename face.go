@@ -25,7 +25,7 @@ func Faces() []string { return []string{"dlms", "iec61850"} }
 
 // NewFace returns a face by its name: "dlms" is a logical device (number 1) of a
 // DLMS/COSEM server, which clients may read as cfg's keys and password allow;
-// "iec61850" is an IED that MMS clients read in the clear.
+// "iec61850" is an IED that MMS clients read.
 func NewFace(name string, cfg *Config) (Face, error) {
 	if cfg == nil {
 		cfg = &Config{}

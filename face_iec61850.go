@@ -36,7 +36,7 @@ func (f *iedFace) Update(r *Result) []string {
 	if err != nil {
 		return []string{err.Error()}
 	}
-	s, err := server.New(device.Model, nil)
+	s, err := server.New(device.Model, &server.Config{Trace: f.cfg.Trace, Logger: f.cfg.Logger})
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -13,6 +13,7 @@ package iec61850
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -128,6 +129,9 @@ type Attribute struct {
 	Trigger    Trigger
 	Attributes []*Attribute // members of a "Struct"
 	Count      int          // elements of an array; 0: no array
+	// Of is what an array of data objects is made of. The array has the part of it
+	// with the constraint, and others beside it have the rest. Nil for all else.
+	Of *Object
 
 	typ   Type
 	value Value
@@ -255,13 +259,13 @@ func NewStruct(name string, fc FC, trigger Trigger, members ...*Attribute) *Attr
 	return a
 }
 
-// NewArray returns an attribute that is an array of count elements like a.
+// NewArray returns an attribute that is an array of count elements like a, with its value.
 func NewArray(a *Attribute, count int) *Attribute {
 	element := a.Type()
 	array := *a
 	array.Count = count
 	array.typ = Type{Kind: Array, Count: count, Element: &element}
-	array.value = array.typ.Zero()
+	array.value = ArrayOf(slices.Repeat([]Value{a.Get()}, count)...)
 	return &array
 }
 

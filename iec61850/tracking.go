@@ -22,6 +22,7 @@ var tracking = map[string][2]string{
 	"BrcbTrk": {"BTS", trackedService + trackedReport + trackedEvents + ";sqNum INT16U" + trackedPeriod +
 		";purgeBuf BOOLEAN;entryID EntryID;timeOfEntry EntryTime;resvTms INT16"},
 	"LocbTrk": {"LTS", trackedService + ";logEna BOOLEAN;logRef ObjRef;datSet ObjRef;oldEntrTm EntryTime;newEntrTm EntryTime;oldEntr EntryID;newEntr EntryID;trgOps TrgOps;intgPd INT32U"},
+	"GocbTrk": {"GTS", trackedService + ";goEna BOOLEAN;goID VisString129;datSet ObjRef;confRev INT32U;ndsCom BOOLEAN;dstAddress PhyComAddr"},
 	"SgcbTrk": {"STS", trackedService + ";numOfSG INT8U;actSG INT8U;editSG INT8U;cnfEdit BOOLEAN;lActTm Timestamp;resvTms INT16U"},
 	"SpcTrk":  {"CTS", trackedService + ";ctlVal BOOLEAN" + trackedControl},
 	"DpcTrk":  {"CTS", trackedService + ";ctlVal BOOLEAN" + trackedControl},
@@ -31,8 +32,8 @@ var tracking = map[string][2]string{
 }
 
 // NewTracking returns an object of the logical node LTRK, in which a server notes
-// the services that clients asked for: GenTrk, UrcbTrk, BrcbTrk, LocbTrk, SgcbTrk,
-// SpcTrk, DpcTrk, IncTrk, EncTrk1 or ApcFTrk.
+// the services that clients asked for: GenTrk, UrcbTrk, BrcbTrk, LocbTrk, GocbTrk,
+// SgcbTrk, SpcTrk, DpcTrk, IncTrk, EncTrk1 or ApcFTrk.
 func NewTracking(name string) (*Object, error) {
 	spec, ok := tracking[name]
 	if !ok {

@@ -110,7 +110,7 @@ type Request struct {
 // ParseRequest reads the request at the start of b and returns how many octets it took.
 // Input that is only too short gives an error that wraps [io.ErrUnexpectedEOF].
 func ParseRequest(b []byte) (r Request, n int, err error) {
-	c := wire.NewCursor(b, 0)
+	c := wire.NewCursor(b)
 	typeCode(&c)
 	r.Service = Service(c.Uint8("service"))
 	if _, ok := serviceNames[r.Service]; c.Err() == nil && !ok {
@@ -198,7 +198,7 @@ func (q Request) ParseResponse(b []byte) (r Response, n int, err error) {
 }
 
 func parseResponse(b []byte, counted bool) (r Response, n int, err error) {
-	c := wire.NewCursor(b, 0)
+	c := wire.NewCursor(b)
 	typeCode(&c)
 	r.Status = Status(c.Uint8("status"))
 	if r.Read = counted; r.Read {

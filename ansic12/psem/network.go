@@ -119,7 +119,7 @@ type Registration struct {
 
 // Registration returns the answer to register.
 func (r Response) Registration() (Registration, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	g := Registration{Title: title(&c, "AP title"), Delay: c.Uint16("delay"), Period: uint24(&c, "period"), Info: c.Uint8("information")}
 	if err := c.Err(); err != nil {
 		return Registration{}, asParseError(err)
@@ -139,7 +139,7 @@ func (g Registration) Response() (Response, error) {
 
 // Address returns the answer to resolve: the native address of the station.
 func (r Response) Address() ([]byte, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	address := c.Bytes(int(c.Uint8("length")), "native address")
 	return address, asParseError(c.Err())
 }
@@ -154,7 +154,7 @@ func AddressResponse(address []byte) (Response, error) {
 
 // Titles returns the answer to trace: the AP titles of the relays on the way.
 func (r Response) Titles() (titles [][]byte, err error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	for c.Err() == nil && c.Len() > 0 {
 		titles = append(titles, title(&c, "AP title"))
 	}

@@ -33,7 +33,7 @@ func (r Response) AppendBinary(dst []byte) ([]byte, error) {
 
 // TableData returns the octets of a table from the response to a read.
 func (r Response) TableData() ([]byte, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	data := counted(&c)
 	if err := c.Err(); err != nil {
 		return nil, asParseError(err)
@@ -86,7 +86,7 @@ const (
 
 // Identity returns the answer to identify.
 func (r Response) Identity() (Identity, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	id := Identity{Standard: c.Uint8("standard"), Version: c.Uint8("version"), Revision: c.Uint8("revision")}
 	for c.Err() == nil && c.Len() > 0 {
 		code := c.Uint8("feature")
@@ -155,7 +155,7 @@ type Negotiated struct {
 
 // Negotiated returns the answer to negotiate.
 func (r Response) Negotiated() (Negotiated, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	n := Negotiated{c.Uint16("packet size"), c.Uint8("packets"), c.Uint8("rate")}
 	return n, asParseError(c.Err())
 }
@@ -167,14 +167,14 @@ func (n Negotiated) Response() Response {
 
 // Timing returns the answer to timing setup.
 func (r Response) Timing() (Timing, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	t := parseTiming(&c)
 	return t, asParseError(c.Err())
 }
 
 // Authentication returns the answer to authenticate.
 func (r Response) Authentication() ([]byte, error) {
-	c := wire.NewCursor(r.Body, 0)
+	c := wire.NewCursor(r.Body)
 	data := c.Bytes(int(c.Uint8("length")), "data")
 	return data, asParseError(c.Err())
 }

@@ -203,7 +203,7 @@ func partial(full Service, indices []uint16, byOffset bool) Service {
 // ParseRequest reads the request at the start of b and returns how many octets
 // it took. A C12.22 form of logon and security is taken where octets are there for it.
 func ParseRequest(b []byte) (Request, int, error) {
-	c := wire.NewCursor(b, 0)
+	c := wire.NewCursor(b)
 	r := parseRequest(&c)
 	if err := c.Err(); err != nil {
 		return nil, 0, asParseError(err)

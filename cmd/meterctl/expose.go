@@ -18,6 +18,7 @@ import (
 func (a *app) exposeCommand() *cobra.Command {
 	var as, listen string
 	var interval time.Duration
+	var files tlsFiles
 	cmd := &cobra.Command{
 		Use:   "expose TARGET --as " + strings.Join(faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
@@ -31,12 +32,20 @@ func (a *app) exposeCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
+			secure, err := files.server()
+			if err != nil {
+				return err
+			}
+			if secure != nil {
+				face = secured{face, secure}
+			}
 			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(faces(), ", "))
 	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
+	files.addFlags(cmd)
 	return cmd
 }
 

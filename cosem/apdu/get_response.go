@@ -38,7 +38,7 @@ func (GetResponseWithList) Name() string { return "get-response-with-list" }
 
 // ParseGetResponse is [Parse] for a GetResponseNormal alone. It does not allocate.
 func ParseGetResponse(b []byte) (p GetResponseNormal, n int, err error) {
-	r := reader{Cursor: wire.NewCursor(b, cosem.MaxDepth), b: b}
+	r := reader{Cursor: wire.NewCursor(b), b: b}
 	if tag := r.Uint8("tag"); r.Err() == nil && tag != TagGetResponse {
 		r.Fail("tag", 0, fmt.Errorf("0x%02x: %w", tag, errTag))
 	}

@@ -219,7 +219,7 @@ type reader struct {
 	fieldNames map[byte]string
 }
 
-func newReader(b []byte) *reader { return &reader{Cursor: wire.NewCursor(b, cosem.MaxDepth), b: b} }
+func newReader(b []byte) *reader { return &reader{Cursor: wire.NewCursor(b), b: b} }
 
 // err returns the first failure as a ParseError.
 func (r *reader) err() error {

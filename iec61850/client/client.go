@@ -324,42 +324,57 @@ func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, i
 		return mms.Body{}, context.Cause(ctx)
 	}
 	w := c.call()
-	defer w.timer.Stop()
+	a, err := c.exchange(ctx, w, build)
+	w.timer.Stop()
+	if err != nil {
+		return mms.Body{}, err // an answer may still come to w
+	}
+	c.calls.Put(w)
+	return c.outcome(s, a)
+}
+
+// exchange sends a request when the server takes one more, and waits for its answer.
+func (c *Client) exchange(ctx context.Context, w *call, build func(dst []byte, id uint32) []byte) (answer, error) {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-c.done:
-		return mms.Body{}, c.err
+		return answer{}, c.err
 	case <-ctx.Done():
-		return mms.Body{}, context.Cause(ctx)
+		return answer{}, context.Cause(ctx)
 	case <-w.timer.C:
-		return mms.Body{}, os.ErrDeadlineExceeded
+		return answer{}, os.ErrDeadlineExceeded
 	}
-	c.mu.Lock()
-	if c.err != nil {
-		defer c.mu.Unlock()
-		return mms.Body{}, c.err
+	id, err := c.expect(w)
+	if err != nil {
+		return answer{}, err
 	}
-	c.nextID++
-	id := c.nextID
-	c.waiting[id] = w.answer
-	c.mu.Unlock()
 	if err := c.sendBuilt(func(dst []byte) []byte { return build(dst, id) }); err != nil {
 		c.forget(id)
-		return mms.Body{}, err
+		return answer{}, err
 	}
 	select {
 	case a := <-w.answer:
-		w.timer.Stop()
-		c.calls.Put(w)
-		return c.outcome(s, a)
+		return a, nil
 	case <-ctx.Done():
 		c.forget(id)
-		return mms.Body{}, context.Cause(ctx)
+		return answer{}, context.Cause(ctx)
 	case <-w.timer.C:
 		c.forget(id)
-		return mms.Body{}, os.ErrDeadlineExceeded
+		return answer{}, os.ErrDeadlineExceeded
 	}
+}
+
+// expect returns the invoke id of a request whose answer w waits for.
+func (c *Client) expect(w *call) (uint32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	c.nextID++
+	c.waiting[c.nextID] = w.answer
+	return c.nextID, nil
 }
 
 func (c *Client) forget(id uint32) {
@@ -456,5 +471,8 @@ func (c *Client) Close() error {
 	c.cancel()
 	err := c.conn.Close()
 	<-c.done
+	if errors.Is(err, net.ErrClosed) { // the receiver was the first
+		return nil
+	}
 	return err
 }

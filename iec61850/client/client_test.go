@@ -64,6 +64,64 @@ func FuzzClient(f *testing.F) {
 	})
 }
 
+// answering plays a server that answers each request with what params appends.
+func answering(conn net.Conn, params func(mms.Service, []byte) []byte) {
+	var stack mms.Stack
+	in, buf := []byte(nil), make([]byte, 4096)
+	for {
+		n, err := conn.Read(buf)
+		if err != nil {
+			return
+		}
+		in = append(in, buf[:n]...)
+		ev, n, out, err := stack.Next(in, nil)
+		if err != nil {
+			continue
+		}
+		in = in[n:]
+		switch ev.Kind {
+		case mms.AssociateIn:
+			out, _ = stack.AppendAccept(out, mms.Initiate{Response: true, MaxPDU: 2000, Calling: 5, Called: 5, Nesting: 5, Version: 1}.Append(nil))
+		case mms.PDUIn:
+			if p, err := mms.ParsePDU(ev.PDU); err == nil {
+				out = stack.AppendPDU(out, mms.AppendConfirmed(nil, mms.ConfirmedResponse, p.InvokeID, p.Service, p.Service != mms.FileClose, func(dst []byte) []byte {
+					return params(p.Service, dst)
+				}))
+			}
+		}
+		_, _ = conn.Write(out)
+	}
+}
+
+// A server whose files and lists have no end does not keep a client for ever.
+func TestEndlessServer(t *testing.T) {
+	near, far := net.Pipe()
+	go answering(far, func(s mms.Service, dst []byte) []byte {
+		switch s {
+		case mms.FileOpen:
+			return mms.FileOpened{Handle: 1}.Append(dst)
+		case mms.FileRead:
+			return mms.AppendFileData(dst, nil, true)
+		case mms.FileDirectory:
+			return mms.AppendDirectory(dst, []mms.FileInfo{{Name: "a"}, {Name: "b"}}, 0)
+		case mms.GetNameList:
+			return mms.AppendNameList(dst, []string{"a", "b"}, 0)
+		}
+		return dst
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	c, err := client.New(ctx, near, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	_, err = c.ReadFile(ctx, "x", 100)
+	require.ErrorContains(t, err, "does not end")
+	_, err = c.Domains(ctx)
+	require.ErrorContains(t, err, "does not end")
+	_, err = c.Files(ctx, "")
+	require.ErrorContains(t, err, "does not end")
+}
+
 // What a server is to fetch is what this client sends, and nothing else.
 func TestServerMayFetchOnlyWhatIsSent(t *testing.T) {
 	near, far := net.Pipe()

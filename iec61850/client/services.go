@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/openusm/meter/iec61850"
@@ -41,7 +42,7 @@ func (c *Client) Names(ctx context.Context, class mms.ObjectClass, domain string
 	return c.names(ctx, q)
 }
 
-// maxNames is how many names are taken from one server.
+// maxNames is how many names, or files, are taken from one server.
 const maxNames = 1 << 20
 
 // names asks until no more follow.
@@ -60,7 +61,7 @@ func (c *Client) names(ctx context.Context, q mms.NameListRequest) (all []string
 			return all, nil
 		}
 		if len(list) == 0 || len(all) > maxNames || list[len(list)-1] == string(q.After) {
-			return nil, fmt.Errorf("client: name list does not end")
+			return nil, errors.New("client: name list does not end")
 		}
 		q.After = []byte(list[len(list)-1])
 	}
@@ -176,8 +177,8 @@ func (c *Client) Files(ctx context.Context, folder string) (all []mms.FileInfo, 
 		if !more {
 			return all, nil
 		}
-		if len(list) == 0 || list[len(list)-1].Name == q.To {
-			return nil, fmt.Errorf("client: directory does not end")
+		if len(list) == 0 || len(all) > maxNames || list[len(list)-1].Name == q.To {
+			return nil, errors.New("client: directory does not end")
 		}
 		q.To = list[len(list)-1].Name
 	}
@@ -200,8 +201,13 @@ func (c *Client) ReadFile(ctx context.Context, name string, limit int) ([]byte, 
 		if b, err = c.handle(ctx, mms.FileRead, f.Handle); err == nil {
 			data, more, err = mms.ParseFileData(b)
 		}
-		if content.Write(data); content.Len() > limit {
+		content.Write(data)
+		switch {
+		case err != nil:
+		case content.Len() > limit:
 			err = fmt.Errorf("client: file %s: %w: more than %d octets", name, mms.ErrTooLong, limit)
+		case more && len(data) == 0:
+			err = fmt.Errorf("client: file %s does not end", name)
 		}
 	}
 	if _, closing := c.handle(ctx, mms.FileClose, f.Handle); err == nil {

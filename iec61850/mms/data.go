@@ -6,7 +6,6 @@ import (
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/internal/ber"
-	"github.com/openusm/meter/internal/wire"
 )
 
 // maxDepth is how deep data, types and alternate accesses may be nested.
@@ -39,7 +38,7 @@ func parseData(e ber.Element, depth int) (iec61850.Value, error) {
 	switch e.Tag {
 	case 0xA1, 0xA2:
 		if depth == 0 {
-			return fail(wire.ErrTooDeep)
+			return fail(errTooDeep)
 		}
 		list, err := parseDataList(e, depth-1)
 		if err != nil {

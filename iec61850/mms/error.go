@@ -41,6 +41,8 @@ func layered(layer string, err error) error {
 // ErrTooLong reports something longer than the limits or the peer allow.
 var ErrTooLong = errors.New("too long")
 
+var errTooDeep = errors.New("nested too deeply")
+
 // AccessError is why one variable could not be read or written (DataAccessError).
 type AccessError uint8
 
@@ -77,13 +79,11 @@ type ServiceError struct{ Class, Code uint8 }
 // The errors that this library sends.
 var (
 	ErrDomainMissing     = ServiceError{7, 2}  // access: object-non-existent
-	ErrAccessDenied      = ServiceError{7, 3}  // access: object-access-denied
 	ErrAccessUnsupported = ServiceError{7, 1}  // access: object-access-unsupported
 	ErrDefinitionExists  = ServiceError{2, 5}  // definition: object-exists
 	ErrDefinitionInvalid = ServiceError{2, 1}  // definition: object-undefined
 	ErrResource          = ServiceError{3, 0}  // resource: other
 	ErrCancelled         = ServiceError{5, 3}  // service-preempt: cancel
-	ErrServiceOther      = ServiceError{4, 0}  // service: other
 	ErrFileMissing       = ServiceError{11, 7} // file: file-non-existent
 	ErrFileAccess        = ServiceError{11, 6} // file: file-access-denied
 	ErrFileOther         = ServiceError{11, 0} // file: other
@@ -109,13 +109,13 @@ type Reject struct {
 	Reason      uint8
 }
 
-// The reasons that this library sends.
+// The kinds and reasons that this library sends.
 const (
-	RejectConfirmed       = 1
-	RejectPDU             = 5
-	UnrecognizedService   = 1
-	InvalidArgument       = 4
-	MaxOutstandingReached = 6
+	RejectConfirmed     = 1
+	RejectPDU           = 5
+	UnrecognizedService = 1 // of a confirmed request
+	InvalidArgument     = 4 // of a confirmed request
+	InvalidPDU          = 1 // of a PDU
 )
 
 func (r Reject) Error() string {

@@ -189,11 +189,10 @@ func (x *explainer) parameters(s SPDU, b []byte, base, depth int) error {
 
 // connection explains the presentation PDU of a session PDU other than data.
 func (x *explainer) connection(kind SPDUKind, b []byte, base int) error {
+	x.elements(b, base, 4, "Presentation")
 	if kind != SessionConnect && kind != SessionAccept { // of which a stack reads no more
-		x.elements(b, base, 4, "Presentation")
 		return nil
 	}
-	x.elements(b, base, 4, "Presentation")
 	p, err := ParsePresentation(b, kind == SessionAccept)
 	if err != nil {
 		return shift(err, base)
@@ -269,7 +268,7 @@ func (p PDU) checkRequest() (err error) {
 		_, err = ParseJournalRequest(p.Body)
 	case FileRead, FileClose:
 		_, err = ParseFileHandle(p.Body)
-	case FileOpen, FileRename, FileDelete, FileDirectory:
+	case FileOpen, FileRename, FileDelete, FileDirectory, ObtainFile:
 		_, err = ParseFileRequest(p.Body, p.Service)
 	}
 	return err

@@ -191,13 +191,13 @@ func moreFollows(r *ber.Reader, def bool) (bool, error) {
 }
 
 // AppendDirectory appends the parameters of the answer to FileDirectory: as
-// many files as fit in room octets, and whether more follow.
+// many files as fit in room octets, but one at least, and whether more follow.
 func AppendDirectory(dst []byte, files []FileInfo, room int) []byte {
 	dst, list := ber.Open(dst, 0xA0)
 	dst, seq := ber.Open(dst, 0x30)
 	sent := 0
 	for _, f := range files {
-		if len(dst)-list+len(f.Name)+48 > room {
+		if sent > 0 && len(dst)-list+len(f.Name)+48 > room {
 			break
 		}
 		var entry int

@@ -2,6 +2,7 @@ package mms
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/openusm/meter/internal/ber"
 )
@@ -55,28 +56,35 @@ func (p PDU) initiate() (i Initiate, err error) {
 		if err != nil {
 			return i, err
 		}
-		field := map[ber.Tag]struct {
-			name string
-			to   *int
-		}{0x80: {"local detail", &i.MaxPDU}, 0x81: {"max serv outstanding calling", &i.Calling},
-			0x82: {"max serv outstanding called", &i.Called}, 0x83: {"data structure nesting level", &i.Nesting}}[e.Tag]
-		switch {
-		case field.to != nil:
-			n, err := e.Int(field.name)
-			if err != nil {
-				return i, err
-			}
-			if n < 0 || n > 1<<31-1 {
-				return i, &ber.Error{Field: field.name, Offset: e.Offset, Err: ber.ErrLength}
-			}
-			*field.to = int(n)
-		case e.Tag == 0xA4:
-			if err := i.parseDetail(e); err != nil {
-				return i, err
-			}
+		switch e.Tag {
+		case 0x80:
+			i.MaxPDU, err = parseCount(e, "local detail")
+		case 0x81:
+			i.Calling, err = parseCount(e, "max serv outstanding calling")
+		case 0x82:
+			i.Called, err = parseCount(e, "max serv outstanding called")
+		case 0x83:
+			i.Nesting, err = parseCount(e, "data structure nesting level")
+		case 0xA4:
+			err = i.parseDetail(e)
+		}
+		if err != nil {
+			return i, err
 		}
 	}
 	return i, nil
+}
+
+// parseCount reads a number from 0 to 2^31-1.
+func parseCount(e ber.Element, field string) (int, error) {
+	n, err := e.Int(field)
+	if err == nil && (n < 0 || n > math.MaxInt32) {
+		err = &ber.Error{Field: field, Offset: e.Offset, Err: ber.ErrLength}
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(n), nil
 }
 
 func (i *Initiate) parseDetail(e ber.Element) error {

@@ -116,14 +116,14 @@ type JournalVariable struct {
 }
 
 // AppendJournal appends the parameters of the answer: as many entries as fit in
-// room octets, and whether more follow.
+// room octets, but one at least, and whether more follow.
 func AppendJournal(dst []byte, entries []JournalEntry, room int) []byte {
 	dst, list := ber.Open(dst, 0xA0)
 	sent := 0
 	for _, e := range entries {
 		before := len(dst)
 		dst = e.append(dst)
-		if len(dst)-list > room {
+		if sent > 0 && len(dst)-list > room {
 			dst = dst[:before]
 			break
 		}

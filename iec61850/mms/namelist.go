@@ -97,12 +97,12 @@ func (q NameListRequest) Append(dst []byte) []byte {
 }
 
 // AppendNameList appends the parameters of the answer: as many of the names as
-// fit in room octets, and whether more follow.
+// fit in room octets, but one at least, and whether more follow.
 func AppendNameList(dst []byte, names []string, room int) []byte {
 	dst, mark := ber.Open(dst, 0xA0)
 	sent := 0
 	for _, name := range names {
-		if len(dst)-mark+len(name)+12 > room {
+		if sent > 0 && len(dst)-mark+len(name)+12 > room {
 			break
 		}
 		dst = ber.Append(dst, 0x1A, name)

@@ -5,11 +5,10 @@ import (
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/internal/ber"
-	"github.com/openusm/meter/internal/wire"
 )
 
-// AppendType appends a TypeSpecification.
-func AppendType(dst []byte, t iec61850.Type) []byte {
+// appendType appends a TypeSpecification.
+func appendType(dst []byte, t iec61850.Type) []byte {
 	switch t.Kind {
 	case iec61850.Structure:
 		dst, outer := ber.Open(dst, 0xA2)
@@ -18,14 +17,14 @@ func AppendType(dst []byte, t iec61850.Type) []byte {
 			var item int
 			dst, item = ber.Open(dst, 0x30)
 			dst = ber.Append(dst, 0x80, m.Name)
-			dst = AppendTypeIn(dst, 0xA1, m.Type)
+			dst = appendTypeIn(dst, 0xA1, m.Type)
 			dst = ber.Close(dst, item)
 		}
 		return ber.Close(ber.Close(dst, list), outer)
 	case iec61850.Array:
 		dst, outer := ber.Open(dst, 0xA1)
 		dst = ber.AppendInt(dst, 0x81, int64(t.Count))
-		return ber.Close(AppendTypeIn(dst, 0xA2, *t.Element), outer)
+		return ber.Close(appendTypeIn(dst, 0xA2, *t.Element), outer)
 	case iec61850.Boolean:
 		return append(dst, 0x83, 0)
 	case iec61850.BitString:
@@ -54,15 +53,15 @@ func AppendType(dst []byte, t iec61850.Type) []byte {
 	return dst
 }
 
-// AppendTypeIn appends an element that holds a TypeSpecification.
-func AppendTypeIn(dst []byte, tag ber.Tag, t iec61850.Type) []byte {
+// appendTypeIn appends an element that holds a TypeSpecification.
+func appendTypeIn(dst []byte, tag ber.Tag, t iec61850.Type) []byte {
 	dst, mark := ber.Open(dst, tag)
-	return ber.Close(AppendType(dst, t), mark)
+	return ber.Close(appendType(dst, t), mark)
 }
 
 func parseType(e ber.Element, depth int) (t iec61850.Type, err error) {
 	if depth == 0 {
-		return t, &ber.Error{Field: "type", Offset: e.Offset, Err: wire.ErrTooDeep}
+		return t, &ber.Error{Field: "type", Offset: e.Offset, Err: errTooDeep}
 	}
 	switch e.Tag {
 	case 0xA1:

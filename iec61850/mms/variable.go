@@ -6,7 +6,6 @@ import (
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/internal/ber"
-	"github.com/openusm/meter/internal/wire"
 )
 
 // Scope says where a name belongs.
@@ -121,7 +120,7 @@ func parseVariable(e ber.Element) (v Variable, err error) {
 
 func parseAccess(e ber.Element, steps []Step, depth int) ([]Step, error) {
 	if depth == 0 {
-		return nil, &ber.Error{Field: "alternate access", Offset: e.Offset, Err: wire.ErrTooDeep}
+		return nil, &ber.Error{Field: "alternate access", Offset: e.Offset, Err: errTooDeep}
 	}
 	r := e.Reader()
 	selection, err := r.Next("alternate access")
@@ -443,7 +442,7 @@ func AppendNameRequest(dst []byte, s Service, n Name) []byte {
 
 // AppendAttributes appends the parameters of the answer to GetVariableAccessAttributes.
 func AppendAttributes(dst []byte, t iec61850.Type) []byte {
-	return AppendTypeIn(append(dst, 0x80, 1, 0), 0xA2, t)
+	return appendTypeIn(append(dst, 0x80, 1, 0), 0xA2, t)
 }
 
 // ParseAttributes reads the parameters of the answer to GetVariableAccessAttributes.

@@ -5,6 +5,8 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"iter"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,16 +16,24 @@ import (
 
 // AppendText appends the file: the model with one access point. A file with the
 // addresses is a CID; one without describes what the device can do, an ICD.
-// What Parse made of an array of data objects, of which MMS knows only the parts
-// of each constraint, cannot be written. On error dst is returned unchanged.
+// The clients of reports become IEDs of the file, of which it says no more than
+// the addresses. SCL counts them from the first instance on: instances of nobody
+// before one that is a client's become those of an IED without address. On error
+// dst is returned unchanged.
 func (f *File) AppendText(dst []byte) ([]byte, error) {
 	w := &writer{f: f, m: f.Model, ids: map[string]string{}, used: map[string]bool{}}
 	w.raw(`<?xml version="1.0" encoding="UTF-8"?>` + "\n")
 	w.open("SCL", "xmlns", Namespace, "version", "2007", "revision", "B")
 	w.empty("Header", "id", cmp.Or(f.ID, f.Model.IED), "version", optional(f.Version), "revision", optional(f.Revision),
 		"toolID", "github.com/openusm/meter", "nameStructure", "IEDName")
+	w.findClients()
 	w.communication()
 	w.ied()
+	for _, c := range w.clients {
+		w.open("IED", "name", c.ied)
+		w.empty("AccessPoint", "name", clientPoint)
+		w.close("IED")
+	}
 	w.dataTypes()
 	w.close("SCL")
 	if w.err != nil {
@@ -44,7 +54,18 @@ type writer struct {
 	used  map[string]bool
 	types [3]strings.Builder // LNodeType, DOType, DAType
 	enums []string
+
+	clients    []client // of reports
+	lastClient int      // number in the name of the last
 }
+
+// client is a client for which reports are reserved.
+type client struct {
+	ied     string
+	address string // "" where the file has none
+}
+
+const clientPoint = "AP1"
 
 // absent is the value of an attribute that is left out.
 const absent = "\x00"
@@ -114,17 +135,44 @@ func number[T uint32 | uint16 | int](n T) string { return strconv.FormatInt(int6
 func (w *writer) accessPoint() string { return cmp.Or(w.f.Address.AccessPoint, "AP1") }
 
 func (w *writer) communication() {
-	hasGOOSE := slices.ContainsFunc(w.m.Devices, func(d *iec61850.Device) bool {
-		return slices.ContainsFunc(d.Nodes, func(n *iec61850.Node) bool {
-			return slices.ContainsFunc(n.GOOSE, func(g *iec61850.GOOSE) bool { return g.Address != (iec61850.Multicast{}) })
-		})
-	})
 	a := w.f.Address
-	if len(a.Parameters) == 0 && !hasGOOSE {
+	own := len(a.Parameters) > 0
+	for n := range w.nodes() {
+		own = own || slices.ContainsFunc(n.GOOSE, func(g *iec61850.GOOSE) bool { return g.Address != (iec61850.Multicast{}) })
+	}
+	if !own && len(w.clients) == 0 {
 		return
 	}
 	w.open("Communication")
 	w.open("SubNetwork", "name", cmp.Or(a.SubNetwork, "Subnet1"), "type", "8-MMS")
+	if own {
+		w.connected()
+	}
+	for _, c := range w.clients {
+		w.connectedClient(c)
+	}
+	w.close("SubNetwork")
+	w.close("Communication")
+}
+
+func (w *writer) connectedClient(c client) {
+	if c.address == "" {
+		return
+	}
+	typ := "IP"
+	if strings.Contains(c.address, ":") {
+		typ = "IPv6"
+	}
+	w.open("ConnectedAP", "iedName", c.ied, "apName", clientPoint)
+	w.open("Address")
+	w.text("P", c.address, "type", typ)
+	w.close("Address")
+	w.close("ConnectedAP")
+}
+
+// connected writes the addresses of the access point and of its GOOSE messages.
+func (w *writer) connected() {
+	a := w.f.Address
 	w.open("ConnectedAP", "iedName", w.m.IED, "apName", w.accessPoint())
 	if len(a.Parameters) > 0 {
 		w.open("Address")
@@ -141,8 +189,77 @@ func (w *writer) communication() {
 		}
 	}
 	w.close("ConnectedAP")
-	w.close("SubNetwork")
-	w.close("Communication")
+}
+
+// findClients gives the clients of reports names: Client1, Client2, …
+func (w *writer) findClients() {
+	for n := range w.nodes() {
+		for _, r := range n.Reports {
+			for _, address := range reserved(r) {
+				if w.clientName(address) == "" {
+					w.addClient(address)
+				}
+			}
+		}
+	}
+}
+
+func (w *writer) addClient(address string) {
+	if _, err := netip.ParseAddr(address); address != "" && err != nil {
+		w.fail("client of a report: %w", err)
+	}
+	if w.lastClient++; w.m.IED == "Client"+strconv.Itoa(w.lastClient) {
+		w.lastClient++
+	}
+	w.clients = append(w.clients, client{"Client" + strconv.Itoa(w.lastClient), address})
+}
+
+func (w *writer) clientName(address string) string {
+	for _, c := range w.clients {
+		if c.address == address {
+			return c.ied
+		}
+	}
+	return ""
+}
+
+// reserved returns the clients of a report up to the last that is one.
+func reserved(r *iec61850.Report) []string {
+	list := r.Clients
+	for len(list) > 0 && list[len(list)-1] == "" {
+		list = list[:len(list)-1]
+	}
+	return list
+}
+
+// nodes yields the nodes of all devices.
+func (w *writer) nodes() iter.Seq[*iec61850.Node] {
+	return func(yield func(*iec61850.Node) bool) {
+		for _, d := range w.m.Devices {
+			for _, n := range d.Nodes {
+				if !yield(n) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// enabled writes the number of instances of a report, and whose they are.
+func (w *writer) enabled(r *iec61850.Report) {
+	instances, clients := max(r.Instances, 1), reserved(r)
+	if len(clients) > instances {
+		w.fail("report %s: %d clients of %d instances", r.Name, len(clients), instances)
+	}
+	if len(clients) == 0 {
+		w.empty("RptEnabled", "max", number(instances))
+		return
+	}
+	w.open("RptEnabled", "max", number(instances))
+	for _, address := range clients {
+		w.empty("ClientLN", "iedName", w.clientName(address), "apRef", clientPoint, "ldInst", "none", "lnClass", "IHMI", "lnInst", "1")
+	}
+	w.close("RptEnabled")
 }
 
 func (w *writer) gse(d *iec61850.Device, g *iec61850.GOOSE) {
@@ -182,23 +299,28 @@ func (w *writer) ied() {
 	w.close("IED")
 }
 
-// services says what package server does for a client.
+// services says what package server does for a client without more than the model.
 func (w *writer) services() {
-	sets, reports, logs, buffered, goose, members := 0, 0, 0, false, 0, 1
-	for _, d := range w.m.Devices {
-		for _, n := range d.Nodes {
-			sets, logs, goose = sets+len(n.DataSets), logs+len(n.Logs), goose+len(n.GOOSE)
-			for _, s := range n.DataSets {
-				members = max(members, len(s.Members))
-			}
-			for _, r := range n.Reports {
-				reports += max(r.Instances, 1)
-				buffered = buffered || r.Buffered
-			}
+	sets, reports, logs, buffered, goose, members, settings := 0, 0, 0, false, 0, 1, false
+	for n := range w.nodes() {
+		settings = settings || n.Settings != nil
+		sets, logs, goose = sets+len(n.DataSets), logs+len(n.Logs), goose+len(n.GOOSE)
+		for _, s := range n.DataSets {
+			members = max(members, len(s.Members))
+		}
+		for _, r := range n.Reports {
+			reports += max(r.Instances, 1)
+			buffered = buffered || r.Buffered
 		}
 	}
 	w.open("Services")
-	for _, name := range []string{"DynAssociation", "GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory", "GetDataSetValue", "DataSetDirectory"} {
+	w.empty("DynAssociation")
+	if settings {
+		w.open("SettingGroups")
+		w.empty("SGEdit", "resvTms", "true")
+		w.close("SettingGroups")
+	}
+	for _, name := range []string{"GetDirectory", "GetDataObjectDefinition", "DataObjectDirectory", "GetDataSetValue", "DataSetDirectory"} {
 		w.empty(name)
 	}
 	w.empty("ConfDataSet", "max", number(max(sets, 1)), "maxAttributes", number(members))
@@ -218,7 +340,6 @@ func (w *writer) services() {
 	if goose > 0 {
 		w.empty("GOOSE", "max", number(goose))
 	}
-	w.empty("FileHandling")
 	w.close("Services")
 }
 
@@ -290,17 +411,21 @@ func (w *writer) fcda(ref iec61850.Ref) ([]string, error) {
 	prefix, inst, _ := split(n)
 	names = names[2:]
 	object, index := []string{}, absent
+	var inner *iec61850.Object
 	if len(names) > 0 {
-		o := n.Object(names[0])
-		for o != nil {
-			object, names = append(object, names[0]), names[1:]
-			if len(names) == 0 {
-				break
-			}
-			o = o.Object(names[0])
-		}
-		if len(object) == 0 {
+		if inner = n.Object(names[0]); inner == nil {
 			return nil, iec61850.ErrNotFound
+		}
+		object, names = append(object, names[0]), names[1:]
+	}
+	for len(names) > 0 && inner.Object(names[0]) != nil {
+		inner = inner.Object(names[0])
+		object, names = append(object, names[0]), names[1:]
+	}
+	if len(names) > 0 && inner != nil { // an array of data objects
+		bare, _, _ := strings.Cut(names[0], "(")
+		if a := inner.Attribute(bare, fc); a != nil && a.Of != nil {
+			object, names = append(object, names[0]), names[1:]
 		}
 	}
 	for i, name := range names {
@@ -328,7 +453,7 @@ func (w *writer) blocks(n *iec61850.Node) {
 			fields = append(fields, f.name, boolean(r.Options&f.bit != 0))
 		}
 		w.empty("OptFields", fields...)
-		w.empty("RptEnabled", "max", number(max(r.Instances, 1)))
+		w.enabled(r)
 		w.close("ReportControl")
 	}
 	for _, l := range n.Logs {
@@ -356,7 +481,11 @@ func (w *writer) tail(n *iec61850.Node) {
 			"fixedOffs", boolean(g.FixedOffsets), "type", "GOOSE")
 	}
 	if s := n.Settings; s != nil {
-		w.empty("SettingControl", "numOfSGs", number(s.Count), "actSG", number(s.Active))
+		reserved := absent
+		if s.ResvTms > 0 {
+			reserved = number(s.ResvTms)
+		}
+		w.empty("SettingControl", "numOfSGs", number(s.Count), "actSG", number(s.Active), "resvTms", reserved)
 	}
 }
 
@@ -390,13 +519,70 @@ func (w *writer) objectValues(o *iec61850.Object, measured bool) (any bool) {
 			return has
 		})
 	}
-	for _, a := range o.Attributes {
-		process := a.FC == iec61850.ST || a.FC == iec61850.MX
-		if process && (measured && !w.f.Values || a.Basic == "Quality" || a.Basic == "Timestamp") || a.FC == iec61850.SE {
-			continue
+	for i, a := range o.Attributes {
+		switch {
+		case a.Of != nil && i > 0 && o.Attributes[i-1].Of == a.Of: // written with that
+		case a.Of != nil:
+			any = w.elements(o, a.Of, measured) || any
+		case w.written(a, measured):
+			any = w.attributeValues(a, a.Get(), absent, a.Count > 0) || any
 		}
-		any = w.attributeValues(a, a.Get(), absent, a.Count > 0) || any
 	}
+	return any
+}
+
+// written reports whether the values of an attribute belong into the file.
+func (w *writer) written(a *iec61850.Attribute, measured bool) bool {
+	process := a.FC == iec61850.ST || a.FC == iec61850.MX
+	return !(process && (measured && !w.f.Values || a.Basic == "Quality" || a.Basic == "Timestamp")) && a.FC != iec61850.SE
+}
+
+// part is the part of a data object that has one constraint.
+type part struct {
+	a *iec61850.Attribute
+	v iec61850.Value
+}
+
+// elements writes the values of the elements of an array of data objects, each with all its parts.
+func (w *writer) elements(o, of *iec61850.Object, measured bool) (any bool) {
+	var arrays []*iec61850.Attribute
+	for _, a := range o.Attributes {
+		if a.Of == of && w.written(a, measured) {
+			arrays = append(arrays, a)
+		}
+	}
+	for i := 0; len(arrays) > 0 && i < arrays[0].Count; i++ {
+		parts := make([]part, len(arrays))
+		for k, a := range arrays {
+			parts[k] = part{a, a.Get().At(i)}
+		}
+		any = w.together(parts, strconv.Itoa(i)) || any
+	}
+	return any
+}
+
+// together writes the values of the parts of a data object.
+func (w *writer) together(parts []part, index string) (any bool) {
+	var names []string
+	members := map[string][]part{} // several only of a data object in this one
+	for _, p := range parts {
+		for i, m := range p.a.Attributes {
+			if members[m.Name] == nil {
+				names = append(names, m.Name)
+			}
+			members[m.Name] = append(members[m.Name], part{m, p.v.At(i)})
+		}
+	}
+	w.sub(parts[0].a.Name, index, func() bool {
+		for _, name := range names {
+			if list := members[name]; len(list) > 1 {
+				any = w.together(list, absent) || any
+			} else {
+				any = w.attributeValues(list[0].a, list[0].v, absent, false) || any
+			}
+		}
+		return any
+	})
 	return any
 }
 
@@ -487,7 +673,14 @@ func (w *writer) objectType(o *iec61850.Object) string {
 		names[sub.Name] = 0
 		body.WriteString(w.line(3, "SDO", "/>\n", []string{"name", sub.Name, "type", w.objectType(sub)}))
 	}
-	for _, a := range o.Attributes {
+	for i, a := range o.Attributes {
+		if a.Of != nil {
+			if i == 0 || o.Attributes[i-1].Of != a.Of {
+				names[a.Name] = 0
+				body.WriteString(w.line(3, "SDO", "/>\n", []string{"name", a.Name, "type", w.objectType(a.Of), "count", number(a.Count)}))
+			}
+			continue
+		}
 		if first, ok := names[a.Name]; ok {
 			if first != iec61850.SG || a.FC != iec61850.SE {
 				w.fail("object %s has %s twice", o.Name, a.Name)

@@ -3,6 +3,8 @@ package scl
 import (
 	"errors"
 	"fmt"
+	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 
@@ -64,7 +66,12 @@ func (p *parser) nodeBlocks(d *device, n *iec61850.Node, e *element) error {
 				err = p.wrong(c, fmt.Errorf("numOfSGs %q, actSG %q", c.attr("numOfSGs"), c.attr("actSG")))
 				break
 			}
-			n.Settings = &iec61850.SettingGroups{Count: int(count), Active: int(active)}
+			reserved, ok := c.number("resvTms")
+			if !ok || reserved > math.MaxUint16 {
+				err = p.wrong(c, fmt.Errorf("resvTms %q, want seconds up to %d", c.attr("resvTms"), math.MaxUint16))
+				break
+			}
+			n.Settings = &iec61850.SettingGroups{Count: int(count), Active: int(active), ResvTms: uint16(reserved)}
 		case "SampledValueControl":
 			p.warn(c, "sampled values have no place in the model")
 		}
@@ -103,6 +110,7 @@ func (p *parser) control(n *iec61850.Node, e *element, data map[string]bool) err
 			}
 			r.Instances = count
 		}
+		r.Clients = p.clients(e.child("RptEnabled"), max(r.Instances, 1))
 		n.Reports = append(n.Reports, r)
 	case "LogControl":
 		l := &iec61850.Log{Name: name, Journal: e.attr("logName"), DataSet: set, Enabled: e.flag("logEna", true),
@@ -122,6 +130,54 @@ func (p *parser) control(n *iec61850.Node, e *element, data map[string]bool) err
 		n.GOOSE = append(n.GOOSE, &iec61850.GOOSE{Name: name, ID: e.attr("appID"), DataSet: set, ConfRev: revision, FixedOffsets: e.flag("fixedOffs", false)})
 	}
 	return nil
+}
+
+// clients returns the addresses of the clients for which a report control block
+// has instances, of which it has so many.
+func (p *parser) clients(e *element, instances int) (list []string) {
+	_ = e.each("ClientLN", func(c *element) error {
+		address := p.address(c.attr("iedName"), c.attr("apRef"))
+		switch {
+		case len(list) == instances:
+			p.warn(c, "there are no more than %d instances", instances)
+			return nil
+		case address == "":
+			p.warn(c, "the file has no IP address of the client: the instance is reserved for nobody")
+		}
+		list = append(list, address)
+		return nil
+	})
+	for len(list) > 0 && list[len(list)-1] == "" {
+		list = list[:len(list)-1]
+	}
+	return list
+}
+
+// address returns the IP address of an access point, "" where the file has none.
+// An access point "" means the first of the IED that has one.
+func (p *parser) address(ied, point string) string {
+	if p.addresses == nil {
+		p.addresses = map[[2]string]string{}
+		_ = p.root.child("Communication").each("SubNetwork", func(sub *element) error {
+			return sub.each("ConnectedAP", p.addAddress)
+		})
+	}
+	return p.addresses[[2]string{ied, point}]
+}
+
+func (p *parser) addAddress(ap *element) error {
+	return ap.child("Address").each("P", func(e *element) error {
+		ip, err := netip.ParseAddr(strings.TrimSpace(e.text))
+		if typ := e.attr("type"); typ != "IP" && typ != "IPv6" || err != nil {
+			return nil
+		}
+		for _, key := range [][2]string{{ap.attr("iedName"), ap.attr("apName")}, {ap.attr("iedName"), ""}} {
+			if p.addresses[key] == "" {
+				p.addresses[key] = ip.String()
+			}
+		}
+		return nil
+	})
 }
 
 // max returns how many clients a report control block is for.

@@ -74,6 +74,8 @@ func parseTree(b []byte) (*element, error) {
 				return nil, &ParseError{e.name, offset, line, errors.New("is the root, want SCL")}
 			case root == nil:
 				root = e
+			case at == nil:
+				return nil, &ParseError{e.name, offset, line, errors.New("behind the end of SCL")}
 			default:
 				at.children = append(at.children, e)
 			}

@@ -99,6 +99,8 @@ type parser struct {
 	has     map[constrained]bool
 	order   []*iec61850.Attribute // of arrays
 	enums   map[string]iec61850.Enumeration
+
+	addresses map[[2]string]string // by IED and access point, once they are wanted
 }
 
 type device struct {
@@ -268,59 +270,67 @@ func (p *parser) object(e *element, depth int) (*iec61850.Object, error) {
 	o := &iec61850.Object{Name: e.attr("name"), CDC: t.attr("cdc")}
 	seen := map[string]bool{}
 	for _, c := range t.children {
+		add := p.subObject
 		switch c.name {
 		case "SDO":
-			if err := p.member(c, seen); err != nil {
-				return nil, err
-			}
-			before := p.leaves
-			sub, err := p.object(c, depth+1)
-			if err != nil {
-				return nil, err
-			}
-			count, err := p.count(c)
-			if err != nil {
-				return nil, err
-			}
-			if sub != nil && count > 0 {
-				if err := p.leaf(c, count*(p.leaves-before)); err != nil {
-					return nil, err
-				}
-				arrays, err := p.objectArray(c, sub, count)
-				if err != nil {
-					return nil, err
-				}
-				o.Attributes = append(o.Attributes, arrays...)
-			} else if sub != nil {
-				o.Objects = append(o.Objects, sub)
-			}
 		case "DA":
-			if err := p.member(c, seen); err != nil {
-				return nil, err
-			}
-			fc, ok := iec61850.ParseFC(c.attr("fc"))
-			if !ok {
-				if err := p.wrong(c, fmt.Errorf("fc %q: %w", c.attr("fc"), ErrUnknown)); err != nil {
-					return nil, err
-				}
-				continue
-			}
-			constraints := []iec61850.FC{fc}
-			if fc == iec61850.SG || fc == iec61850.SE { // what one names is there with both
-				constraints = []iec61850.FC{iec61850.SG, iec61850.SE}
-			}
-			for _, fc := range constraints {
-				a, err := p.attribute(c, fc, triggers(c), 0)
-				if err != nil {
-					return nil, err
-				}
-				if a != nil {
-					o.Attributes = append(o.Attributes, a)
-				}
-			}
+			add = p.objectAttribute
+		default:
+			continue
+		}
+		if err := p.member(c, seen); err != nil {
+			return nil, err
+		}
+		if err := add(o, c, depth); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
+}
+
+// subObject adds what an SDO describes to an object.
+func (p *parser) subObject(o *iec61850.Object, e *element, depth int) error {
+	before := p.leaves
+	sub, err := p.object(e, depth+1)
+	if err != nil {
+		return err
+	}
+	count, err := p.count(e)
+	switch {
+	case err != nil || sub == nil:
+		return err
+	case count == 0:
+		o.Objects = append(o.Objects, sub)
+		return nil
+	}
+	if err := p.leaf(e, count*(p.leaves-before)); err != nil {
+		return err
+	}
+	arrays, err := p.objectArray(e, sub, count)
+	o.Attributes = append(o.Attributes, arrays...)
+	return err
+}
+
+// objectAttribute adds what a DA describes to an object.
+func (p *parser) objectAttribute(o *iec61850.Object, e *element, _ int) error {
+	fc, ok := iec61850.ParseFC(e.attr("fc"))
+	if !ok {
+		return p.wrong(e, fmt.Errorf("fc %q: %w", e.attr("fc"), ErrUnknown))
+	}
+	constraints := []iec61850.FC{fc}
+	if fc == iec61850.SG || fc == iec61850.SE { // what one names is there with both
+		constraints = []iec61850.FC{iec61850.SG, iec61850.SE}
+	}
+	for _, fc := range constraints {
+		a, err := p.attribute(e, fc, triggers(e), 0)
+		if err != nil {
+			return err
+		}
+		if a != nil {
+			o.Attributes = append(o.Attributes, a)
+		}
+	}
+	return nil
 }
 
 // objectArray returns an array of data objects as MMS has it: for each
@@ -331,7 +341,9 @@ func (p *parser) objectArray(e *element, o *iec61850.Object, count int) (list []
 			if hasArray(a) {
 				return nil, p.wrong(e, errArrays)
 			}
-			list = append(list, iec61850.NewArray(a, count))
+			array := iec61850.NewArray(a, count)
+			array.Of = o
+			list = append(list, array)
 		}
 	}
 	return list, nil
@@ -360,10 +372,14 @@ func constrainedPart(o *iec61850.Object, fc iec61850.FC) *iec61850.Attribute {
 }
 
 func triggers(e *element) (t iec61850.Trigger) {
-	for name, bit := range map[string]iec61850.Trigger{"dchg": iec61850.DataChange, "qchg": iec61850.QualityChange, "dupd": iec61850.DataUpdate} {
-		if e.flag(name, false) {
-			t |= bit
-		}
+	if e.flag("dchg", false) {
+		t |= iec61850.DataChange
+	}
+	if e.flag("qchg", false) {
+		t |= iec61850.QualityChange
+	}
+	if e.flag("dupd", false) {
+		t |= iec61850.DataUpdate
 	}
 	return t
 }

@@ -69,6 +69,9 @@ var shapes = map[string]shape{
 
 	"IED":               {"name! desc type manufacturer configVersion originalSclVersion originalSclRevision originalSclRelease engRight owner", "Text? Services? AccessPoint! KDC"},
 	"Services":          {"nameLength", "Text? DynAssociation? SettingGroups? GetDirectory? GetDataObjectDefinition? DataObjectDirectory? GetDataSetValue? SetDataSetValue? DataSetDirectory? ConfDataSet? DynDataSet? ReadWrite? TimerActivatedControl? ConfReportControl? GetCBValues? ConfLogControl? ReportSettings? LogSettings? GSESettings? SMVSettings? GSEDir? GOOSE? GSSE? SMVsc? FileHandling? ConfLNs? ClientServices? ConfLdName? SupSubscription? ConfSigRef? ValueHandling? RedProt? TimeSyncProt? CommProt?"},
+	"SettingGroups":     {"", "SGEdit? ConfSG?"},
+	"SGEdit":            {"resvTms", ""},
+	"ConfSG":            {"resvTms", ""},
 	"ConfDataSet":       {"max! maxAttributes modify", ""},
 	"DynDataSet":        {"max! maxAttributes", ""},
 	"ConfReportControl": {"max! bufMode bufConf maxBuf", ""},
@@ -149,7 +152,7 @@ var patterns = map[string]*regexp.Regexp{
 	"ConfReportControl bufMode": regexp.MustCompile(`^(unbuffered|buffered|both)$`),
 	"ReportSettings cbName":     settable, "ReportSettings datSet": settable, "ReportSettings rptID": settable, "ReportSettings optFields": settable,
 	"ReportSettings bufTime": settable, "ReportSettings trgOps": settable, "ReportSettings intgPd": settable,
-	"RptEnabled max": regexp.MustCompile(`^[1-9][0-9]?$`),
+	"RptEnabled max": regexp.MustCompile(`^[1-9][0-9]?$`), "SGEdit resvTms": truth, "ConfSG resvTms": truth, "SettingControl resvTms": natural,
 }
 
 // element holds an element and those in it against their shapes.

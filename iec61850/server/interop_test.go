@@ -48,7 +48,7 @@ func TestTranscript(t *testing.T) {
 	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
 	defer root.Close()
-	s := serve(t, &server.Config{Files: server.ReadWrite(root)})
+	s := serveWith(t, &server.Config{Files: server.ReadWrite(root), GOOSE: &switched{}}, goose)
 	c, reports := watch(t, s, client.Config{Trace: trace, Password: []byte("secret")})
 	ctx := t.Context()
 	_, err = c.Identify(ctx)
@@ -91,6 +91,8 @@ func TestTranscript(t *testing.T) {
 		next(t, reports)
 		require.NoError(t, c.WriteOne(ctx, name(rcb+"RptEna"), iec61850.Bool(false)))
 	}
+	require.NoError(t, c.WriteOne(ctx, name("LLN0$GO$trip$GoEna"), iec61850.Bool(true)))
+	require.Error(t, c.WriteOne(ctx, name("LLN0$GO$trip$GoID"), iec61850.Visible("other")))
 	setWatt(t, s.model, 3)
 	_, _, err = c.Journal(ctx, mms.JournalRequest{Name: name("LLN0$log"), Start: iec61850.EntryTimeOf(time.Now().Add(-time.Hour)), Stop: iec61850.EntryTimeOf(time.Now())})
 	require.NoError(t, err)

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -230,6 +232,48 @@ func TestClientThatStopsReading(t *testing.T) {
 		v, err := other.ReadOne(t.Context(), name("LLN0$RP$urcb01$RptEna"))
 		return err == nil && !v.Bool()
 	}, 5*time.Second, 10*time.Millisecond, "its report block is free")
+}
+
+// A message has its time as a whole, however often a few octets of it come.
+func TestClientThatTrickles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := server.New(meter(t), nil)
+		require.NoError(t, err)
+		near, far := net.Pipe()
+		served, start := make(chan error, 1), time.Now()
+		go func() { served <- s.Serve(t.Context(), far) }()
+		for _, b := range []byte{3, 0, 0, 22, 17, 0xE0, 0, 0, 0, 1, 0} {
+			if _, err := near.Write([]byte{b}); err != nil {
+				break
+			}
+			time.Sleep(2 * time.Second)
+		}
+		require.ErrorContains(t, <-served, "silent")
+		require.Less(t, time.Since(start), 13*time.Second)
+		s.Close()
+	})
+}
+
+// The server takes only some files at a time, from clients that do not send them on.
+func TestTransfersAreLimited(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	s := serve(t, &server.Config{Files: server.ReadWrite(root)})
+	ask := mms.FileRequest{Name: "a", To: "a"}
+	var first *peer
+	for range 8 {
+		p := raw(t, s.address)
+		defer p.Close()
+		p.request(t, mms.ObtainFile, func(dst []byte) []byte { return ask.Append(dst, mms.ObtainFile) })
+		if first == nil {
+			first = p
+		}
+	}
+	c := dial(t, s, nil)
+	require.Eventually(t, func() bool { return errors.Is(c.SendFile(t.Context(), "b", nil), mms.ErrResource) }, 5*time.Second, 10*time.Millisecond)
+	require.NoError(t, first.Close())
+	require.Eventually(t, func() bool { return c.SendFile(t.Context(), "b", nil) == nil }, 5*time.Second, 10*time.Millisecond)
 }
 
 // The memory that an association takes which does nothing, and how the others are served beside a thousand of them.

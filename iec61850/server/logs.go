@@ -19,8 +19,8 @@ type journal struct {
 	domain    *domain
 	name      string // of the journal, in its domain
 	dataSet   string
-	data      []member // of the data set
-	byAttr    map[*iec61850.Attribute]int
+	data      []member                      // of the data set
+	byAttr    map[*iec61850.Attribute][]int // members that it belongs to
 	enabled   bool
 	triggers  iec61850.Trigger
 	integrity uint32
@@ -35,7 +35,7 @@ func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
 		name = def.Name
 	}
 	j := &journal{s: s, domain: d, name: n.Name + "$" + name, enabled: def.Enabled, triggers: def.Triggers, integrity: def.Integrity,
-		byAttr: map[*iec61850.Attribute]int{}}
+		byAttr: map[*iec61850.Attribute][]int{}}
 	if def.DataSet != "" {
 		j.dataSet = n.Name + "$" + def.DataSet
 	}
@@ -43,10 +43,7 @@ func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
 	d.journals = append(d.journals, j.name)
 	slices.Sort(d.journals)
 	it := &item{name: def.Name, path: n.Name + "$LG$" + def.Name, domain: d, fc: iec61850.LG}
-	for i, f := range logFields {
-		t, _ := iec61850.BasicType(f.basic)
-		it.children = append(it.children, blockItem(it, f.name, t, j, i))
-	}
+	it.addFields(j, logFields)
 	return it
 }
 
@@ -61,7 +58,7 @@ func (j *journal) open() error {
 	}
 	j.data = l.members
 	for i, m := range j.data {
-		m.item.leaves(func(a *iec61850.Attribute) { j.byAttr[a] = i })
+		m.item.leaves(func(a *iec61850.Attribute) { j.byAttr[a] = append(j.byAttr[a], i) })
 	}
 	j.startCycle()
 	return nil
@@ -72,15 +69,20 @@ func (j *journal) changed(changes []iec61850.Change) {
 	if !j.enabled {
 		return
 	}
-	reasons := make([]iec61850.Trigger, len(j.data))
-	news := false
+	var reasons []iec61850.Trigger
 	for _, c := range changes {
-		if i, ok := j.byAttr[c.Attribute]; ok && c.Trigger&j.triggers != 0 {
-			reasons[i] |= c.Trigger & j.triggers
-			news = true
+		why := c.Trigger & j.triggers
+		if why == 0 || len(j.byAttr[c.Attribute]) == 0 {
+			continue
+		}
+		if reasons == nil {
+			reasons = make([]iec61850.Trigger, len(j.data))
+		}
+		for _, i := range j.byAttr[c.Attribute] {
+			reasons[i] |= why
 		}
 	}
-	if news {
+	if reasons != nil {
 		j.enter(reasons)
 	}
 }
@@ -112,22 +114,9 @@ func (j *journal) stopTimer() {
 // startCycle begins the entries of integrity.
 func (j *journal) startCycle() {
 	j.stopTimer()
-	if !j.enabled || j.integrity == 0 || j.triggers&iec61850.Integrity == 0 {
-		return
+	if j.enabled && j.integrity > 0 && j.triggers&iec61850.Integrity != 0 {
+		j.s.every(j.integrity, &j.cycle, func() { j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.data))) })
 	}
-	period := time.Duration(j.integrity) * time.Millisecond
-	var t *time.Timer
-	t = time.AfterFunc(period, func() {
-		j.s.model.View(func() {
-			j.s.mu.Lock()
-			defer j.s.mu.Unlock()
-			if j.cycle == t {
-				j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.data)))
-				t.Reset(period)
-			}
-		})
-	})
-	j.cycle = t
 }
 
 func (*journal) members() []field { return logFields }
@@ -135,8 +124,8 @@ func (*journal) members() []field { return logFields }
 func (*journal) tracked(int) (object string, what service) { return "LocbTrk", setLog }
 
 func (j *journal) get(i int) iec61850.Value {
-	old, last := mms.JournalEntry{ID: make([]byte, 8), Time: iec61850.EntryTimeOf(time.Time{})}, mms.JournalEntry{}
-	last = old
+	old := mms.JournalEntry{ID: make([]byte, 8), Time: iec61850.EntryTimeOf(time.Time{})}
+	last := old
 	if len(j.entries) > 0 {
 		old, last = j.entries[0], j.entries[len(j.entries)-1]
 	}
@@ -146,10 +135,7 @@ func (j *journal) get(i int) iec61850.Value {
 	case "LogRef":
 		return iec61850.Visible(j.domain.name + "/" + j.name)
 	case "DatSet":
-		if j.dataSet == "" {
-			return iec61850.Visible("")
-		}
-		return iec61850.Visible(j.domain.name + "/" + j.dataSet)
+		return j.domain.listName(j.dataSet)
 	case "OldEntrTm":
 		return old.Time
 	case "NewEntrTm":
@@ -163,6 +149,8 @@ func (j *journal) get(i int) iec61850.Value {
 	}
 	return iec61850.Uint(uint64(j.integrity))
 }
+
+func (*journal) decide(*association, int, iec61850.Value) error { return nil }
 
 // set lets clients turn the log on and off and choose its triggers.
 func (j *journal) set(_ *association, i int, v iec61850.Value) error {

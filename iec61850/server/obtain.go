@@ -18,17 +18,25 @@ type transfer struct {
 	err     error // why it failed, while the file is being closed
 }
 
+// maxTransfers is how many files the server takes from its clients at a time,
+// for each of which it has the memory.
+const maxTransfers = 8
+
 // obtain begins to fetch a file from the client.
 func (a *association) obtain(p mms.PDU, q mms.FileRequest) error {
-	if a.transfer != nil {
-		return mms.ErrResource
-	}
 	name, err := clean(q.To)
 	if err != nil {
 		return err
 	}
 	if name == "" {
 		return mms.ErrFileMissing
+	}
+	if a.transfer != nil {
+		return mms.ErrResource
+	}
+	if a.s.busy.Add(1) > maxTransfers {
+		a.s.busy.Add(-1)
+		return mms.ErrResource
 	}
 	a.transfer = &transfer{answer: mms.PDU{InvokeID: p.InvokeID, Service: p.Service}, name: name}
 	q.To = ""
@@ -69,34 +77,9 @@ func (a *association) transferred(p mms.PDU) {
 	}
 	switch t.service {
 	case mms.FileOpen:
-		opened, err := mms.ParseFileOpened(p.Body)
-		if err != nil {
-			a.endTransfer(err)
-			return
-		}
-		t.handle = opened.Handle
-		if t.err == nil && int64(opened.Info.Size) > int64(a.s.cfg.MaxFile) {
-			t.err = mms.ErrResource
-		}
-		if t.err != nil {
-			a.callHandle(mms.FileClose)
-			return
-		}
-		a.callHandle(mms.FileRead)
+		a.opened(t, p.Body)
 	case mms.FileRead:
-		data, more, err := mms.ParseFileData(p.Body)
-		t.content = append(t.content, data...)
-		if len(t.content) > a.s.cfg.MaxFile {
-			err = mms.ErrResource
-		}
-		if t.err == nil {
-			t.err = err
-		}
-		if t.err == nil && more && len(data) > 0 {
-			a.callHandle(mms.FileRead)
-			return
-		}
-		a.callHandle(mms.FileClose)
+		a.received(t, p.Body)
 	case mms.FileClose:
 		if t.err == nil {
 			if err := a.s.cfg.Files.Store(t.name, t.content); err != nil {
@@ -107,11 +90,46 @@ func (a *association) transferred(p mms.PDU) {
 	}
 }
 
+// opened goes on when the client opened the file.
+func (a *association) opened(t *transfer, b mms.Body) {
+	f, err := mms.ParseFileOpened(b)
+	if err != nil {
+		a.endTransfer(err)
+		return
+	}
+	t.handle = f.Handle
+	if t.err == nil && int64(f.Info.Size) > int64(a.s.cfg.MaxFile) {
+		t.err = mms.ErrResource
+	}
+	if t.err != nil {
+		a.callHandle(mms.FileClose)
+		return
+	}
+	a.callHandle(mms.FileRead)
+}
+
+// received goes on when some of the file came.
+func (a *association) received(t *transfer, b mms.Body) {
+	data, more, err := mms.ParseFileData(b)
+	t.content = append(t.content, data...)
+	if len(t.content) > a.s.cfg.MaxFile {
+		err = mms.ErrResource
+	}
+	if t.err == nil {
+		t.err = err
+	}
+	if t.err == nil && more && len(data) > 0 {
+		a.callHandle(mms.FileRead)
+		return
+	}
+	a.callHandle(mms.FileClose)
+}
+
 // endTransfer answers the client's request.
 func (a *association) endTransfer(err error) {
 	p := a.transfer.answer
 	a.s.track(a, "GenTrk", a.transfer.name, setFile, err, nil)
-	a.transfer = nil
+	a.leaveTransfer()
 	a.pdu = a.pdu[:0]
 	if err != nil {
 		a.refuse(p.InvokeID, err)
@@ -128,4 +146,11 @@ func (a *association) cancelTransfer(id uint32) bool {
 	}
 	a.transfer.err = mms.ErrCancelled
 	return true
+}
+
+func (a *association) leaveTransfer() {
+	if a.transfer != nil {
+		a.transfer = nil
+		a.s.busy.Add(-1)
+	}
 }

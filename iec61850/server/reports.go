@@ -15,7 +15,7 @@ import (
 	"github.com/openusm/meter/internal/ber"
 )
 
-// field is a member of a report control block.
+// field is a member of a control block.
 type field struct {
 	name  string
 	basic string
@@ -155,6 +155,11 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 			level.children = append(level.children, s.addLog(d, n, def))
 		}
 	}
+	if fc == iec61850.GO {
+		for _, def := range n.GOOSE {
+			level.children = append(level.children, s.addGOOSE(d, n, def))
+		}
+	}
 	if fc == iec61850.SP && n.Settings != nil {
 		level.children = append(level.children, settingBlock(s, d, n))
 	}
@@ -172,10 +177,7 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 	if def.DataSet != "" {
 		r.dataSet = d.name + "/" + n.Name + "$" + def.DataSet
 	}
-	for i, f := range r.fields {
-		t, _ := iec61850.BasicType(f.basic)
-		item.children = append(item.children, blockItem(item, f.name, t, r, i))
-	}
+	item.addFields(r, r.fields)
 	if client != "" {
 		address, err := netip.ParseAddr(client)
 		if err != nil {
@@ -189,6 +191,14 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 
 // byConfiguration is what ResvTms says of a block that is one client's for good.
 const byConfiguration = -1
+
+// addFields adds the members of a control block.
+func (it *item) addFields(b block, fields []field) {
+	for i, f := range fields {
+		t, _ := iec61850.BasicType(f.basic)
+		it.children = append(it.children, blockItem(it, f.name, t, b, i))
+	}
+}
 
 func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
 	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
@@ -227,6 +237,11 @@ func (s *Server) addBlocks() error {
 			return err
 		}
 	}
+	for _, g := range s.goose {
+		if err := g.open(); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -235,7 +250,7 @@ func (s *Server) addBlocks() error {
 func (s *Server) member(ref iec61850.Ref) (member, error) {
 	m := member{reference: ref.String()}
 	path, rest, indexed := strings.Cut(ref.Item, "(")
-	m.item, _ = s.find(mms.DomainName(ref.Device, path))
+	m.item = s.find(mms.DomainName(ref.Device, path))
 	if m.item == nil || m.item.fc == 0 {
 		return member{}, iec61850.ErrNotFound
 	}
@@ -385,13 +400,18 @@ func (r *report) settle() {
 		r.flush()
 		return
 	}
-	if r.collect == nil {
-		r.collect = time.AfterFunc(time.Duration(r.bufTime)*time.Millisecond, func() {
-			r.s.mu.Lock()
-			defer r.s.mu.Unlock()
-			r.flush()
-		})
+	if r.collect != nil {
+		return
 	}
+	var t *time.Timer
+	t = time.AfterFunc(time.Duration(r.bufTime)*time.Millisecond, func() {
+		r.s.mu.Lock()
+		defer r.s.mu.Unlock()
+		if r.collect == t {
+			r.flush()
+		}
+	})
+	r.collect = t
 }
 
 // flush makes a report of what was collected before the update that is being handled.
@@ -496,22 +516,27 @@ func (r *report) startCycle() {
 		r.cycle.Stop()
 		r.cycle = nil
 	}
-	if r.integrity == 0 || r.triggers&iec61850.Integrity == 0 || !r.active() {
-		return
+	if r.integrity > 0 && r.triggers&iec61850.Integrity != 0 && r.active() {
+		r.s.every(r.integrity, &r.cycle, func() { r.all(iec61850.Integrity) })
 	}
-	period := time.Duration(r.integrity) * time.Millisecond
+}
+
+// every calls f after each period of so many milliseconds, with the model locked
+// for reading and s.mu held, for as long as its timer is the one at place. s.mu is held.
+func (s *Server) every(period uint32, place **time.Timer, f func()) {
+	d := time.Duration(period) * time.Millisecond
 	var t *time.Timer
-	t = time.AfterFunc(period, func() {
-		r.s.model.View(func() {
-			r.s.mu.Lock()
-			defer r.s.mu.Unlock()
-			if r.cycle == t {
-				r.all(iec61850.Integrity)
-				t.Reset(period)
+	t = time.AfterFunc(d, func() {
+		s.model.View(func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if *place == t {
+				f()
+				t.Reset(d)
 			}
 		})
 	})
-	r.cycle = t
+	*place = t
 }
 
 func (r *report) members() []field { return r.fields }
@@ -564,6 +589,8 @@ func (r *report) get(i int) iec61850.Value {
 	return iec61850.Bool(false) // GI and PurgeBuf
 }
 
+func (*report) decide(*association, int, iec61850.Value) error { return nil }
+
 // set sets a member of the block for a client. The model is locked for reading.
 func (r *report) set(a *association, i int, v iec61850.Value) error {
 	name := r.fields[i].name
@@ -590,60 +617,68 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	if r.enabled {
 		return mms.TemporarilyUnavailable
 	}
+	switch name {
+	case "Resv", "ResvTms":
+		return r.reserve(a, v)
+	case "OptFlds":
+		r.options = iec61850.ReportOptions(padBits(v, 10))
+		return nil
+	case "EntryID":
+		r.resync = []byte(v.Text())
+		return nil
+	}
+	changed, err := r.configure(a, name, v)
+	if changed && r.def.Buffered {
+		r.purge()
+		r.startCycle()
+	}
+	return err
+}
+
+// reserve gives the block to a client, or back: by Resv, or for the seconds of ResvTms.
+func (r *report) reserve(a *association, v iec61850.Value) error {
+	seconds, _ := v.Int()
+	if seconds < 0 {
+		return mms.ObjectValueInvalid
+	}
+	r.leave()
+	r.resvTms, r.reserved = seconds, v.Bool()
+	if r.reserved || seconds > 0 {
+		r.own(a)
+	}
+	return nil
+}
+
+// configure sets one of the members whose change makes the buffered reports
+// void; changed reports whether they are.
+func (r *report) configure(a *association, name string, v iec61850.Value) (changed bool, err error) {
 	n, _ := v.Uint()
 	switch name {
-	case "Resv":
-		r.reserved = v.Bool()
-		if r.owner = nil; r.reserved {
-			r.own(a)
-		}
-		return nil
-	case "ResvTms":
-		if r.resvTms, _ = v.Int(); r.resvTms < 0 {
-			r.resvTms = 0
-			return mms.ObjectValueInvalid
-		}
-		if r.owner = nil; r.resvTms > 0 {
-			r.own(a)
-		}
-		return nil
 	case "RptID":
 		r.id = v.Text()
 	case "DatSet":
 		if v.Text() == r.dataSet {
-			return nil
+			return false, nil
 		}
 		if r.def.Buffered && strings.HasPrefix(v.Text(), "@") {
-			return mms.ObjectValueInvalid
+			return false, mms.ObjectValueInvalid
 		}
 		if err := r.setDataSet(a, v.Text(), false); err != nil {
-			return err
+			return false, err
 		}
-	case "OptFlds":
-		r.options = iec61850.ReportOptions(padBits(v, 10))
-		return nil
 	case "BufTm":
 		r.bufTime = uint32(n)
 	case "TrgOps":
 		r.triggers = iec61850.Trigger(padBits(v, 6))
 	case "IntgPd":
 		if n > 0 && n < minIntegrity {
-			return mms.ObjectValueInvalid
+			return false, mms.ObjectValueInvalid
 		}
 		r.integrity = uint32(n)
 	case "PurgeBuf":
-		if !v.Bool() {
-			return nil
-		}
-	case "EntryID":
-		r.resync = []byte(v.Text())
-		return nil
+		return v.Bool(), nil
 	}
-	if r.def.Buffered {
-		r.purge()
-		r.startCycle()
-	}
-	return nil
+	return true, nil
 }
 
 // padBits returns a bit string as if it had n bits.

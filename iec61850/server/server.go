@@ -42,13 +42,17 @@ type Config struct {
 	Authenticate func(password []byte) bool
 	// Write decides whether a client may set an attribute, and makes use of the
 	// value. It returns nil to have the model take it, or an
-	// [mms.AccessError]. A nil Write refuses all.
+	// [mms.AccessError]. The attribute is nil where the reference is that of a
+	// member of a setting group control block. A nil Write refuses all.
 	Write func(reference string, a *iec61850.Attribute, v iec61850.Value) error
 	// Control decides about the selection, the operation or its cancellation of
 	// an object, and carries it out. A nil Control refuses all.
 	Control func(ctx context.Context, c Control) AddCause
 	// Files are what clients may see; nil means none.
 	Files Files
+	// GOOSE publishes the GOOSE control blocks of the model. With nil they are
+	// disabled, and clients cannot enable them.
+	GOOSE Publisher
 
 	Trace  func(send bool, frame []byte) // called for the octets of every message on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
@@ -86,6 +90,7 @@ type Server struct {
 	model  *iec61850.Model
 	stop   func()
 	active atomic.Int32
+	busy   atomic.Int32 // transfers of files from clients
 
 	// mu guards what clients change beside the model: blocks, lists, selections.
 	// It is taken after the lock of the model.
@@ -94,6 +99,7 @@ type Server struct {
 	names       []string // of the domains, sorted
 	reports     []*report
 	logs        []*journal
+	goose       []*gooseBlock
 	byAttr      map[*iec61850.Attribute][]membership
 	selected    map[*iec61850.Object]*selection
 	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made
@@ -118,7 +124,11 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 	}
 	slices.Sort(s.names)
 	s.findTracking()
-	if err := s.addBlocks(); err != nil {
+	s.mu.Lock() // timers of blocks run from here on
+	err := s.addBlocks()
+	s.mu.Unlock()
+	if err != nil {
+		s.stopTimers()
 		return nil, err
 	}
 	s.stop = m.Watch(s.changed)
@@ -128,6 +138,10 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 // Close stops watching the model. Connections end with their context.
 func (s *Server) Close() {
 	s.stop()
+	s.stopTimers()
+}
+
+func (s *Server) stopTimers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.reports {
@@ -135,6 +149,11 @@ func (s *Server) Close() {
 	}
 	for _, j := range s.logs {
 		j.stopTimer()
+	}
+	for _, d := range s.domains {
+		if d.settings != nil {
+			d.settings.leave()
+		}
 	}
 }
 
@@ -237,10 +256,11 @@ const firstRead = 2048
 // run reads until the connection ends.
 func (a *association) run() error {
 	a.in = make([]byte, 0, firstRead)
+	begun := time.Now() // what must be complete in time
 	for {
 		deadline := time.Time{}
 		if !a.open || len(a.in) > 0 {
-			deadline = time.Now().Add(a.s.cfg.Timeout)
+			deadline = begun.Add(a.s.cfg.Timeout)
 		}
 		if len(a.in) == cap(a.in) {
 			a.in = slices.Grow(a.in, len(a.in))
@@ -252,8 +272,14 @@ func (a *association) run() error {
 			}
 			return err
 		}
+		if a.open && len(a.in) == 0 {
+			begun = time.Now()
+		}
 		a.in = a.in[:len(a.in)+n]
-		done, err := a.take()
+		used, done, err := a.take()
+		if a.open && used > 0 {
+			begun = time.Now()
+		}
 		if err := a.flush(); err != nil {
 			return err
 		}
@@ -272,9 +298,9 @@ var errSilent = errors.New("server: client silent in the middle of a message")
 // maxOut is how many octets of answers are gathered before they are written.
 const maxOut = 1 << 16
 
-// take handles the complete messages in the buffer; done when the association ended.
-func (a *association) take() (done bool, err error) {
-	used := 0
+// take handles the complete messages in the buffer, which have so many octets;
+// done when the association ended.
+func (a *association) take() (used int, done bool, err error) {
 	defer func() {
 		rest := copy(a.in, a.in[used:])
 		a.in = a.in[:rest]
@@ -286,11 +312,11 @@ func (a *association) take() (done bool, err error) {
 		ev, n, out, err := a.stack.Next(a.in[used:], a.out)
 		a.out = out
 		if errors.Is(err, io.ErrUnexpectedEOF) && n == 0 && short(a.in[used:]) {
-			return false, nil
+			return used, false, nil
 		}
 		if err != nil {
 			a.abort()
-			return false, err
+			return used, false, err
 		}
 		a.trace(false, a.in[used:used+n])
 		used += n
@@ -298,21 +324,22 @@ func (a *association) take() (done bool, err error) {
 		case mms.AssociateIn:
 			done, err = a.associate(ev)
 		case mms.PDUIn:
-			done, err = a.handle(ev.PDU)
+			a.handle(ev.PDU)
 		case mms.Released, mms.Aborted:
+			a.s.release(a) // before the answer, so that a client that comes again at once finds its blocks free
 			done = true
 		}
 		if err != nil {
 			a.abort()
-			return false, err
+			return used, false, err
 		}
 		if len(a.out) > maxOut {
 			if err := a.flush(); err != nil {
-				return false, err
+				return used, false, err
 			}
 		}
 	}
-	return done, nil
+	return used, done, nil
 }
 
 // short reports whether the packet at the start of b is not complete.
@@ -350,11 +377,12 @@ func (a *association) trace(send bool, b []byte) {
 
 // close gives back what the association holds.
 func (a *association) close() {
+	a.s.release(a)
 	_ = a.conn.Close()
 	for _, f := range a.files {
 		_ = f.Close()
 	}
-	a.s.release(a)
+	a.leaveTransfer()
 }
 
 // associate answers the request for an association.

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -231,6 +232,31 @@ func TestUnbufferedReports(t *testing.T) {
 	}, 5*time.Second, 5*time.Millisecond, "freed when the client leaves")
 }
 
+// A client that gave a block back has no part in what another does with it.
+func TestReservationIsGivenBack(t *testing.T) {
+	s := serve(t, nil)
+	for _, test := range []struct {
+		block, reserve string
+		yes, no        iec61850.Value
+	}{{"LLN0$RP$urcb01$", "Resv", iec61850.Bool(true), iec61850.Bool(false)}, {"LLN0$BR$brcb$", "ResvTms", iec61850.Int(10), iec61850.Int(0)}} {
+		first, mine := watch(t, s, client.Config{})
+		second, theirs := watch(t, s, client.Config{})
+		write(t, first, "LLN0$RP$urcb02$RptEna", iec61850.Bool(true)) // it has a reporter
+		write(t, first, test.block+test.reserve, test.yes)
+		write(t, first, test.block+test.reserve, test.no)
+		write(t, second, test.block+"RptEna", iec61850.Bool(true))
+		write(t, first, "LLN0$RP$urcb02$GI", iec61850.Bool(true))
+		write(t, second, test.block+"GI", iec61850.Bool(true))
+		require.Contains(t, next(t, theirs).ID, test.block[:len(test.block)-1])
+		require.Contains(t, next(t, mine).ID, "urcb02")
+		require.NoError(t, first.Conclude(t.Context()))
+		require.Equal(t, iec61850.Bool(true), read(t, second, test.block+"RptEna"))
+		write(t, second, test.block+"GI", iec61850.Bool(true))
+		next(t, theirs)
+		require.NoError(t, second.Conclude(t.Context()))
+	}
+}
+
 func TestIntegrity(t *testing.T) {
 	s := serve(t, nil)
 	c, reports := watch(t, s, client.Config{})
@@ -445,6 +471,32 @@ func TestLog(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, after, 1)
 	require.EqualValues(t, 2, binary.BigEndian.Uint64(after[0].ID))
+}
+
+// A change is entered for all that it concerns; an entry that no PDU holds is refused rather than asked for for ever.
+func TestLogOfOverlappingMembers(t *testing.T) {
+	s := serveWith(t, nil, func(d *iec61850.Device) {
+		n := d.Node("LLN0")
+		n.DataSets = append(n.DataSets, &iec61850.DataSet{Name: "Logged", Members: []iec61850.Ref{
+			{Device: ld, Item: "MMXU1$MX$TotW"}, {Device: ld, Item: "MMXU1$MX$TotW$mag"}, {Device: ld, Item: "MMXU1$MX"}}})
+		n.DataSets = append(n.DataSets, &iec61850.DataSet{Name: "Large", Members: []iec61850.Ref{{Device: ld, Item: "MMXU1$MX"}, {Device: ld, Item: "MHAI1$MX"}}})
+		n.Logs = []*iec61850.Log{{Name: "log", DataSet: "Logged", Enabled: true, Triggers: iec61850.DataChange},
+			{Name: "large", DataSet: "Large", Enabled: true, Triggers: iec61850.Integrity, Integrity: 10}}
+	})
+	setWatt(t, s.model, 1)
+	c := dial(t, s, &client.Config{MaxPDU: 600})
+	entries, _, err := c.Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$log")})
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.Len(t, entries[0].Variables, 6, "three members with their reasons")
+	require.Eventually(t, func() bool {
+		_, _, err := c.Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$large")})
+		return errors.Is(err, mms.ErrResource)
+	}, 5*time.Second, 20*time.Millisecond)
+	entries, more, err := dial(t, s, nil).Journal(t.Context(), mms.JournalRequest{Name: name("LLN0$large"), Stop: iec61850.Int(1)})
+	require.NoError(t, err)
+	require.Len(t, entries, 1)
+	require.False(t, more)
 }
 
 func TestPassword(t *testing.T) {

@@ -15,14 +15,14 @@ import (
 func openStructure(dst []byte) ([]byte, int)     { return ber.Open(dst, 0xA2) }
 func closeStructure(dst []byte, mark int) []byte { return ber.Close(dst, mark) }
 
-// handle answers one PDU; done when the association ends.
-func (a *association) handle(b []byte) (done bool, err error) {
+// handle answers one PDU.
+func (a *association) handle(b []byte) {
 	a.pdu = a.pdu[:0]
 	p, err := mms.ParsePDU(b)
 	if err != nil {
-		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: 1}.AppendReject(a.pdu)
+		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: mms.InvalidPDU}.AppendReject(a.pdu)
 		a.send()
-		return false, nil
+		return
 	}
 	switch p.Kind {
 	case mms.ConfirmedRequest:
@@ -37,14 +37,13 @@ func (a *association) handle(b []byte) (done bool, err error) {
 		}
 	case mms.ConfirmedResponse, mms.ConfirmedError, mms.RejectPDUKind:
 		a.transferred(p)
-		return false, nil
+		return
 	case mms.Unconfirmed:
-		return false, nil
+		return
 	default:
-		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: 1}.AppendReject(a.pdu)
+		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: mms.InvalidPDU}.AppendReject(a.pdu)
 	}
 	a.send()
-	return false, nil
 }
 
 // send gathers the PDU that was made.
@@ -141,16 +140,18 @@ func (a *association) readVariables(p mms.PDU) error {
 	a.s.model.View(func() {
 		if named {
 			for i := range members {
-				pdu = a.appendItem(pdu, members[i].item, members[i].access)
+				if pdu = a.appendItem(pdu, members[i].item, members[i].access); len(pdu) > a.maxPDU {
+					return
+				}
 			}
 			return
 		}
 		for i := range a.read.Variables.Each {
 			v := &a.read.Variables.Each[i]
-			it, code := a.s.find(v.Name)
+			it := a.s.find(v.Name)
 			switch {
 			case it == nil:
-				pdu = mms.AppendFailure(pdu, code)
+				pdu = mms.AppendFailure(pdu, mms.ObjectNonExistent)
 			case selected[i].Kind() != iec61850.None:
 				pdu = mms.AppendData(pdu, selected[i])
 			default:
@@ -173,7 +174,7 @@ func (a *association) selections() (selected map[int]iec61850.Value) {
 		if !bytes.HasSuffix(v.Name.Item, []byte("$SBO")) {
 			continue
 		}
-		if it, _ := a.s.find(v.Name); it != nil && it.fc == iec61850.CO && it.attr != nil {
+		if it := a.s.find(v.Name); it != nil && it.fc == iec61850.CO && it.attr != nil {
 			if selected == nil {
 				selected = map[int]iec61850.Value{}
 			}
@@ -234,7 +235,7 @@ func (a *association) writeVariables(p mms.PDU) error {
 		}
 	} else {
 		for _, v := range a.write.Variables.Each {
-			it, _ := a.s.find(v.Name)
+			it := a.s.find(v.Name)
 			targets = append(targets, member{item: it, access: v.Access})
 		}
 	}
@@ -300,13 +301,15 @@ func (a *association) writeBlock(it *item, v iec61850.Value) error {
 	if !ok {
 		return mms.TypeInconsistent
 	}
-	var err error
+	err := it.block.decide(a, it.member, v)
 	var later []func(*iec61850.Update) error
 	var values map[string]iec61850.Value
 	a.s.model.View(func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
-		err = it.block.set(a, it.member, v)
+		if err == nil {
+			err = it.block.set(a, it.member, v)
+		}
 		later, a.s.later = a.s.later, nil
 		if len(a.s.tracking) > 0 {
 			values = snapshot(it.block, it.block.members(), it.member, v)
@@ -383,7 +386,7 @@ func (a *association) attributes(p mms.PDU) error {
 	if err != nil {
 		return err
 	}
-	it, _ := a.s.find(n)
+	it := a.s.find(n)
 	if it == nil {
 		return mms.ErrDomainMissing
 	}
@@ -427,12 +430,14 @@ func (a *association) define(p mms.PDU) error {
 	}
 	members := make([]member, len(q.Variables))
 	for i, v := range q.Variables {
-		it, _ := a.s.find(v.Name)
+		it := a.s.find(v.Name)
 		if it == nil || it.fc == 0 {
 			return mms.ErrDefinitionInvalid
 		}
-		if _, err := follow(it.typ, it.typ.Zero(), v.Access); err != nil {
-			return mms.ErrDefinitionInvalid
+		if len(v.Access) > 0 {
+			if _, err := follow(it.typ, it.typ.Zero(), v.Access); err != nil {
+				return mms.ErrDefinitionInvalid
+			}
 		}
 		members[i] = newMember(it, cloneSteps(v.Access))
 	}

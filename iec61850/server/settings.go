@@ -43,10 +43,7 @@ func settingBlock(s *Server, d *domain, n *iec61850.Node) *item {
 		b.groups = append(b.groups, g)
 	}
 	it := &item{name: "SGCB", path: n.Name + "$SP$SGCB", domain: d, fc: iec61850.SP}
-	for i, f := range settingFields {
-		t, _ := iec61850.BasicType(f.basic)
-		it.children = append(it.children, blockItem(it, f.name, t, b, i))
-	}
+	it.addFields(b, settingFields)
 	return it
 }
 
@@ -133,13 +130,23 @@ func (b *settings) get(i int) iec61850.Value {
 	return iec61850.Uint(uint64(b.reserved))
 }
 
-// set changes the active group or begins and ends the editing of one. What it
-// does to the model is done after the locks were released.
-func (b *settings) set(a *association, i int, v iec61850.Value) error {
-	name := settingFields[i].name
+// decide asks the policy about what the block allows.
+func (b *settings) decide(a *association, i int, v iec61850.Value) error {
 	if b.s.cfg.Write == nil {
 		return mms.ObjectAccessDenied
 	}
+	b.s.mu.Lock()
+	err := b.allows(a, i, v)
+	b.s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return b.s.cfg.Write(b.reference+"."+settingFields[i].name, nil, v)
+}
+
+// allows reports whether the state of the block lets the client set a member. s.mu is held.
+func (b *settings) allows(a *association, i int, v iec61850.Value) error {
+	name := settingFields[i].name
 	n, _ := v.Uint()
 	switch {
 	case name == "ActSG" || name == "EditSG":
@@ -152,10 +159,17 @@ func (b *settings) set(a *association, i int, v iec61850.Value) error {
 	if name != "ActSG" && b.editor != nil && b.editor != a {
 		return mms.TemporarilyUnavailable
 	}
-	if err := b.s.cfg.Write(b.reference+"."+name, nil, v); err != nil {
+	return nil
+}
+
+// set changes the active group or begins and ends the editing of one. What it
+// does to the model is done after the locks were released.
+func (b *settings) set(a *association, i int, v iec61850.Value) error {
+	if err := b.allows(a, i, v); err != nil {
 		return err
 	}
-	switch name {
+	n, _ := v.Uint()
+	switch settingFields[i].name {
 	case "ActSG":
 		b.active, b.changed = int(n), iec61850.NewTimestamp(b.s.cfg.Now(), 10)
 		b.load(b.active, func(p settingPair) *iec61850.Attribute { return p.active })

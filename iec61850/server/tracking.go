@@ -21,6 +21,7 @@ const (
 	setBufferedReport   service = 24
 	setUnbufferedReport service = 26
 	setLog              service = 28
+	setGOOSE            service = 34
 	selectObject        service = 43
 	selectWithValue     service = 44
 	cancelControl       service = 45

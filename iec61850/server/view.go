@@ -35,9 +35,12 @@ type item struct {
 	typ      iec61850.Type
 }
 
-// block is a control block: members by number. Called with s.mu held.
+// block is a control block: members by number.
 type block interface {
-	get(member int) iec61850.Value
+	get(member int) iec61850.Value // s.mu is held
+	// decide asks those outside of the server whether a client may set a member. No lock is held.
+	decide(a *association, member int, v iec61850.Value) error
+	// set sets a member about which was decided. The model is locked for reading, s.mu is held.
 	set(a *association, member int, v iec61850.Value) error
 	members() []field
 	// tracked returns where service tracking notes that the member was set, and as what.
@@ -56,6 +59,14 @@ type member struct {
 	reference string // as reports carry it
 	item      *item
 	access    []mms.Step
+}
+
+// listName returns the value of a DatSet, "" for no data set.
+func (d *domain) listName(list string) iec61850.Value {
+	if list == "" {
+		return iec61850.Visible("")
+	}
+	return iec61850.Visible(d.name + "/" + list)
 }
 
 func (s *Server) addDomain(d *iec61850.Device) error {
@@ -207,20 +218,15 @@ func (it *item) reference() string {
 	return it.domain.name + "/" + strings.Join(parts, ".")
 }
 
-// find returns the item of a name.
-func (s *Server) find(n mms.Name) (*item, mms.AccessError) {
+// find returns the item of a name, nil where there is none.
+func (s *Server) find(n mms.Name) *item {
 	if n.Scope != mms.ScopeDomain {
-		return nil, mms.ObjectNonExistent
+		return nil
 	}
-	d := s.domains[string(n.Domain)]
-	if d == nil {
-		return nil, mms.ObjectNonExistent
+	if d := s.domains[string(n.Domain)]; d != nil {
+		return d.items[string(n.Item)]
 	}
-	it := d.items[string(n.Item)]
-	if it == nil {
-		return nil, mms.ObjectNonExistent
-	}
-	return it, 0
+	return nil
 }
 
 // follow goes the steps of an alternate access into a value.

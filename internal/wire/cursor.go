@@ -4,7 +4,6 @@ package wire
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 )
@@ -20,20 +19,16 @@ func (e *Error) Error() string { return fmt.Sprintf("%s at octet %d: %v", e.Fiel
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ErrTooDeep reports nesting beyond the limit.
-var ErrTooDeep = errors.New("nested too deeply")
-
 // Cursor reads a slice from front to back. After the first failure all reads
 // return zero and the position stays, so that a parser may check once, at its end.
 type Cursor struct {
-	buf   []byte
-	off   int
-	depth int
-	err   error
+	buf []byte
+	off int
+	err error
 }
 
-// NewCursor returns a cursor at the start of b that allows depth nested levels.
-func NewCursor(b []byte, depth int) Cursor { return Cursor{buf: b, depth: depth} }
+// NewCursor returns a cursor at the start of b.
+func NewCursor(b []byte) Cursor { return Cursor{buf: b} }
 
 // Offset returns how many octets were read.
 func (c *Cursor) Offset() int { return c.off }
@@ -49,15 +44,6 @@ func (c *Cursor) Fail(field string, offset int, err error) {
 	if c.err == nil {
 		c.err = &Error{field, offset, err}
 	}
-}
-
-// Enter goes one level deeper, and fails where the limit is reached.
-func (c *Cursor) Enter(field string) bool {
-	if c.depth <= 0 {
-		c.Fail(field, c.off, ErrTooDeep)
-	}
-	c.depth--
-	return c.err == nil
 }
 
 // Bytes reads n octets; the result aliases the slice.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestCursor(t *testing.T) {
-	c := NewCursor([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 1)
+	c := NewCursor([]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10})
 	require.EqualValues(t, 1, c.Uint8("a"))
 	require.EqualValues(t, 0x0203, c.Uint16("b"))
 	require.EqualValues(t, 0x0504, c.Uint16LE("c"))
@@ -26,18 +26,11 @@ func TestCursor(t *testing.T) {
 	require.Equal(t, 9, c.Offset())
 }
 
-func TestCursorDepth(t *testing.T) {
-	c := NewCursor(nil, 1)
-	require.True(t, c.Enter("list"))
-	require.False(t, c.Enter("list"))
-	require.ErrorIs(t, c.Err(), ErrTooDeep)
-}
-
 func TestCursorNeverOverflows(t *testing.T) {
-	c := NewCursor(make([]byte, 4), 0)
+	c := NewCursor(make([]byte, 4))
 	require.Nil(t, c.Bytes(1<<62, "length"))
 	require.ErrorIs(t, c.Err(), io.ErrUnexpectedEOF)
-	c = NewCursor(make([]byte, 4), 0)
+	c = NewCursor(make([]byte, 4))
 	require.Nil(t, c.Bytes(-1, "length"))
 	require.Error(t, c.Err())
 }
