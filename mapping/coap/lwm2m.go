@@ -256,18 +256,19 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	taken := make(map[path]bool, len(d.Readings))
 	for i := range d.Readings {
 		r := &d.Readings[i]
-		reason, carried := "no object has it", false
+		var last refusal
+		carried := false
 		for _, table := range tables {
 			t := table.Find(r.Code)
 			if t == nil || !r.Code.Valid() {
 				continue
 			}
 			v, why := t.value(r)
-			if why == "" && taken[t.path] {
-				why = "another reading has " + t.path.String()
+			if why == fits && taken[t.path] {
+				why = hasAnother
 			}
-			if why != "" {
-				reason = why
+			if why != fits {
+				last = refusal{t, why}
 				continue
 			}
 			if v.at, _ = r.Time.Instant(d.Clock); v.at.IsZero() && !r.Time.IsZero() {
@@ -276,8 +277,9 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 			taken[t.path], carried = true, true
 			list = appendWithUnit(append(list, v), r)
 		}
-		if carried {
-			reason = ""
+		reason := ""
+		if !carried {
+			reason = last.reason(r)
 		}
 		if reason != "" || r.Quality.Flags != 0 {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
@@ -294,30 +296,58 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	return list, lost
 }
 
+// why says why a resource does not take a reading.
+type why uint8
+
+const (
+	fits why = iota
+	noValue
+	hasAnother
+	otherUnit
+	otherType
+)
+
+// refusal is the last reason of several objects.
+type refusal struct {
+	target *target
+	why    why
+}
+
+func (f refusal) reason(r *obis.Reading) string {
+	switch f.why {
+	case noValue:
+		return "no value"
+	case hasAnother:
+		return "another reading has " + f.target.path.String()
+	case otherUnit:
+		return fmt.Sprintf("%v takes no value in %v", f.target.path, cmp.Or(r.Unit, obis.Count))
+	case otherType:
+		return fmt.Sprintf("%v is of type %s", f.target.path, lwm2mTypes[f.target.kind])
+	}
+	return "no object has it"
+}
+
 // value makes the resource of a reading, or says why it cannot.
-func (t *target) value(r *obis.Reading) (v value, reason string) {
+func (t *target) value(r *obis.Reading) (v value, _ why) {
 	v = value{path: t.path, kind: t.kind, value: r.Value}
 	if r.Value.IsNone() {
-		return v, "no value"
+		return v, noValue
 	}
-	unit := r.Unit
-	if unit == obis.UnitUnknown {
-		unit = obis.Count
-	}
+	unit := cmp.Or(r.Unit, obis.Count)
 	if len(t.units) > 0 {
 		i := slices.IndexFunc(t.units, func(d divisor) bool { return d.unit == unit })
 		if i < 0 {
-			return v, fmt.Sprintf("%v takes no value in %v", t.path, unit)
+			return v, otherUnit
 		}
 		var ok bool
 		if v.value, ok = t.units[i].divide(r.Value); !ok {
-			return v, fmt.Sprintf("%v is of type %s", t.path, lwm2mTypes[t.kind])
+			return v, otherType
 		}
 	}
 	if !v.fits() {
-		return v, fmt.Sprintf("%v is of type %s", t.path, lwm2mTypes[t.kind])
+		return v, otherType
 	}
-	return v, ""
+	return v, fits
 }
 
 func (d *divisor) divide(v obis.Value) (obis.Value, bool) {
