@@ -24,7 +24,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	dtlsclient "github.com/plgd-dev/go-coap/v3/dtls"
-	coapnet "github.com/plgd-dev/go-coap/v3/net"
 
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/coap"
@@ -430,8 +429,10 @@ func TestLimits(t *testing.T) {
 	}
 	s.mu.Lock()
 	for _, r := range s.remotes {
+		r.mu.Lock()
 		require.Len(t, r.transfers, 2)
 		require.Len(t, r.observations, 2)
+		r.mu.Unlock()
 	}
 	s.mu.Unlock()
 	second := newRaw(t, address)
@@ -443,7 +444,9 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, 2, s.count())
 	s.mu.Lock()
 	for _, r := range s.remotes {
+		r.mu.Lock()
 		r.seen = r.seen.Add(-idle - time.Second)
+		r.mu.Unlock()
 	}
 	s.mu.Unlock()
 	third.send(0x40, 1, 0, 2, 0xB1, 'm') // in place of the second, which observes nothing
@@ -471,8 +474,8 @@ func TestConfig(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-func psk(identity, key string) coapnet.DTLSClientOptions {
-	return coapnet.NewDTLSClientOptions(dtls.WithPSK(func([]byte) ([]byte, error) { return []byte(key), nil }), dtls.WithPSKIdentityHint([]byte(identity)),
+func psk(identity, key string) dtlsclient.DTLSClientOptions {
+	return dtlsclient.NewDTLSClientOptions(dtls.WithPSK(func([]byte) ([]byte, error) { return []byte(key), nil }), dtls.WithPSKIdentityHint([]byte(identity)),
 		dtls.WithCipherSuites(dtls.TLS_PSK_WITH_AES_128_CCM_8))
 }
 
@@ -498,7 +501,7 @@ func TestDTLS(t *testing.T) {
 	log := &lines{}
 	s, address := serve(t, &Config{Keys: map[string][]byte{"meter1": []byte("0123456789abcdef"), "empty": {}}, Handshake: time.Second,
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, "coaps")
-	conn, err := dtlsclient.Dial(address, psk("meter1", "0123456789abcdef"))
+	conn, err := dtlsclient.Dial(address, psk("meter1", "0123456789abcdef"), options.WithErrors(func(error) {}))
 	require.NoError(t, err)
 	defer conn.Close()
 	m, err := conn.Get(timeout(t), "/m/1-0:1.7.0", accept(coap.Text))
@@ -521,7 +524,7 @@ func TestDTLS(t *testing.T) {
 	require.Equal(t, "402", <-got)
 
 	for identity, key := range map[string]string{"meter1": "wrong", "nobody": "0123456789abcdef", "empty": "0123456789abcdef"} {
-		bad, err := dtlsclient.Dial(address, psk(identity, key))
+		bad, err := dtlsclient.Dial(address, psk(identity, key), options.WithErrors(func(error) {}))
 		if err == nil {
 			ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
 			m, err = bad.Get(ctx, "/m")
@@ -544,7 +547,7 @@ func TestDTLSFlood(t *testing.T) {
 		newRaw(t, address).send(hello...)
 	}
 	require.Eventually(t, func() bool {
-		conn, err := dtlsclient.Dial(address, psk("meter1", "0123456789abcdef"))
+		conn, err := dtlsclient.Dial(address, psk("meter1", "0123456789abcdef"), options.WithErrors(func(error) {}))
 		if err != nil {
 			return false
 		}
@@ -619,8 +622,8 @@ func Example() {
 		return
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- l.Serve(ctx) }()
+	defer stop()
+	go func() { _ = l.Serve(ctx) }()
 
 	conn, err := udp.Dial(l.Addr().String())
 	if err != nil {
@@ -635,8 +638,6 @@ func Example() {
 	b, _ := m.ReadBody()
 	fmt.Println(m.Code(), string(b))
 	_ = conn.Close()
-	stop()
-	<-done
 	// Output: Content [{"n":"1-0:1.7.0","u":"W","v":401}]
 }
 
