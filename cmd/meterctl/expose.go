@@ -17,13 +17,16 @@ func (a *app) exposeCommand() *cobra.Command {
 	var as, listen string
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "expose TARGET --as " + strings.Join(meter.Faces(), "|") + " --listen tcp://127.0.0.1:4059",
+		Use:   "expose TARGET --as " + strings.Join(append(meter.Faces(), "coap"), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
 				return err
+			}
+			if as == "coap" {
+				return a.exposeCoAP(cmd.Context(), args[0], cfg, listen, interval)
 			}
 			face, err := meter.NewFace(as, cfg)
 			if err != nil {
@@ -32,22 +35,31 @@ func (a *app) exposeCommand() *cobra.Command {
 			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(meter.Faces(), ", "))
-	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(append(meter.Faces(), "coap"), ", "))
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059; of coap, coap://127.0.0.1:5683 or coaps://127.0.0.1:5684")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
 	return cmd
 }
 
-// expose polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, and say so.
+// shown is what expose gives the readings of each poll.
+type shown interface {
+	Update(r *meter.Result) (lost []string)
+}
+
 func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
+	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen) })
+}
+
+// exposeTo polls the meter and serves what it showed last. The first poll must
+// succeed; later ones that fail leave the last readings in place, and say so.
+func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, face shown, interval time.Duration, serve func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	session, err := meter.Dial(ctx, target, cfg)
 	if err != nil {
 		return err
 	}
-	r, err := poll(ctx, session)
+	r, err := poll(ctx, session, face)
 	if err != nil {
 		a.leave(ctx, session)
 		return err
@@ -65,7 +77,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 				session, err = meter.Dial(ctx, target, cfg)
 			}
 			if err == nil {
-				r, err = poll(ctx, session)
+				r, err = poll(ctx, session, face)
 			}
 			if err == nil {
 				face.Update(r)
@@ -78,14 +90,14 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 			session, err = nil, nil
 		}
 	}()
-	err = a.simTCP(ctx, face, listen)
+	err = serve(ctx)
 	stop(nil)
 	<-done
 	return err
 }
 
 // poll reads the meter's registers and, where it has one, its load profile.
-func poll(ctx context.Context, s meter.Session) (*meter.Result, error) {
+func poll(ctx context.Context, s meter.Session, face shown) (*meter.Result, error) {
 	r, err := s.Read(ctx)
 	if r == nil || err != nil && !errors.Is(err, meter.ErrPartial) {
 		return nil, err
@@ -94,6 +106,9 @@ func poll(ctx context.Context, s meter.Session) (*meter.Result, error) {
 		r.Profiles = p.Profiles
 	} else if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if f, ok := face.(*coapFace); ok {
+		return r, f.addEvents(ctx, s, r)
 	}
 	return r, nil
 }

@@ -527,7 +527,7 @@ func TestDTLS(t *testing.T) {
 		bad, err := dtlsclient.Dial(address, psk(identity, key), options.WithErrors(func(error) {}))
 		if err == nil {
 			ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
-			m, err = bad.Get(ctx, "/m")
+			_, err = bad.Get(ctx, "/m")
 			stop()
 			_ = bad.Close()
 		}
