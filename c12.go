@@ -8,6 +8,7 @@ import (
 
 	"github.com/openusm/meter/ansic12"
 	"github.com/openusm/meter/ansic12/ansicsim"
+	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
 	"github.com/openusm/meter/ansic12/tables"
@@ -164,10 +165,12 @@ func decodeC1219(b []byte, cfg *Config) (*Result, error) {
 	return result, fmt.Errorf("meter: %w: %w", ErrPartial, failed)
 }
 
-// c12Session is a conversation by C12.18.
+// c12Session is a conversation by C12.18 or C12.22.
 type c12Session struct {
-	client *session.Client
-	cfg    *Config
+	client   *session.Client
+	cfg      *Config
+	protocol Protocol
+	layers   []Layer // that carry the services
 }
 
 func dialC1218(ctx context.Context, t Target, cfg *Config) (Session, error) {
@@ -175,17 +178,28 @@ func dialC1218(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := session.NewClient(rw, &session.Config{
-		UserID: cfg.Client, User: cfg.User, Password: string(cfg.Keys.Password), Key: desKey(cfg.Keys.Key),
+	own := sessionConfig(cfg)
+	own.Key = desKey(cfg.Keys.Key)
+	return (&c12Session{client: session.NewClient(rw, own), cfg: cfg, protocol: C1218}).open(ctx)
+}
+
+func sessionConfig(cfg *Config) *session.Config {
+	return &session.Config{
+		UserID: cfg.Client, User: cfg.User, Password: string(cfg.Keys.Password),
 		Timeout: cfg.Timeout, Retries: cfg.Retries, Trace: cfg.Trace, Logger: cfg.Logger,
-	})
-	if err := client.Open(ctx); err != nil {
-		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = client.Close(leave)
-		return nil, c12Error(err)
 	}
-	return &c12Session{client, cfg}, nil
+}
+
+// open opens the conversation, and closes the connection where that fails.
+func (s *c12Session) open(ctx context.Context) (Session, error) {
+	err := s.client.Open(ctx)
+	if err == nil {
+		return s, nil
+	}
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = s.client.Close(leave)
+	return nil, c12Error(err)
 }
 
 // desKey returns the key of C12.21 where one of its length was given.
@@ -202,19 +216,19 @@ func c12Error(err error) error {
 		return nil
 	case errors.Is(err, session.ErrNoAnswer):
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, session.ErrAuth):
+	case errors.Is(err, session.ErrAuth), errors.Is(err, psem.SME):
 		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
 	case errors.Is(err, session.ErrNoTable):
 		return fmt.Errorf("meter: %w: %w", ErrNotSupported, err)
 	case errors.As(err, new(*session.RefusedError)):
 		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
-	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*tables.ParseError)):
+	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)), errors.Is(err, session.ErrOtherReply):
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
 	return outcome(err)
 }
 
-func (s *c12Session) Protocol() Protocol { return C1218 }
+func (s *c12Session) Protocol() Protocol { return s.protocol }
 
 func (s *c12Session) Close(ctx context.Context) error { return c12Error(s.client.Close(ctx)) }
 
@@ -224,7 +238,7 @@ func (s *c12Session) result(ctx context.Context) (*Result, error) {
 	if err != nil && m == (obis.Meter{}) {
 		return nil, c12Error(err)
 	}
-	return &Result{Protocol: C1218, Meter: m, Clock: s.cfg.Clock}, nil
+	return &Result{Protocol: s.protocol, Meter: m, Clock: s.cfg.Clock, Layers: s.layers}, nil
 }
 
 func (s *c12Session) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {

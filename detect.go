@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/openusm/meter/ansic12/epsem"
 )
 
 // Detect says which protocol the octets at the start of b belong to. It errs
@@ -17,7 +19,7 @@ func Detect(b []byte) (Protocol, error) {
 		protocol Protocol
 		is       func([]byte) bool
 	}{
-		{SML, isSML}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056}, {IEC62056, isDataLines},
+		{SML, isSML}, {MMS, isTPKT}, {DLMS, isHDLC}, {DLMS, isWrapper}, {MBus, isMBus}, {P1, isP1}, {IEC62056, isIEC62056}, {IEC62056, isDataLines},
 		{C1218, isPSEM}, {WMBus, isWMBus}, {C1222, isC1222}, {SML, isSMLStream}, {APDU, isAPDU},
 	} {
 		if d.is(b) {
@@ -37,6 +39,18 @@ func isSML(b []byte) bool { return bytes.HasPrefix(b, smlStart) }
 
 // isSMLStream knows a capture that begins in the middle of a frame.
 func isSMLStream(b []byte) bool { return bytes.Contains(b, smlStart) }
+
+// isTPKT knows a packet of RFC 1006 with a TPDU of class 0 in it.
+func isTPKT(b []byte) bool {
+	if len(b) < 7 || b[0] != 3 || b[1] != 0 || int(binary.BigEndian.Uint16(b[2:])) < 7 {
+		return false
+	}
+	switch b[5] {
+	case 0xE0, 0xD0, 0xF0, 0x80, 0x70:
+		return int(b[4])+5 <= int(binary.BigEndian.Uint16(b[2:]))
+	}
+	return false
+}
 
 // isHDLC knows the flag and the frame type 3 of IEC 62056-46.
 func isHDLC(b []byte) bool {
@@ -106,9 +120,13 @@ func isWMBus(b []byte) bool {
 	return false
 }
 
-// isC1222 knows the application context of C12.22 in an ACSE APDU.
+// isC1222 knows an ACSE APDU with a called AP title, or with EPSEM in it.
 func isC1222(b []byte) bool {
-	return len(b) > 4 && b[0] == 0x60 && bytes.Contains(b[:min(len(b), 32)], []byte{0xA2}) && !isAARQ(b)
+	if len(b) <= 4 || b[0] != 0x60 || isAARQ(b) {
+		return false
+	}
+	_, _, err := epsem.Parse(b)
+	return err == nil || bytes.Contains(b[:min(len(b), 32)], []byte{0xA2})
 }
 
 // isAARQ knows the object identifiers of DLMS.

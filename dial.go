@@ -135,6 +135,8 @@ func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) 
 		return dialMBus
 	case C1218:
 		return dialC1218
+	case C1222:
+		return dialC1222
 	case P1, SML, WMBus:
 		return dialPush
 	}
@@ -145,11 +147,11 @@ func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) 
 func attempts(t Target) []attempt {
 	switch t.Scheme {
 	case "udp":
-		return []attempt{{"DLMS wrapper", DLMS, dialWrapper}}
+		return []attempt{{"DLMS wrapper", DLMS, dialWrapper}, {"C12.22", C1222, tryC1222}}
 	case "tcp":
 		return []attempt{
 			{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
-			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"C12.18", C1218, dialC1218},
+			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"C12.18", C1218, dialC1218}, {"C12.22", C1222, tryC1222},
 			{"push", Auto, heardPush(0, "", 12*time.Second)},
 		}
 	}

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/openusm/meter/ansic12/epsem"
+	"github.com/openusm/meter/iec61850/goose"
+	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/iec62056/sml"
 	"github.com/openusm/meter/mbus"
@@ -51,11 +52,15 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	case C1218:
 		err = e.psem()
 	case C1222:
-		err = epsem.Explain(b, e.at(b, 0, 0))
+		err = e.epsem()
 	case C1219:
 		err = e.table()
 	case MBus:
 		err = e.mbus()
+	case MMS:
+		err = mms.Explain(b, e.at(b, 0, 0))
+	case GOOSE:
+		err = goose.Explain(b, e.at(b, 0, 0))
 	default:
 		return fmt.Errorf("meter: explain %s: %w", protocol, ErrNotSupported)
 	}

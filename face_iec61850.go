@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/openusm/meter/iec61850/server"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/ied"
+	"github.com/openusm/meter/obis"
 )
 
 // iedFace is a meter as an IED of IEC 61850. Its model is made from the first
@@ -24,12 +26,13 @@ type iedFace struct {
 }
 
 func (f *iedFace) Update(r *Result) []string {
+	readings := f.stamped(r.Readings, time.Now())
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.device != nil {
-		return lossTexts(r, f.device.Update(r.Readings))
+		return lossTexts(r, f.device.Update(readings))
 	}
-	device, lost, err := ied.New(r.Meter, r.Readings, &ied.Options{Clock: f.cfg.Clock, Received: time.Now()})
+	device, lost, err := ied.New(r.Meter, readings, &ied.Options{Clock: f.cfg.Clock})
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -39,6 +42,19 @@ func (f *iedFace) Update(r *Result) []string {
 	}
 	f.device, f.server = device, s
 	return lossTexts(r, lost)
+}
+
+// stamped returns the readings, those that have no time of their own with that
+// of their receipt, by a clock that is not the meter's.
+func (f *iedFace) stamped(readings []obis.Reading, received time.Time) []obis.Reading {
+	list := slices.Clone(readings)
+	for i := range list {
+		if _, ok := list[i].Time.Instant(f.cfg.Clock); !ok {
+			list[i].Time = obis.FromTime(received.UTC())
+			list[i].Time.Status |= obis.TimeDoubtful
+		}
+	}
+	return list
 }
 
 func lossTexts(r *Result, lost []mapping.Loss) (texts []string) {

@@ -46,6 +46,8 @@ const (
 	C1222    Protocol = "c1222" // ANSI C12.22
 	APDU     Protocol = "apdu"  // a bare xDLMS or ACSE APDU, for Decode and Explain
 	C1219    Protocol = "c1219" // the octets of one C12.19 table, for Decode
+	MMS      Protocol = "mms"   // IEC 61850-8-1: the packets of an association, for Explain
+	GOOSE    Protocol = "goose" // IEC 61850-8-1: messages behind their EtherType, for Explain
 )
 
 // ParseProtocol reads the name of a protocol; "" is Auto.
@@ -53,7 +55,7 @@ func ParseProtocol(name string) (Protocol, error) {
 	switch p := Protocol(strings.ToLower(name)); p {
 	case "":
 		return Auto, nil
-	case Auto, DLMS, IEC62056, P1, SML, MBus, WMBus, C1218, C1222, APDU, C1219:
+	case Auto, DLMS, IEC62056, P1, SML, MBus, WMBus, C1218, C1222, APDU, C1219, MMS, GOOSE:
 		return p, nil
 	}
 	return "", fmt.Errorf("meter: unknown protocol %q", name)

@@ -29,7 +29,9 @@ type SimulatorConfig struct {
 }
 
 // Simulators returns the names of the simulated meters.
-func Simulators() []string { return []string{"c1218", "dlms", "iec62056", "mbus", "p1", "sml"} }
+func Simulators() []string {
+	return []string{"c1218", "c1222", "dlms", "iec62056", "mbus", "p1", "sml"}
+}
 
 // NewSimulator returns a simulated meter by its name.
 func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
@@ -47,6 +49,12 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 		return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
 	case "c1218":
 		return ansicsim.New(simulatedC1218(cfg)), nil
+	case "c1222":
+		own, err := simulatedC1222(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return networkSimulator{ansicsim.New(own)}, nil
 	case "p1":
 		return iec62056sim.NewP1(nil), nil
 	case "sml":

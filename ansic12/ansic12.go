@@ -3,11 +3,12 @@
 // a program must be granted to run them.
 //
 // The packages below it are the protocols: psem the packets and services of C12.18
-// and C12.21, tables the data of C12.19, epsem the network messages of C12.22,
-// session the reader and ansicsim a simulated meter.
+// and C12.21, tables the data of C12.19, epsem the network messages of C12.22, osgp
+// those of the Open Smart Grid Protocol, session the reader, relay what passes messages
+// of C12.22 on, and ansicsim a simulated meter.
 //
-//	optical port, modem      TCP, UDP
-//	psem (packets)           epsem (ACSE, EPSEM)
+//	optical port, modem      TCP, UDP                 power line
+//	psem (packets)           epsem (ACSE, EPSEM)      osgp
 //	        psem (services: read table, write table, …)
 //	                tables (table 00 says how to read the others)
 //	                        obis readings

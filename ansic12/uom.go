@@ -126,6 +126,28 @@ func (u UOM) Unit() obis.Unit {
 	return q.unit
 }
 
+// Ratios returns the powers in which the ratios of current and voltage transformers
+// go into values of this source. It is not ok for quantities of which nobody knows.
+func (u UOM) Ratios() (current, voltage int, ok bool) {
+	q, known := quantities[u.ID()]
+	if !known || u.NotStandard() {
+		return 0, 0, false
+	}
+	switch q.kind {
+	case kindActive, kindReactive, kindApparent:
+		return 1, 1, true
+	case kindVoltage:
+		return 0, 1, true
+	case kindCurrent:
+		return 1, 0, true
+	case kindVoltsquare:
+		return 0, 2, true
+	case kindAmpsquare:
+		return 2, 0, true
+	}
+	return 0, 0, true
+}
+
 // Role is the part that a value of a source plays in the tables.
 type Role uint8
 

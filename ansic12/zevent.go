@@ -58,7 +58,7 @@ var eventTexts = [...]string{
 	51: "control point changed by a condition",
 	52: "control point changed for the prepayment",
 	53: "added to remaining credit",
-	54: "subtracted fROM remaining credit",
+	54: "subtracted from remaining credit",
 	55: "adjusted the remaining credit",
 	56: "device sealed",
 	57: "device unsealed",

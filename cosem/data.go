@@ -22,6 +22,7 @@ import (
 	"iter"
 	"math"
 
+	"github.com/openusm/meter/internal/ber"
 	"github.com/openusm/meter/obis"
 )
 
@@ -265,19 +266,7 @@ func length(b []byte, off int, field string) (n, end int, err error) {
 
 // AppendLength appends a length or count as A-XDR has it: one octet below 128,
 // else the number of octets with bit 7 set and the octets.
-func AppendLength(dst []byte, n int) []byte {
-	switch {
-	case n < 0x80:
-		return append(dst, byte(n))
-	case n <= 0xFF:
-		return append(dst, 0x81, byte(n))
-	case n <= 0xFFFF:
-		return append(dst, 0x82, byte(n>>8), byte(n))
-	case n <= 0xFFFFFF:
-		return append(dst, 0x83, byte(n>>16), byte(n>>8), byte(n))
-	}
-	return append(dst, 0x84, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-}
+func AppendLength(dst []byte, n int) []byte { return ber.AppendLength(dst, n) }
 
 // ParseLength reads a length or count as [AppendLength] writes it.
 func ParseLength(b []byte) (length_, n int, err error) { return length(b, 0, "length") }

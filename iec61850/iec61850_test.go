@@ -2,6 +2,7 @@ package iec61850
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestTimes(t *testing.T) {
 
 func TestClasses(t *testing.T) {
 	for cdc := range classes {
+		require.NotEmpty(t, slices.Collect(ClassRows(cdc)))
 		o, err := NewObject("X", cdc, "units", "d", "phsA", "phsAB", "origin")
 		require.NoError(t, err, cdc)
 		require.NotEmpty(t, len(o.Attributes)+len(o.Objects), cdc)
@@ -86,4 +88,26 @@ func Example() {
 	err = m.Update(func(u *Update) error { return u.Set(a, Int(123456789012)) })
 	fmt.Println(a.Get(), err)
 	// Output: 123456789012 <nil>
+}
+
+func TestTrackingAndTimedControl(t *testing.T) {
+	for name := range tracking {
+		o, err := NewTracking(name)
+		require.NoError(t, err)
+		require.NotNil(t, o.Attribute("serviceType", SR), name)
+	}
+	_, err := NewTracking("MsvcbTrk")
+	require.Error(t, err)
+
+	o, err := NewObject("Pos", "DPC")
+	require.NoError(t, err)
+	require.NoError(t, o.AddTimedControl(DirectEnhanced))
+	oper, cancel := o.Attribute("Oper", CO), o.Attribute("Cancel", CO)
+	require.Equal(t, "operTm", oper.Attributes[1].Name)
+	require.Len(t, oper.Attributes, 7)
+	require.Len(t, cancel.Attributes, 6, "without the check")
+	require.NotSame(t, oper.Attributes[0], cancel.Attributes[0])
+	status, err := NewObject("Ind", "SPS")
+	require.NoError(t, err)
+	require.Error(t, status.AddTimedControl(DirectNormal))
 }

@@ -3,7 +3,7 @@
 // control blocks, and the values in them.
 //
 //	Model ─ Device ─ Node ─ Object ─ Attribute ─ Value
-//	                   └─ DataSet, Report, Log, SettingGroups
+//	                   └─ DataSet, Report, Log, GOOSE, SettingGroups
 //
 // A model is built first, then served ([Model.Update] sets values while it is).
 // The packages below this one carry it: mms is the wire, scl the file, server and
@@ -84,10 +84,12 @@ type Model struct {
 	Type     string // what the vendor calls the product
 	Revision string
 	Devices  []*Device
+	Enums    []Enumeration // those that the standard does not have, or has otherwise
 
 	mu       sync.RWMutex
 	watchers []*watcher
 	changes  []Change
+	update   Update // that which is under way
 }
 
 // Device is a logical device.
@@ -105,6 +107,7 @@ type Node struct {
 	DataSets []*DataSet
 	Reports  []*Report
 	Logs     []*Log
+	GOOSE    []*GOOSE       // LLN0 only
 	Settings *SettingGroups // nil where the node has none; LLN0 only
 }
 
@@ -157,6 +160,9 @@ type Report struct {
 	BufTime   uint32 // milliseconds during which events are collected
 	Integrity uint32 // milliseconds between integrity reports; 0: none
 	Instances int    // blocks of this description, each named with two digits; 0: one, named as it is
+	// Clients are the network addresses of the clients for which the instances are
+	// reserved by configuration, in their order; "" for none.
+	Clients []string
 }
 
 // ReportOptions are the optional fields of a report, as the bits of OptFlds.
@@ -185,10 +191,31 @@ type Log struct {
 	Integrity uint32 // milliseconds; 0: none
 }
 
+// GOOSE is a GOOSE control block.
+type GOOSE struct {
+	Name         string
+	ID           string // goID
+	DataSet      string
+	ConfRev      uint32
+	FixedOffsets bool
+	Address      Multicast
+}
+
+// Multicast is where a control block sends to; the zero Multicast says nothing.
+type Multicast struct {
+	MAC      [6]byte
+	AppID    uint16
+	VLAN     uint16
+	Priority uint8
+	MinTime  uint32 // milliseconds from a change to its first repetition
+	MaxTime  uint32 // milliseconds between messages where nothing changes
+}
+
 // SettingGroups describes a setting group control block.
 type SettingGroups struct {
-	Count  int
-	Active int
+	Count   int
+	Active  int
+	ResvTms uint16 // seconds for which a client has a group for editing; 0: as long as it is there
 }
 
 // FullName returns the name of the domain.
@@ -418,7 +445,8 @@ func (m *Model) Update(f func(*Update) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.changes = m.changes[:0]
-	err := f(&Update{m})
+	m.update.m = m
+	err := f(&m.update)
 	for _, w := range m.watchers {
 		w.f(m.changes)
 	}

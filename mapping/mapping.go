@@ -53,3 +53,14 @@ func (l Loss) String() string {
 	}
 	return fmt.Sprintf("%v %d: %s; quality %v not carried", l.Part, l.Index, l.Reason, l.Flags)
 }
+
+// ReadingsOnly returns what a target loses that has neither profiles nor events.
+func ReadingsOnly(d *Data) (lost []Loss) {
+	for i := range d.Profiles {
+		lost = append(lost, Loss{Part: Profile, Index: i, Reason: "this target has no profiles"})
+	}
+	for i := range d.Events {
+		lost = append(lost, Loss{Part: Event, Index: i, Flags: d.Events[i].Quality.Flags, Reason: "this target has no events"})
+	}
+	return lost
+}

@@ -61,8 +61,8 @@ func TestTermineter(t *testing.T) {
 			// The log module then fails in its own printing of arguments.
 			for _, want := range []string{
 				"0000000000000042", "METER00000000000", "OUSM",
-				"Found readable table, ID: 0", "Found readable table, ID: 1", "Found readable table, ID: 3", "Found readable table, ID: 5",
-				"Found readable table, ID: 6", "Found readable table, ID: 8", "Found 7 tables in range 0-8", "Log History Table Contains 16 Entries",
+				"Found readable table, ID: 0", "Found readable table, ID: 1", "Found readable table, ID: 2", "Found readable table, ID: 3", "Found readable table, ID: 5",
+				"Found readable table, ID: 6", "Found readable table, ID: 8", "Found 8 tables in range 0-8", "Log History Table Contains 16 Entries",
 			} {
 				require.Contains(t, text, want)
 			}

@@ -1,4 +1,4 @@
-// Package ansicsim simulates a meter of ANSI C12.18, C12.19 and C12.21: the
+// Package ansicsim simulates a meter of ANSI C12.18, C12.19, C12.21 and C12.22: the
 // substation meter that a current transformer feeds, or a residential one. Its tables
 // are made octet by octet as the standard has them, not by the package that reads them.
 package ansicsim
@@ -24,8 +24,13 @@ type Config struct {
 
 	BigEndian bool              // order of octets in tables
 	Time      tables.TimeFormat // 0 is tables.TimeOctets
+	// Traffic is the silence after which the meter forgets a conversation; 0 is 6 s, by C12.21 30 s.
+	Traffic time.Duration
 	// NoPartial is for a meter that gives whole tables only.
 	NoPartial bool
+
+	Network NetworkConfig // for C12.22
+	OSGP    OSGPConfig
 
 	Now    func() time.Time // the meter's clock; nil is time.Now
 	Faults Faults
@@ -52,10 +57,12 @@ type Meter struct {
 	shift     time.Duration // of the clock, as it was set
 	resets    int
 	resetAt   time.Time
-	procedure []byte // table 08
-	event     []entry
+	procedure []byte  // table 08
+	event     []entry // the newest
+	events    int     // in all
 	written   map[uint16][]byte
 	faults    Faults
+	osgp      osgpState
 }
 
 type entry struct {
@@ -85,16 +92,26 @@ func New(cfg *Config) *Meter {
 	m.event = []entry{
 		{m.resetAt, 20}, {start.Add(-50 * time.Hour), 1}, {start.Add(-50*time.Hour + 90*time.Second), 2}, {start.Add(-3 * time.Hour), 11},
 	}
+	m.events = len(m.event)
 	return m
 }
 
 // Tables lists the numbers of the tables that the meter has.
 func (m *Meter) Tables() []uint16 {
-	list := []uint16{0, 1, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 25, 27, 28, 50, 51, 52, 55, 60, 61, 62, 63, 64, 70, 71, 72, 74, 76}
+	list := []uint16{
+		0, 1, 2, 3, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 25, 26, 27, 28, 50, 51, 52, 53, 55, 56, 60, 61, 62, 63, 64, 70, 71, 72, 73, 74, 76,
+	}
 	if !m.cfg.Residential {
 		list = append(list, psem.TableManufacturer)
 	}
 	return list
+}
+
+// record adds an event of now to the log.
+func (m *Meter) record(code uint16) {
+	m.event = append(m.event, entry{m.clock(), code})
+	m.event = m.event[max(len(m.event)-logSize, 0):]
+	m.events++
 }
 
 // clock returns the time that the meter shows.
@@ -277,6 +294,7 @@ const (
 	perBlock = 96
 	minutes  = 15
 	logSize  = 16
+	selfs    = 2 // self reads, at midnight
 )
 
 func (m *Meter) write(w *writer, table uint16) {
@@ -294,6 +312,15 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.text(model, 8)
 		w.u8(1, 2, 3, 4)
 		w.text(m.cfg.Serial, 16)
+	case 2:
+		w.text("1.8", 6)
+		w.text("1.8", 6)
+		w.u8(1)
+		w.text("9S", 5)
+		w.u16(2 | 4<<3 | 2<<10)
+		w.u8(5 | 5<<4)
+		w.text("20", 6)
+		w.text("2.5", 6)
 	case 3:
 		w.u8(1)
 		w.u16(0)
@@ -343,7 +370,7 @@ func (m *Meter) write(w *writer, table uint16) {
 			w.u8(link)
 		}
 	case 20, 21:
-		w.u8(1<<1|1<<2|1<<4, 0, 0, byte(len(s.sums)), byte(len(s.demands)), byte(len(s.coincident)), 1, tiers, byte(len(s.presentDem)), byte(len(s.presentVl)))
+		w.u8(1<<1|1<<2|1<<4, 1<<1|1<<2, selfs, byte(len(s.sums)), byte(len(s.demands)), byte(len(s.coincident)), 1, tiers, byte(len(s.presentDem)), byte(len(s.presentVl)))
 	case 22:
 		w.u8(s.sums...)
 		w.u8(s.demands...)
@@ -357,6 +384,8 @@ func (m *Meter) write(w *writer, table uint16) {
 	case 25:
 		m.stamp(w, m.resetAt, false)
 		m.registers(w, s, m.resetAt)
+	case 26:
+		m.selfReads(w, s, now)
 	case 27:
 		w.u8(s.presentDem...)
 		w.u8(s.presentVl...)
@@ -377,6 +406,16 @@ func (m *Meter) write(w *writer, table uint16) {
 		if table == 55 {
 			w.u16(1)
 		}
+	case 53:
+		if m.cfg.Time > tables.TimeOctets { // at two o'clock, by an hour
+			w.u32(2 * 3600)
+		} else {
+			w.u8(2, 0, 0)
+		}
+		w.u8(60)
+	case 56:
+		w.u16(uint16((24-now.Hour())*60 - now.Minute()))
+		w.u8(1)
 	case 60, 61:
 		w.u32(uint32(m.blockSize(s) * blocks))
 		w.u16(1 << 10)
@@ -406,6 +445,9 @@ func (m *Meter) write(w *writer, table uint16) {
 		w.u16(0)
 	case 72:
 		w.u8(0xFF, 0xFF, 0xFF, 0xFF)
+	case 73:
+		w.u8(0xFF, 0xFF, 0xFF, 0xFF)
+		w.b = append(w.b, make([]byte, sizeStandard+sizeManufacturer+sizeProcedures)...)
 	case 74, 76:
 		m.log(w)
 	case psem.TableManufacturer:
@@ -417,6 +459,9 @@ func (m *Meter) write(w *writer, table uint16) {
 	}
 }
 
+// Octets of the sets of table 00.
+const sizeStandard, sizeManufacturer, sizeProcedures = 11, 1, 4
+
 func (m *Meter) generalConfiguration(w *writer) {
 	order := byte(0)
 	if m.cfg.BigEndian {
@@ -426,7 +471,6 @@ func (m *Meter) generalConfiguration(w *writer) {
 	if m.cfg.NoPartial {
 		access = 0
 	}
-	const sizeStandard, sizeManufacturer, sizeProcedures = 11, 1, 4
 	w.u8(order|1<<1, byte(m.cfg.Time)|access, byte(tables.Int64)|byte(tables.Int32)<<4)
 	w.text("OUSM", 4)
 	w.u8(2, 0, 32, 255, 2, 0, sizeStandard, sizeManufacturer, sizeProcedures, 0, 1, 0)
@@ -465,6 +509,20 @@ func (m *Meter) registers(w *writer, s selection, t time.Time) {
 		for _, i := range s.coincident {
 			w.u32(uint32(int32(s.sources[i].value(t))))
 		}
+	}
+}
+
+// selfReads is table 26: the registers at the last midnights, the oldest first.
+func (m *Meter) selfReads(w *writer, s selection, now time.Time) {
+	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	w.u8(0, selfs, selfs-1)
+	w.u16(uint16(today.YearDay()))
+	w.u8(0)
+	for i := range selfs {
+		day := today.AddDate(0, 0, i-selfs+1)
+		w.u16(uint16(day.YearDay()))
+		m.stamp(w, day, false)
+		m.registers(w, s, day)
 	}
 }
 
@@ -511,13 +569,10 @@ func (m *Meter) profile(w *writer, s selection, now time.Time) {
 // log is the history or the event log.
 func (m *Meter) log(w *writer) {
 	list := m.event
-	if len(list) > logSize {
-		list = list[len(list)-logSize:]
-	}
 	w.u8(1 << 2)
 	w.u16(uint16(len(list)))
 	w.u16(uint16(len(list) - 1))
-	w.u32(uint32(len(m.event)))
+	w.u32(uint32(m.events))
 	w.u16(0)
 	for i := range logSize {
 		var e entry

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"time"
@@ -19,13 +20,17 @@ import (
 // Serve answers one connection until it ends or ctx does. Where rw has SetLine, the
 // rate follows the negotiation.
 func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	s := &server{meter: m, conn: stream.New(rw), link: psem.NewLink(&psem.LinkConfig{PacketSize: 64, Packets: 255})}
+	s := &server{meter: m, conn: stream.New(rw), link: psem.NewLink(nil)}
+	s.begin()
 	s.line, _ = rw.(interface {
 		SetLine(baud int, framing string) error
 	})
+	if conn, ok := rw.(net.Conn); ok && conn.RemoteAddr().Network() == "tcp" {
+		s.idle = m.cfg.Network.idle()
+	}
 	defer s.conn.Close()
 	err := s.serve(ctx)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+	if errors.Is(err, errIdle) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
 		return ctx.Err()
 	}
 	return err
@@ -40,15 +45,48 @@ type server struct {
 		SetLine(baud int, framing string) error
 	}
 	conversation
-	after func() error // what is done behind the acknowledgement of the answer
-	buf   [2048]byte
+	traffic time.Duration // silence after which the conversation is forgotten
+	quiet   time.Time     // when that is, if nothing comes
+	idle    time.Duration // silence after which the connection ends; 0 is never
+	after   func() error  // what is done behind the acknowledgement of the answer
+	buf     [2048]byte
+}
+
+// The channel traffic time-outs of C12.18 and C12.21.
+const (
+	traffic1218 = 6 * time.Second
+	traffic1221 = 30 * time.Second
+)
+
+// begin is before anything was agreed.
+func (s *server) begin() {
+	s.link.Reset()
+	s.link.Configure(psem.LinkConfig{PacketSize: 64, Packets: 255})
+	s.conversation, s.after = conversation{}, nil
+	switch s.traffic = s.meter.cfg.Traffic; {
+	case s.traffic > 0:
+	case s.meter.cfg.Key != nil:
+		s.traffic = traffic1221
+	default:
+		s.traffic = traffic1218
+	}
+}
+
+// forget ends a conversation in which the reader has fallen silent.
+func (s *server) forget() error {
+	s.begin()
+	if s.line != nil {
+		return s.line.SetLine(9600, "8N1")
+	}
+	return nil
 }
 
 // conversation is how far a reader has come.
 type conversation struct {
-	state  psem.State
-	secure bool // the password was right
-	ticket [des.BlockSize]byte
+	state   psem.State
+	secure  bool // the password was right
+	network bool // by C12.22
+	ticket  [des.BlockSize]byte
 }
 
 func (s *server) serve(ctx context.Context) error {
@@ -81,8 +119,20 @@ func (s *server) serve(ctx context.Context) error {
 }
 
 func (s *server) read(ctx context.Context, until time.Time) error {
+	talking := s.state != psem.StateBase && !s.link.Sending()
+	if talking && !time.Now().Before(s.quiet) {
+		return s.forget()
+	}
+	if talking && (until.IsZero() || s.quiet.Before(until)) {
+		until = s.quiet
+	}
+	waiting := until.IsZero() && s.idle > 0
+	if waiting {
+		until = time.Now().Add(s.idle)
+	}
 	n, err := s.conn.Read(ctx, until, s.buf[:])
 	if n > 0 {
+		s.quiet = later(s.quiet, time.Now().Add(s.traffic))
 		s.trace(false, s.buf[:n])
 		if s.meter.refuses() {
 			return s.write(ctx, []byte{psem.NAK})
@@ -90,10 +140,23 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 		s.link.Feed(time.Now(), s.buf[:n])
 		return nil
 	}
-	if err == nil || errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+	switch {
+	case err != nil && waiting && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+		return errIdle
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		return nil
 	}
 	return err
+}
+
+// errIdle ends a network connection on which nothing came for long.
+var errIdle = errors.New("idle")
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // refuses counts the packets that are answered with NAK.
@@ -125,9 +188,7 @@ func (s *server) write(ctx context.Context, b []byte) error {
 }
 
 func (s *server) trace(send bool, b []byte) {
-	if s.meter.cfg.Trace != nil {
-		s.meter.cfg.Trace(send, b)
-	}
+	s.meter.trace(send, b)
 }
 
 func (s *server) answer(message []byte) error {
@@ -188,10 +249,13 @@ func (m *Meter) carryOut(c *conversation, link *psem.Link, canSwitch bool, reque
 	case psem.Negotiate:
 		return negotiate(link.Config(), r, canSwitch)
 	case psem.Wait:
-		return &psem.Response{}, nil
+		return &psem.Response{}, func(s *server) error {
+			s.quiet = time.Now().Add(max(time.Duration(r.Seconds)*time.Second, s.traffic))
+			return nil
+		}
 	case psem.Timing:
 		b, _ := r.AppendBinary(nil)
-		return &psem.Response{Body: b[1:]}, nil
+		return &psem.Response{Body: b[1:]}, func(s *server) error { return s.timing(r) }
 	case psem.Logon:
 		if m.cfg.User != "" && strings.TrimRight(string(r.User[:]), " \x00") != m.cfg.User {
 			return refuse(psem.ISC), nil
@@ -221,14 +285,7 @@ func (m *Meter) plain(c *conversation, code psem.Service) (*psem.Response, func(
 		return &r, nil
 	case psem.ServiceTerminate, psem.ServiceDisconnect:
 		c.secure = false
-		return &psem.Response{}, func(s *server) error {
-			s.link.Reset()
-			s.link.Configure(psem.LinkConfig{PacketSize: 64, Packets: 255})
-			if s.line != nil {
-				return s.line.SetLine(9600, "8N1")
-			}
-			return nil
-		}
+		return &psem.Response{}, func(s *server) error { return s.forget() }
 	case psem.ServiceLogoff:
 		c.secure = false
 		return &psem.Response{}, nil
@@ -239,7 +296,10 @@ func (m *Meter) plain(c *conversation, code psem.Service) (*psem.Response, func(
 // identity says what the meter is; one of C12.21 shows a ticket.
 func (m *Meter) identity(c *conversation) psem.Identity {
 	id := psem.Identity{Standard: psem.StandardC1218, Version: 1}
-	if m.cfg.Key == nil {
+	if c.network {
+		id.Standard = psem.StandardC1222
+	}
+	if m.cfg.Key == nil || c.network {
 		return id
 	}
 	id.Standard = psem.StandardC1221
@@ -285,6 +345,21 @@ func negotiate(cfg psem.LinkConfig, r psem.Negotiate, canSwitch bool) (*psem.Res
 		}
 		return nil
 	}
+}
+
+// timing sets the times that the reader proposed.
+func (s *server) timing(t psem.Timing) error {
+	cfg := s.link.Config()
+	cfg.CharTimeout, cfg.AckTimeout = time.Duration(t.InterChar)*time.Second, time.Duration(t.Response)*time.Second
+	if cfg.Retries = int(t.Retries); cfg.Retries == 0 {
+		cfg.Retries = -1
+	}
+	s.link.Configure(cfg)
+	if t.Traffic > 0 {
+		s.traffic = time.Duration(t.Traffic) * time.Second
+	}
+	s.quiet = time.Now().Add(s.traffic)
+	return nil
 }
 
 // read answers a read. Before the password the meter shows what identifies it only.
@@ -333,7 +408,7 @@ func (m *Meter) take(c *conversation, w psem.Write) *psem.Response {
 	}
 	copy(b[w.Offset:], w.Data)
 	m.written[w.Table] = b
-	m.event = append(m.event, entry{m.clock(), 10})
+	m.record(10)
 	return &psem.Response{}
 }
 
@@ -351,16 +426,16 @@ func (m *Meter) run(b []byte) *psem.Response {
 	case ansic12.ProcedureRemoteReset:
 		m.resets++
 		m.resetAt = m.clock()
-		m.event = append(m.event, entry{m.clock(), 20})
+		m.record(20)
 	case ansic12.ProcedureSetClock:
 		t, ok := m.parseTime(b[3:])
 		if !ok {
 			result = ansic12.BadParameter
 			break
 		}
-		m.event = append(m.event, entry{m.clock(), 3})
+		m.record(3)
 		m.shift = t.Sub(m.now())
-		m.event = append(m.event, entry{m.clock(), 4})
+		m.record(4)
 	default:
 		result = ansic12.Unrecognized
 	}

@@ -86,10 +86,10 @@ func (m *Message) canonical() ([]byte, error) {
 
 // absolute expands a relative title.
 func absolute(tag byte, content []byte) []byte {
-	if tag != TagCalled && tag != TagCalling || len(content) < 2 || content[0] != tagRelative {
+	if tag != TagCalled && tag != TagCalling {
 		return content
 	}
-	return wrap(tagAbsolute, append(rootOID[:len(rootOID):len(rootOID)], content[2:]...))
+	return Title(content).Absolute()
 }
 
 // authentication returns key id and initialisation vector of the authentication value:

@@ -11,7 +11,8 @@
 // each behind its length, and a MAC of four octets where the message is secured.
 //
 // The security of C12.22, EAX', is weak: messages can be forged where the
-// cleartext that it covers is short. [Verify] checks it and says so; it is no protection.
+// cleartext that it covers is short, and its MAC has four octets. [Message.Seal] and
+// [Message.Verify] exist because meters ask for it, and say so; it is no protection.
 package epsem
 
 import (
@@ -221,7 +222,7 @@ func (m Message) AppendBinary(dst []byte) ([]byte, error) {
 	if m.Security() != Clear {
 		epsem = append(epsem, m.MAC[:]...)
 	}
-	if (m.Control&flagClass != 0) != (len(m.Class) == classLen) {
+	if want := int(m.Control&flagClass) / flagClass * classLen; len(m.Class) != want {
 		return dst, fmt.Errorf("epsem: end device class of %d octets", len(m.Class))
 	}
 	info := wrap(tagExternal, wrap(tagOctets, epsem))
@@ -253,8 +254,18 @@ func wrap(tag byte, content []byte) []byte {
 // Security returns how the message is secured.
 func (m *Message) Security() Security { return Security(m.Control & maskSecurity >> shiftSecurity) }
 
-// Response returns the response control: 0 always, 1 on exception, 2 never.
-func (m *Message) Response() uint8 { return m.Control & maskResponse }
+// ResponseControl says when the other station is to answer.
+type ResponseControl uint8
+
+// The response controls.
+const (
+	ResponseAlways ResponseControl = iota
+	ResponseOnException
+	ResponseNever
+)
+
+// Response returns when the message wants an answer.
+func (m *Message) Response() ResponseControl { return ResponseControl(m.Control & maskResponse) }
 
 // Get returns the content of the first element with the tag.
 func (m *Message) Get(tag byte) ([]byte, bool) {

@@ -82,13 +82,31 @@ func (m *Message) explainEPSEM(note func(offset, length, depth int, field, meani
 			meaning = psem.Service(s[0]).String()
 		}
 		note(at, size, 2, "length", fmt.Sprintf("%d octets", len(s)))
+		at += size
 		if len(s) > 0 {
-			note(at+size, len(s), 2, "service", meaning)
+			note(at, len(s), 2, "service", meaning)
 		}
-		at += size + len(s)
+		if len(s) > 1 && s[0] >= byte(psem.ServiceIdentify) {
+			if err := explainService(s, at, note); err != nil {
+				return err
+			}
+		}
+		at += len(s)
 	}
 	if m.Security() != Clear {
 		note(at, macLen, 2, "MAC", "not checked")
 	}
 	return nil
+}
+
+// explainService notes the fields of a request that stands at an offset of the message.
+func explainService(s []byte, at int, note func(offset, length, depth int, field, meaning string)) error {
+	err := psem.ExplainRequest(s, func(offset, length, depth int, field, meaning string) {
+		note(at+offset, length, 3+depth, field, meaning)
+	})
+	var pe *psem.ParseError
+	if errors.As(err, &pe) {
+		return &ParseError{Field: pe.Field, Offset: at + pe.Offset, Err: pe.Err}
+	}
+	return err
 }

@@ -128,6 +128,19 @@ func ExplainRequest(b []byte, note func(offset, length, depth int, field, meanin
 			baud, _ := BaudRate(code)
 			e.field(1, "rate", fmt.Sprint(baud))
 		}
+	case Register:
+		e.field(1, "node type", fmt.Sprintf("0x%02x", r.Node))
+		e.field(1, "connection type", fmt.Sprintf("0x%02x", r.Connection))
+		e.field(ClassLen, "device class", fmt.Sprintf("% x", r.Class))
+		e.field(len(r.Title), "AP title", fmt.Sprintf("% x", r.Title))
+		e.field(len(r.Serial), "serial number", fmt.Sprintf("% x", r.Serial))
+		e.field(1, "address length", fmt.Sprint(len(r.Address)))
+		e.field(len(r.Address), "native address", fmt.Sprintf("%q", r.Address))
+		e.field(3, "period", fmt.Sprintf("%d s", r.Period))
+		e.field(1, "domain length", fmt.Sprint(len(r.Domain)))
+		e.field(len(r.Domain), "domain pattern", fmt.Sprintf("% x", r.Domain))
+	case Lookup:
+		e.field(len(r.Title), "AP title", fmt.Sprintf("% x", r.Title))
 	case Wait:
 		e.field(1, "seconds", fmt.Sprint(r.Seconds))
 	case Timing:

@@ -99,15 +99,20 @@ func TestParseRefuses(t *testing.T) {
 
 func TestRequests(t *testing.T) {
 	for text, want := range map[string]Request{
-		"20":                           Plain{ServiceIdentify},
-		"320017000100020005":           Read{Table: 23, Indices: []uint16{1, 2}, Count: 5},
-		"400007000346080ba7":           Write{Table: 7, Data: []byte{0x46, 8, 0x0B}},
-		"4f0006000014000241427d":       Write{Table: 6, ByOffset: true, Offset: 20, Data: []byte("AB")},
-		"4e000101ff":                   WriteDefault{Data: []byte{1}},
-		"5309020102030405060708":       Authenticate{Data: []byte{2, 1, 2, 3, 4, 5, 6, 7, 8}},
-		"701e":                         Wait{30},
-		"711e010403":                   Timing{30, 1, 4, 3},
-		"6102000206":                   Negotiate{512, 2, []byte{6}},
+		"20":                     Plain{ServiceIdentify},
+		"320017000100020005":     Read{Table: 23, Indices: []uint16{1, 2}, Count: 5},
+		"400007000346080ba7":     Write{Table: 7, Data: []byte{0x46, 8, 0x0B}},
+		"4f0006000014000241427d": Write{Table: 6, ByOffset: true, Offset: 20, Data: []byte("AB")},
+		"4e000101ff":             WriteDefault{Data: []byte{1}},
+		"5309020102030405060708": Authenticate{Data: []byte{2, 1, 2, 3, 4, 5, 6, 7, 8}},
+		"701e":                   Wait{30},
+		"711e010403":             Timing{30, 1, 4, 3},
+		"6102000206":             Negotiate{512, 2, []byte{6}},
+		"25800207 01":            Lookup{ServiceResolve, []byte{0x80, 2, 7, 1}},
+		"27203401020304 06022a03 0d00 02c0a8 000e10 0141": Register{
+			Node: NodeEndDevice, Connection: 0x34, Class: [4]byte{1, 2, 3, 4}, Title: []byte{6, 2, 0x2A, 3}, Serial: []byte{0x0D, 0},
+			Address: []byte{0xC0, 0xA8}, Period: 3600, Domain: []byte("A"),
+		},
 		"5000022020202020202020202000": nil,
 	} {
 		b := golden.Unhex(t, text)
@@ -125,7 +130,7 @@ func TestRequests(t *testing.T) {
 	}
 	_, _, err := ParseRequest(golden.Unhex(t, "400007000346080ba8"))
 	require.ErrorIs(t, err, ErrChecksum)
-	for _, bad := range []Request{Read{Indices: make([]uint16, 10)}, Read{ByOffset: true, Offset: 1 << 24}, Write{Data: make([]byte, 1<<16)}, Authenticate{make([]byte, 256)}, Negotiate{Bauds: make([]byte, 12)}} {
+	for _, bad := range []Request{Read{Indices: make([]uint16, 10)}, Read{ByOffset: true, Offset: 1 << 24}, Write{Data: make([]byte, 1<<16)}, Authenticate{make([]byte, 256)}, Register{Address: make([]byte, 256)}, Register{Period: 1 << 24}, Negotiate{Bauds: make([]byte, 12)}} {
 		_, err := bad.AppendBinary(nil)
 		require.ErrorIs(t, err, ErrTooLong)
 	}
@@ -250,7 +255,7 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzRequest(f *testing.F) {
-	for _, s := range []string{"20", "320017000100020005", "400007000346080ba7", "5309020102030405060708", "6102000206"} {
+	for _, s := range []string{"20", "25800207 01", "2720340102030406022a030d0002c0a8000e100141", "320017000100020005", "400007000346080ba7", "5309020102030405060708", "6102000206"} {
 		f.Add(golden.Unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -269,6 +274,13 @@ func FuzzRequest(f *testing.F) {
 		})
 		_, _ = Response{Body: b}.Identity()
 		_, _ = Response{Body: b}.TableData()
+		_, _ = Response{Body: b}.Titles()
+		_, _ = Response{Body: b}.Address()
+		if g, err := (Response{Body: b}).Registration(); err == nil {
+			again, err := g.Response()
+			require.NoError(t, err)
+			require.Equal(t, b[:len(again.Body)], again.Body)
+		}
 	})
 }
 

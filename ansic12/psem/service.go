@@ -240,6 +240,10 @@ func parseRequest(c *wire.Cursor) Request {
 		return Authenticate{c.Bytes(int(c.Uint8("length")), "data")}
 	case code >= ServiceNegotiate && code <= ServiceNegotiate+maxBauds:
 		return Negotiate{PacketSize: c.Uint16("packet size"), Packets: c.Uint8("packets"), Bauds: c.Bytes(int(code-ServiceNegotiate), "rates")}
+	case code == ServiceDeregister, code == ServiceResolve, code == ServiceTrace:
+		return Lookup{code, title(c, "AP title")}
+	case code == ServiceRegister:
+		return parseRegister(c)
 	case code == ServiceWait:
 		return Wait{c.Uint8("seconds")}
 	case code == ServiceTiming:

@@ -18,6 +18,8 @@ func (s State) Next(service Service) (State, bool) {
 		return StateIdentified, s != StateSession
 	case service == ServiceTerminate, service == ServiceDisconnect:
 		return StateBase, s != StateBase
+	case service >= ServiceDeregister && service <= ServiceRegister:
+		return s, true // they stand outside of sessions
 	case service == ServiceWait:
 		return s, s != StateBase
 	case service >= ServiceNegotiate && service <= ServiceNegotiate+maxBauds, service == ServiceTiming:

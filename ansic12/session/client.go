@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/openusm/meter/ansic12"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/tables"
+	"github.com/openusm/meter/internal/stream"
 )
 
 // Client is a conversation with one meter.
@@ -35,14 +37,22 @@ func NewClient(rw io.ReadWriteCloser, cfg *Config) *Client {
 }
 
 // Open identifies the meter, negotiates packets, logs on and shows the password or
-// proves to have the key.
+// proves to have the key. On a network without session it only asks who is there.
 func (c *Client) Open(ctx context.Context) error {
-	if line, ok := c.t.(*lineTransport); ok {
+	switch t := c.t.(type) {
+	case *lineTransport:
 		if err := c.identify(ctx); err != nil {
 			return err
 		}
-		if err := c.negotiate(ctx, line); err != nil {
+		if err := c.negotiate(ctx, t); err != nil {
 			return err
+		}
+		if err := c.timing(ctx, t); err != nil {
+			return err
+		}
+	case *networkTransport:
+		if t.Sessionless {
+			return c.identify(ctx)
 		}
 	}
 	if err := c.logon(ctx); err != nil {
@@ -99,6 +109,44 @@ func (c *Client) negotiate(ctx context.Context, line *lineTransport) error {
 	return line.negotiated(n)
 }
 
+// timing agrees on times with a meter of C12.21. Some answer with other retries where
+// none are proposed, so at least one is.
+func (c *Client) timing(ctx context.Context, line *lineTransport) error {
+	if c.identity.Standard != psem.StandardC1221 {
+		return nil
+	}
+	line.times(nil)
+	if c.cfg.Timing == nil {
+		return nil
+	}
+	request := *c.cfg.Timing
+	request.Retries = max(request.Retries, 1)
+	r, err := c.do(ctx, request)
+	if errors.As(err, new(*RefusedError)) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	agreed, err := r.Timing()
+	if err == nil {
+		line.times(&agreed)
+	}
+	return err
+}
+
+// Wait asks the meter to keep the conversation open for so many seconds of silence.
+func (c *Client) Wait(ctx context.Context, seconds uint8) error {
+	_, err := c.do(ctx, psem.Wait{Seconds: seconds})
+	if line, ok := c.t.(*lineTransport); ok && err == nil {
+		line.last = time.Now().Add(max(time.Duration(seconds)*time.Second-line.traffic, 0))
+	}
+	return err
+}
+
+// sessionIdle is after how many seconds of silence a session on a network ends.
+const sessionIdle = 60
+
 func (c *Client) logon(ctx context.Context) error {
 	request := psem.Logon{UserID: c.cfg.UserID}
 	if len(c.cfg.User) > psem.UserLen {
@@ -106,30 +154,46 @@ func (c *Client) logon(ctx context.Context) error {
 	}
 	copy(request.User[:], c.cfg.User+strings.Repeat(" ", psem.UserLen))
 	if _, ok := c.t.(*lineTransport); !ok {
-		request.Extended, request.IdleTimeout = true, 60
+		request.Extended, request.IdleTimeout = true, sessionIdle
 	}
-	if _, err := c.do(ctx, request); err != nil {
+	r, err := c.do(ctx, request)
+	if err != nil {
 		return authError(err)
 	}
 	c.state = psem.StateSession
+	if t, ok := c.t.(*networkTransport); ok {
+		t.idle = sessionIdle * time.Second
+		if len(r.Body) == 2 && (r.Body[0] != 0 || r.Body[1] != 0) {
+			t.idle = time.Duration(int(r.Body[0])<<8|int(r.Body[1])) * time.Second
+		}
+	}
 	return nil
 }
 
 func (c *Client) security(ctx context.Context) error {
-	request := psem.Security{}
-	if len(c.cfg.Password) > psem.PasswordLen {
-		return fmt.Errorf("session: password of more than %d characters", psem.PasswordLen)
+	request, err := c.cfg.security(false)
+	if err != nil {
+		return err
 	}
-	pad := c.cfg.PasswordPad
+	_, err = c.do(ctx, request)
+	return authError(err)
+}
+
+// security is the service that shows the password, with the user where there is no session.
+func (c *Config) security(sessionless bool) (psem.Security, error) {
+	request := psem.Security{Extended: sessionless, UserID: c.UserID}
+	if len(c.Password) > psem.PasswordLen {
+		return request, fmt.Errorf("session: password of more than %d characters", psem.PasswordLen)
+	}
+	pad := c.PasswordPad
 	if pad == 0 {
 		pad = ' '
 	}
 	for i := range request.Password {
 		request.Password[i] = pad
 	}
-	copy(request.Password[:], c.cfg.Password)
-	_, err := c.do(ctx, request)
-	return authError(err)
+	copy(request.Password[:], c.Password)
+	return request, nil
 }
 
 // authenticate proves to the meter that we have the key, and has the meter prove it (C12.21).
@@ -177,6 +241,9 @@ func authError(err error) error {
 // Close logs off, takes leave of the meter and closes the connection.
 func (c *Client) Close(ctx context.Context) error {
 	var first error
+	if c.t.silent(time.Now()) {
+		c.state = psem.StateBase // the meter has taken leave already
+	}
 	if c.state == psem.StateSession {
 		_, first = c.do(ctx, psem.Plain{Code: psem.ServiceLogoff})
 		c.state = psem.StateIdentified
@@ -191,8 +258,44 @@ func (c *Client) Close(ctx context.Context) error {
 // Identity returns what the meter answered to identify.
 func (c *Client) Identity() psem.Identity { return c.identity }
 
-// do carries out a request. A refusal is a [RefusedError].
+// revive opens the conversation anew where the meter has forgotten it in the silence.
+func (c *Client) revive(ctx context.Context) error {
+	if c.state != psem.StateSession || !c.t.silent(time.Now()) {
+		return nil
+	}
+	c.state = psem.StateBase
+	if err := c.t.again(); err != nil {
+		return err
+	}
+	return c.Open(ctx)
+}
+
+// do carries out a request, again after a pause where the meter is busy. A refusal is
+// a [RefusedError].
 func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, error) {
+	for pause := busyPause; ; pause *= 2 {
+		r, err := c.once(ctx, request)
+		busy := errors.Is(err, psem.BSY) || errors.Is(err, psem.DNR)
+		if !busy || pause >= busyPause<<busyRetries {
+			return r, err
+		}
+		if err := stream.Sleep(ctx, pause); err != nil {
+			return r, err
+		}
+	}
+}
+
+// How often a request is repeated to a meter that is busy, and after which pause, which doubles.
+const (
+	busyRetries = 3
+	busyPause   = 100 * time.Millisecond
+)
+
+// once carries out a request.
+func (c *Client) once(ctx context.Context, request psem.Request) (psem.Response, error) {
+	if err := c.revive(ctx); err != nil {
+		return psem.Response{}, err
+	}
 	b, err := request.AppendBinary(nil)
 	if err != nil {
 		return psem.Response{}, err
@@ -221,13 +324,42 @@ func (c *Client) do(ctx context.Context, request psem.Request) (psem.Response, e
 	return psem.Response{}, refused
 }
 
-// ReadTable reads a whole table.
+// ReadTable reads a whole table, in parts where it is too long for one message.
 func (c *Client) ReadTable(ctx context.Context, table uint16) ([]byte, error) {
 	r, err := c.do(ctx, psem.Read{Table: table})
+	if errors.Is(err, psem.RSTL) {
+		return c.readParts(ctx, table)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return r.TableData()
+}
+
+const (
+	firstPart = 1024    // octets of the first part that is tried
+	maxParts  = 1 << 24 // octets of a table that is read in parts: offsets have 24 bits
+)
+
+// readParts reads a table in parts. How long it is shows as parts are refused:
+// they become smaller until not one octet more is there.
+func (c *Client) readParts(ctx context.Context, table uint16) (b []byte, err error) {
+	for count := uint16(firstPart); count > 0 && len(b) < maxParts; {
+		part, err := c.ReadPart(ctx, table, uint32(len(b)), count)
+		b = append(b, part...)
+		switch {
+		case errors.Is(err, psem.RSTL), errors.Is(err, psem.IAR), errors.Is(err, psem.ONP):
+			count /= 2
+		case err != nil:
+			return nil, err
+		case len(part) < int(count):
+			return b, nil
+		}
+	}
+	if len(b) == 0 {
+		return nil, &RefusedError{Service: psem.ServiceReadOffset, Table: table, Status: psem.RSTL}
+	}
+	return b, nil
 }
 
 // ReadPart reads count octets of a table from an offset on.

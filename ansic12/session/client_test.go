@@ -98,6 +98,32 @@ func TestSubstation(t *testing.T) {
 	}
 }
 
+// Tables that depend on others bring these in; self reads have dates.
+func TestReadTables(t *testing.T) {
+	for name, sim := range map[string]*ansicsim.Config{"low octet first": {}, "high octet first": {BigEndian: true}, "seconds since 1970": {Time: tables.TimeSeconds, Residential: true}} {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, sim, nil)
+			list := []uint16{2, 26, 53, 56, 73}
+			readings, sources, err := c.ReadTables(t.Context(), list...)
+			require.NoError(t, err)
+			got := map[string]obis.Reading{}
+			for _, r := range readings {
+				got[string(r.RawID)] = r
+				require.Contains(t, append(list, psem.TableManufacturer), sources[r.Source].Table)
+			}
+			require.Equal(t, "9S", got["2.E_ED_CONFIG"].Value.String())
+			require.Equal(t, "713", got["56.TIER_TIME_REMAIN"].Value.String())
+			require.Equal(t, "60", got["53.DST_TIME_AMT"].Value.String())
+			require.Contains(t, got, "73.MFG_PROC_MONITORED_FLAGS")
+			first, second := got["26.SELF_READS_ENTRIES[0].TOT_DATA_BLOCK.SUMMATIONS[0]"], got["26.SELF_READS_ENTRIES[1].TOT_DATA_BLOCK.SUMMATIONS[0]"]
+			require.Equal(t, "1-0:1.8.0*0", first.Code.String())
+			require.Equal(t, "2026-11-19T00:00:00", first.Time.String())
+			require.Equal(t, "1-0:1.8.0*1", second.Code.String())
+			require.Equal(t, "2026-11-20T00:00:00", second.Time.String())
+		})
+	}
+}
+
 func TestProfile(t *testing.T) {
 	for name, sim := range map[string]*ansicsim.Config{"by block": {}, "whole": {NoPartial: true}, "residential": {Residential: true}} {
 		t.Run(name, func(t *testing.T) {
@@ -197,6 +223,19 @@ func TestFaults(t *testing.T) {
 		require.NoError(t, err)
 		c = dial(t, &ansicsim.Config{Faults: ansicsim.Faults{DropReply: 99}}, &session.Config{Timeout: 50 * time.Millisecond})
 		require.ErrorIs(t, c.Open(t.Context()), session.ErrNoAnswer)
+	})
+	t.Run("busy", func(t *testing.T) {
+		for busy, want := range map[int]error{2: nil, 9: psem.BSY} {
+			c := open(t, &ansicsim.Config{Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {
+				if _, ok := r.(psem.Read); ok && busy > 0 {
+					busy--
+					return &psem.Response{Status: psem.BSY}
+				}
+				return nil
+			}}}, nil)
+			_, err := c.ReadTable(t.Context(), 1)
+			require.ErrorIs(t, err, want)
+		}
 	})
 	t.Run("reply to another request", func(t *testing.T) {
 		c := open(t, &ansicsim.Config{Faults: ansicsim.Faults{Answer: func(r psem.Request) *psem.Response {

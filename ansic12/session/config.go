@@ -36,6 +36,11 @@ type Config struct {
 	Baud int
 	// Identity is the device on a shared line; 0 is the only one there.
 	Identity byte
+	// Timing is proposed to a meter of C12.21; nil keeps the standard's times.
+	Timing *psem.Timing
+	// Signals are set on a connection that has SetRTS and SetDTR, as optical probes
+	// draw their power from these lines; 0 is RTSOn.
+	Signals Signals
 
 	// Grant lists what the program may do besides reading. 0 is nothing.
 	Grant ansic12.Right
@@ -45,6 +50,17 @@ type Config struct {
 	Trace  func(send bool, frame []byte) // sees every packet and acknowledgement; nil sees nothing
 	Logger *slog.Logger                  // nil is silent
 }
+
+// Signals are the states of the lines RTS and DTR.
+type Signals uint8
+
+// The signals.
+const (
+	RTSOn       Signals = iota // RTS on, DTR off, as most optical probes want it
+	DTROn                      // DTR on, RTS off
+	BothOn                     // both on
+	KeepSignals                // as they are
+)
 
 func (c *Config) timeout() time.Duration {
 	if c.Timeout <= 0 {

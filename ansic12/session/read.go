@@ -87,7 +87,7 @@ func (c *Client) Read(ctx context.Context) ([]obis.Reading, []ansic12.Source, er
 
 // registers are the tables that Read shows besides the manufacturer's, where the meter has them: the clock
 // with its status where it has that.
-var registers = []uint16{5, 55, 52, 3, 23, 28, 25}
+var registers = []uint16{5, 55, 52, 3, 23, 28, 25, 24}
 
 // ReadTables reads tables and shows what they hold, and behind them those of the
 // manufacturer whose layout is known.
@@ -101,6 +101,12 @@ func (c *Client) ReadTables(ctx context.Context, list ...uint16) (readings []obi
 	for _, table := range list {
 		if !d.Config.Uses(table) || table == 52 && clock {
 			continue
+		}
+		if _, err := c.load(ctx, d.Needs(table)...); err != nil {
+			if lost(err) {
+				return readings, sources, err
+			}
+			failed = errors.Join(failed, err)
 		}
 		b, have := d.Table(table)
 		if !have || table == 3 || table >= 23 {

@@ -17,6 +17,7 @@ import (
 //
 //	manufacturer ABCD                  tables of this manufacturer (table 01), not of the standard
 //	table 23 NAME { items }            a table, by its number on the wire
+//	table 26 NAME exact { items }      a table that is read only where the items fill it to the last octet
 //	record NAME { items }              a group of items used in several places, above its users
 //
 //	NAME type                          a field
@@ -44,6 +45,7 @@ type Description struct {
 type layout struct {
 	name  string
 	items []item
+	exact bool // read only where the items fill it
 }
 
 // item is one line of a layout.
@@ -205,6 +207,9 @@ func (p *parser) declaration() {
 	case "table":
 		number := p.number(0xFFFF)
 		l := &layout{name: p.take()}
+		if l.exact = p.token == "exact"; l.exact {
+			p.next()
+		}
 		l.items = p.block()
 		if _, twice := p.d.tables[uint16(number)]; twice {
 			p.fail("table %d twice", number)

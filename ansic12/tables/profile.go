@@ -138,9 +138,12 @@ func channel(s *source, scalar, divisor int64) Channel {
 	}
 	factor, ok = multiply(factor, obis.Int(power/divisor, -int8(digits)))
 	if ok && s.scaled {
-		factor, ok = multiply(factor, s.multiplier)
-		offset, _, whole := integral(s.offset)
+		factor, ok = multiply(factor, s.constants.multiplier)
+		offset, _, whole := integral(s.constants.offset)
 		ok = ok && whole && offset == 0
+		if ok {
+			factor, ok = s.transformed(factor)
+		}
 	}
 	if ok {
 		factor, ok = factor.Shift(int(s.uom.Exp()))

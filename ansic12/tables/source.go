@@ -10,9 +10,22 @@ type source struct {
 	uom         ansic12.UOM
 	known       bool // it has an entry in table 12
 	engineering bool // values are in engineering units, not pulses
-	scaled      bool // multiplier and offset are to be applied
-	multiplier  obis.Value
-	offset      obis.Value
+	scaled      bool // constants are to be applied
+	constants   constants
+}
+
+// constants are an entry of table 15.
+type constants struct {
+	multiplier obis.Value
+	offset     obis.Value
+	sets       [2]ratios
+}
+
+// ratios are a set of transformer ratios.
+type ratios struct {
+	pending bool       // the meter has the set, and has not applied it
+	current obis.Value // RATIO_F1
+	voltage obis.Value // RATIO_P1
 }
 
 // The bits of an entry of table 16.
@@ -37,7 +50,7 @@ func (d *Device) source(index int) source {
 
 func (d *Device) readSources() []source {
 	units := d.units()
-	multipliers, offsets := d.constants()
+	entries := d.constants()
 	all := []source{}
 	for _, link := range d.raw[16] {
 		s := source{engineering: link&inUnits != 0}
@@ -45,10 +58,9 @@ func (d *Device) readSources() []source {
 			s.uom, s.known = units[0], true
 			units = units[1:]
 		}
-		if link&hasConstants != 0 && len(multipliers) > 0 && len(offsets) > 0 {
-			s.multiplier, s.offset = multipliers[0], offsets[0]
-			s.scaled = link&toBeApplied != 0
-			multipliers, offsets = multipliers[1:], offsets[1:]
+		if link&hasConstants != 0 && len(entries) > 0 {
+			s.constants, s.scaled = entries[0], link&toBeApplied != 0
+			entries = entries[1:]
 		}
 		all = append(all, s)
 	}
@@ -62,18 +74,36 @@ func (d *Device) units() (units []ansic12.UOM) {
 	return units
 }
 
-func (d *Device) constants() (multipliers, offsets []obis.Value) {
-	if b, ok := d.raw[15]; ok {
-		_ = d.Walk(15, b, func(f *Field) {
-			switch f.Name {
-			case "MULTIPLIER":
-				multipliers = append(multipliers, f.Value)
-			case "OFFSET":
-				offsets = append(offsets, f.Value)
-			}
-		})
+func (d *Device) constants() (all []constants) {
+	b, ok := d.raw[15]
+	if !ok {
+		return nil
 	}
-	return multipliers, offsets
+	_ = d.Walk(15, b, func(f *Field) {
+		if f.Name == "MULTIPLIER" {
+			all = append(all, constants{multiplier: f.Value})
+		}
+		if len(all) == 0 {
+			return
+		}
+		entry := &all[len(all)-1]
+		set := &entry.sets[0]
+		if len(f.Path) > 1 && f.Path[1].Name == "SET2_CONSTANTS" {
+			set = &entry.sets[1]
+		}
+		switch f.Name {
+		case "OFFSET":
+			entry.offset = f.Value
+		case "SET_APPLIED_FLAG":
+			n, _, _ := f.Value.Decimal()
+			set.pending = n == 0
+		case "RATIO_F1":
+			set.current = f.Value
+		case "RATIO_P1":
+			set.voltage = f.Value
+		}
+	})
+	return all
 }
 
 // scale turns a number of the source into its unit. Where that cannot be done
@@ -87,8 +117,11 @@ func (s *source) scale(raw obis.Value) (v obis.Value, unit obis.Unit, flags obis
 	}
 	v, ok := raw, true
 	if s.scaled {
-		if v, ok = multiply(raw, s.multiplier); ok {
+		if v, ok = multiply(raw, s.constants.multiplier); ok {
 			v, ok = s.shifted(v)
+		}
+		if ok {
+			v, ok = s.transformed(v)
 		}
 	}
 	if ok {
@@ -102,8 +135,38 @@ func (s *source) scale(raw obis.Value) (v obis.Value, unit obis.Unit, flags obis
 
 // shifted adds the offset.
 func (s *source) shifted(v obis.Value) (obis.Value, bool) {
-	if n, _, ok := integral(s.offset); ok && n == 0 {
+	if n, _, ok := integral(s.constants.offset); ok && n == 0 {
 		return v, true
 	}
-	return add(v, s.offset)
+	return add(v, s.constants.offset)
+}
+
+// transformed multiplies by the ratios of the instrument transformers that the meter has
+// not yet applied, as often as they go into the quantity. It is not ok where that
+// is not known, and where a ratio is none.
+func (s *source) transformed(v obis.Value) (obis.Value, bool) {
+	current, voltage, known := s.uom.Ratios()
+	for _, set := range s.constants.sets {
+		if !set.pending {
+			continue
+		}
+		ok := known
+		for range current {
+			v, ok = multiplyRatio(v, set.current, ok)
+		}
+		for range voltage {
+			v, ok = multiplyRatio(v, set.voltage, ok)
+		}
+		if !ok {
+			return v, false
+		}
+	}
+	return v, true
+}
+
+func multiplyRatio(v, ratio obis.Value, ok bool) (obis.Value, bool) {
+	if f, _ := ratio.Float64(); f == 0 || !ok {
+		return v, false
+	}
+	return multiply(v, ratio)
 }

@@ -96,6 +96,39 @@ func (d *Device) layout(table uint16) *layout {
 // Described reports whether the layout of a table is known.
 func (d *Device) Described(table uint16) bool { return d.layout(table) != nil }
 
+// Needs returns the tables that say how a table is laid out, besides table 00.
+func (d *Device) Needs(table uint16) (list []uint16) {
+	l := d.layout(table)
+	if l == nil {
+		return nil
+	}
+	seen := map[int]bool{-1: true, 0: true, int(table): true}
+	var expression func(*expr)
+	expression = func(e *expr) {
+		if e == nil {
+			return
+		}
+		if e.op == 'f' && !seen[e.table] {
+			seen[e.table] = true
+			list = append(list, uint16(e.table))
+		}
+		expression(e.left)
+		expression(e.right)
+	}
+	var all func([]item)
+	all = func(items []item) {
+		for i := range items {
+			expression(items[i].size)
+			expression(items[i].count)
+			expression(items[i].cond)
+			all(items[i].items)
+			all(items[i].orElse)
+		}
+	}
+	all(l.items)
+	return list
+}
+
 // manufacturer returns the manufacturer's code of table 01, else that of table 00.
 func (d *Device) manufacturer() string {
 	if b := d.raw[1]; len(b) >= 4*d.Config.charLen() {
@@ -154,7 +187,16 @@ func (d *Device) Walk(table uint16, b []byte, visit func(*Field)) error {
 	if l == nil {
 		return &ParseError{Table: table, Field: "table", Err: ErrNoDescription}
 	}
-	w := walker{d: d, table: table, b: b, visit: visit, own: map[string]int64{}, budget: 4096 + 16*len(b)}
+	if l.exact {
+		w := d.walker(table, b, func(*Field) {})
+		if w.items(l.items); w.err == nil && w.off < len(b) {
+			w.fail("table", w.off, errNotFilled)
+		}
+		if w.err != nil {
+			return w.err
+		}
+	}
+	w := d.walker(table, b, visit)
 	w.items(l.items)
 	if w.err == nil && w.off < len(b) {
 		// A later edition may have added fields.
@@ -162,6 +204,10 @@ func (d *Device) Walk(table uint16, b []byte, visit func(*Field)) error {
 		visit(&w.field)
 	}
 	return w.err
+}
+
+func (d *Device) walker(table uint16, b []byte, visit func(*Field)) walker {
+	return walker{d: d, table: table, b: b, visit: visit, own: map[string]int64{}, budget: 4096 + 16*len(b)}
 }
 
 // walker interprets a layout.
@@ -184,6 +230,7 @@ var (
 	ErrNoDescription = errors.New("no description of this table")
 	errTooMany       = errors.New("more fields than the octets can hold")
 	errUnknown       = errors.New("depends on a table that was not read")
+	errNotFilled     = errors.New("has more octets than the layout, which is not sure")
 )
 
 func (w *walker) fail(field string, offset int, err error) {

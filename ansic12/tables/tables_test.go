@@ -113,6 +113,141 @@ func device(t *testing.T, link byte, uom uint32, multiplier, offset int64) *tabl
 	return d
 }
 
+// The ratios of table 15 are applied where the meter has not done so and has all
+// constants applied, as often as they go into the quantity.
+func TestRatios(t *testing.T) {
+	const pending, applied = 0, 1
+	for name, test := range map[string]struct {
+		link          byte
+		id            uint32 // of table 12, with time base 1
+		flags1, ct, v byte
+		flags2, ct2   byte
+		want          string
+		known         bool
+	}{
+		"active power":      {0x39, 0, pending, 40, 120, applied, 9, "4800000", true},
+		"both sets":         {0x39, 0, pending, 40, 120, pending, 2, "9600000", true},
+		"already applied":   {0x39, 0, applied, 40, 120, applied, 2, "1000", true},
+		"not to be applied": {0x19, 0, pending, 40, 120, pending, 2, "1000", true},
+		"voltage":           {0x39, 8, pending, 40, 120, applied, 2, "120000", true},
+		"current":           {0x39, 12, pending, 40, 120, applied, 2, "40000", true},
+		"voltage squared":   {0x39, 10, pending, 40, 120, applied, 2, "14400000", true},
+		"power factor":      {0x39, 24, pending, 40, 120, pending, 2, "1000", true},
+		"no ratio":          {0x39, 12, pending, 0, 120, applied, 2, "1000", false},
+		"unknown quantity":  {0x39, 77, pending, 40, 120, applied, 2, "1000", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := device(t, test.link, test.id|1<<8|0b1001<<14, 1, 0)
+			require.NoError(t, d.Add(11, []byte{1<<5 | 1<<6, 1, 0, 0, 0, 1, 2, 1}))
+			var b []byte
+			for _, n := range []uint64{1, 0} {
+				b = binary.LittleEndian.AppendUint64(b, n)
+			}
+			for _, set := range [][3]byte{{test.flags1, test.ct, test.v}, {test.flags2, test.ct2, 1}} {
+				b = append(b, set[0])
+				b = binary.LittleEndian.AppendUint64(b, uint64(set[1]))
+				b = binary.LittleEndian.AppendUint64(b, uint64(set[2]))
+			}
+			require.NoError(t, d.Add(15, b))
+			readings, _, err := d.AppendReadings(nil, nil, 23, binary.LittleEndian.AppendUint64(nil, 1000))
+			require.NoError(t, err)
+			value, ok := readings[0].Value.Rescale(0)
+			require.True(t, ok)
+			require.Equal(t, test.want, value.String())
+			require.Equal(t, !test.known, readings[0].Quality.Flags&obis.ScalerUnknown != 0)
+		})
+	}
+}
+
+// Two self reads of a meter with one summation.
+func TestSelfReads(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	require.NoError(t, d.Add(21, []byte{1 << 1, 1 << 1, 2, 1, 0, 0, 0, 0, 0, 0}))
+	b := []byte{0, 2, 1, 9, 0, 0}
+	for i := range byte(2) {
+		b = append(b, 8+i, 0, 26, 11, 19+i, 12, 0)
+		b = binary.LittleEndian.AppendUint64(b, uint64(1000+int(i)))
+	}
+	readings, _, err := d.AppendReadings(nil, nil, 26, b)
+	require.NoError(t, err)
+	values := map[string]string{}
+	for _, r := range readings {
+		if r.Code.Valid() {
+			values[r.Code.String()] = r.Value.String() + " " + r.Time.String()
+		}
+	}
+	require.Equal(t, map[string]string{"1-0:1.8.0*0": "1000 2026-11-19T12:00:00", "1-0:1.8.0*1": "1001 2026-11-20T12:00:00"}, values)
+}
+
+// Tables whose layout is not sure are read only where it fits to the octet.
+func TestExact(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	require.NoError(t, d.Add(51, []byte{0, 1 << 4, 0, 0, 0, 0, 0, 0, 0}))
+	b := []byte{2, 0, 0, 60, 0xFE, 0xD4} // two o'clock, one hour, -300 minutes
+	b[4], b[5] = 0xD4, 0xFE
+	readings, _, err := d.AppendReadings(nil, nil, 53, b)
+	require.NoError(t, err)
+	require.Equal(t, "53.TIME_ZONE_OFFSET", string(readings[len(readings)-1].RawID))
+	require.Equal(t, "-300", readings[len(readings)-1].Value.String())
+	for _, wrong := range [][]byte{b[:5], append(b[:6:6], 0)} {
+		readings, _, err := d.AppendReadings(nil, nil, 53, wrong)
+		var pe *tables.ParseError
+		require.ErrorAs(t, err, &pe)
+		require.EqualValues(t, 53, pe.Table)
+		require.Empty(t, readings)
+	}
+}
+
+// A calendar of one holiday, one change of season, two tier switches and one season.
+func TestCalendar(t *testing.T) {
+	d := device(t, 0x11, 0x00024000, 0, 0)
+	limits := []byte{0, 0, 1 | 2<<4, 1, 1, 2, 0, 0, 0}
+	require.NoError(t, d.Add(51, limits))
+	b := []byte{26, 12, 25, 19, 0x11, 0x22, 3, 0xC1, 0x04, 0, 0x22, 0x7A, 1, 1, 2, 0, 3, 4}
+	got := map[string]string{}
+	require.NoError(t, d.Walk(54, b, func(f *tables.Field) { got[f.ID()] = f.Value.String() }))
+	for id, want := range map[string]string{
+		"NON_RECURR_DATES[0].CALENDAR_ACTION.CALENDAR_CTRL": "19", "RECURR_DATES[0].CALENDAR_ACTION.CALENDAR_CTRL": "3",
+		"TIER_SWITCHES[0].TIER_SWITCH.NEW_TIER": "1", "TIER_SWITCHES[0].TIER_SWITCH.SWITCH_HOUR": "6", "TIER_SWITCHES[1].TIER_SWITCH.SWITCH_MIN": "30",
+		"TIER_SWITCHES[1].DAY_SCH_NUM": "1", "DAILY_SCHEDULE_ID_MATRIX[0].SUNDAY_SCHEDULE": "2", "DAILY_SCHEDULE_ID_MATRIX[0].SPECIAL_SCHEDULE[1]": "4",
+	} {
+		require.Equal(t, want, got[id], id)
+	}
+	limits[1] = 1 << 1 // a schedule for each day
+	require.NoError(t, d.Add(51, limits))
+	clear(got)
+	require.NoError(t, d.Walk(54, b, func(f *tables.Field) { got[f.ID()] = f.Value.String() }))
+	require.Len(t, got, 1)
+}
+
+func TestNeeds(t *testing.T) {
+	d, err := tables.NewDevice(table00(0, 2))
+	require.NoError(t, err)
+	for table, want := range map[uint16][]uint16{0: nil, 5: nil, 15: {11}, 23: {21}, 56: {51}, 62: {61}, 73: {71}, 999: nil} {
+		require.Equal(t, want, d.Needs(table), table)
+	}
+}
+
+// The nameplate of an electricity meter.
+func TestNameplate(t *testing.T) {
+	d, err := tables.NewDevice(table00(0, 2))
+	require.NoError(t, err)
+	b := append([]byte("7.2   7.2   \x01FM9S "), 0x52, 0x08, 0x21)
+	b = append(b, "200   30    "...)
+	readings, _, err := d.AppendReadings(nil, nil, 2, b)
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, r := range readings {
+		got[string(r.RawID)] = r.Value.String()
+	}
+	for field, want := range map[string]string{
+		"2.E_KH": "7.2", "2.E_ED_CONFIG": "FM9S", "2.E_ELEMENTS.E_FREQ": "2", "2.E_ELEMENTS.E_NO_OF_ELEMENTS": "2", "2.E_ELEMENTS.E_BASE_TYPE": "1",
+		"2.E_ELEMENTS.E_ACCURACY_CLASS": "2", "2.E_VOLTS.E_ED_SUPPLY_VOLTS": "2", "2.E_CLASS_MAX_AMPS": "200", "2.E_TA": "30",
+	} {
+		require.Equal(t, want, got[field], field)
+	}
+}
+
 func TestScaling(t *testing.T) {
 	const wattHours = 0x00024000 // import, bulk
 	for name, test := range map[string]struct {

@@ -151,7 +151,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219")
+	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode also apdu, c1219; for explain also mms, goose")
 	f.StringVarP(&a.output, "output", "o", "", "table, json, ndjson, csv, yaml, influx, prom, senml (default: table on a terminal, else json)")
 	f.StringVar(&a.keyFile, "key-file", "", "file with lines \"name = HEX\" and [ID] sections")
 	f.StringVar(&a.ek, "ek", "", "DLMS encryption key, hexadecimal (visible to other users of this machine: prefer --key-file)")
@@ -160,11 +160,11 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.StringVar(&a.password, "password", "", "password as text")
 	f.StringVar(&a.auth, "auth", "", "none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256, hls-ecdsa")
 	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1), C12.18 user id")
-	f.StringVar(&a.user, "user", "", "C12.18 user name")
+	f.StringVar(&a.user, "user", "", "C12.18 and C12.22 user name")
 	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
 	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: ask the meter as public client)")
 	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
-	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, or 62056-21 device address")
+	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, 62056-21 device address, or C12.22 AP titles: METER[,OURS][,sessionless]")
 	f.DurationVar(&a.timeout, "timeout", 0, "how long to wait for one answer (default: the protocol's)")
 	f.IntVar(&a.retries, "retries", 0, "repeats of an unanswered request; -1 for none (default: the protocol's)")
 	f.StringVar(&a.tz, "tz", "", "zone of times that the meter sends without one, as Europe/Berlin")
@@ -175,7 +175,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cobraUsage{err} })
 	for _, sub := range []*cobra.Command{
 		a.readCommand(), a.watchCommand(), a.listenCommand(), a.scanCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
-		a.simCommand(), a.exposeCommand(), a.mapCommand(), a.obisCommand(), a.versionCommand(),
+		a.simCommand(), a.exposeCommand(), a.sclCommand(), a.mapCommand(), a.obisCommand(), a.versionCommand(),
 	} {
 		if check := sub.Args; check != nil {
 			sub.Args = func(cmd *cobra.Command, args []string) error {

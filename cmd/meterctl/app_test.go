@@ -262,3 +262,25 @@ func TestReadme(t *testing.T) {
 	require.NotNil(t, program)
 	compiles(t, program[1])
 }
+
+// A simulated meter of C12.22 is read by UDP.
+func TestSimUDP(t *testing.T) {
+	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	target := "udp://" + free.LocalAddr().String()
+	require.NoError(t, free.Close())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan outcome, 1)
+	go func() { done <- runContext(ctx, "", "sim", "c1222", "--listen", target) }()
+	var got outcome
+	require.Eventually(t, func() bool {
+		got = run(t, "", "read", target, "1-0:14.7.0", "--protocol", "c1222", "--address", ".42,.1", "-o", "json")
+		return got.exit == exitOK
+	}, 10*time.Second, 50*time.Millisecond)
+	require.Contains(t, got.stdout, `"protocol": "c1222"`)
+	cancel()
+	<-done
+	got = run(t, "", "sim", "sml", "--listen", target)
+	require.Equal(t, exitUsage, got.exit)
+	require.Contains(t, got.stderr, "has no UDP")
+}

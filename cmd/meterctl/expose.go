@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,13 +12,14 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/internal/stream"
+	"github.com/openusm/meter/obis"
 )
 
 func (a *app) exposeCommand() *cobra.Command {
 	var as, listen string
 	var interval time.Duration
 	cmd := &cobra.Command{
-		Use:   "expose TARGET --as " + strings.Join(append(meter.Faces(), "coap"), "|") + " --listen tcp://127.0.0.1:4059",
+		Use:   "expose TARGET --as " + strings.Join(faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -28,21 +30,32 @@ func (a *app) exposeCommand() *cobra.Command {
 			if as == "coap" {
 				return a.exposeCoAP(cmd.Context(), args[0], cfg, listen, interval)
 			}
-			face, err := meter.NewFace(as, cfg)
+			face, err := a.newFace(as, cfg)
 			if err != nil {
 				return usageError{err}
 			}
 			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
 		},
 	}
-	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(append(meter.Faces(), "coap"), ", "))
+	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(faces(), ", "))
 	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059; of coap, coap://127.0.0.1:5683 or coaps://127.0.0.1:5684")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
 	return cmd
 }
 
-// shown is what expose gives the readings of each poll.
-type shown interface {
+// faces returns the names of the faces: those of the library, and those of
+// modules that it does not know.
+func faces() []string { return append(meter.Faces(), "iec104", "coap") }
+
+func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
+	if name == "iec104" {
+		return a.newStationFace(), nil
+	}
+	return meter.NewFace(name, cfg)
+}
+
+// updater is what is given the readings of each poll.
+type updater interface {
 	Update(r *meter.Result) (lost []string)
 }
 
@@ -51,8 +64,8 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 }
 
 // exposeTo polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, and say so.
-func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, face shown, interval time.Duration, serve func(context.Context) error) error {
+// succeed; later ones that fail leave the last readings in place, marked as old.
+func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, face updater, interval time.Duration, serve func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	session, err := meter.Dial(ctx, target, cfg)
@@ -67,6 +80,7 @@ func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, fa
 	for _, lost := range face.Update(r) {
 		fmt.Fprintln(a.stderr, "warning: not shown in full:", lost)
 	}
+	shown := r
 	done := make(chan struct{})
 	go func() {
 		var err error // not that of the server, which ends beside it
@@ -80,11 +94,13 @@ func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, fa
 				r, err = poll(ctx, session, face)
 			}
 			if err == nil {
+				shown = r
 				face.Update(r)
 				continue
 			}
 			if ctx.Err() == nil {
 				fmt.Fprintln(a.stderr, "warning: poll:", err)
+				face.Update(stale(shown))
 			}
 			a.leave(ctx, session)
 			session, err = nil, nil
@@ -96,8 +112,19 @@ func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, fa
 	return err
 }
 
+// stale returns a result whose readings are the last known ones of a meter that
+// does not answer.
+func stale(r *meter.Result) *meter.Result {
+	old := *r
+	old.Readings = slices.Clone(r.Readings)
+	for i := range old.Readings {
+		old.Readings[i].Quality = old.Readings[i].Quality.With(obis.Old | obis.CommFailure)
+	}
+	return &old
+}
+
 // poll reads the meter's registers and, where it has one, its load profile.
-func poll(ctx context.Context, s meter.Session, face shown) (*meter.Result, error) {
+func poll(ctx context.Context, s meter.Session, face updater) (*meter.Result, error) {
 	r, err := s.Read(ctx)
 	if r == nil || err != nil && !errors.Is(err, meter.ErrPartial) {
 		return nil, err

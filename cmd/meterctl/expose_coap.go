@@ -69,7 +69,13 @@ type coapFace struct {
 	read   time.Time // when the events were read
 }
 
+// Update shows what a poll read. Readings that are only old are left to age as
+// they are: their Max-Age runs out.
 func (f *coapFace) Update(r *meter.Result) (lost []string) {
+	const silent = obis.Old | obis.CommFailure
+	if len(r.Readings) > 0 && !slices.ContainsFunc(r.Readings, func(x obis.Reading) bool { return x.Quality.Flags&silent != silent }) {
+		return nil
+	}
 	d := &mapping.Data{Meter: r.Meter, Readings: slices.Clone(r.Readings), Profiles: slices.Clone(r.Profiles), Events: r.Events, Clock: r.Clock}
 	for i := range d.Readings {
 		d.Readings[i] = d.Readings[i].Clone()

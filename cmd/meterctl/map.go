@@ -18,6 +18,7 @@ import (
 	"github.com/openusm/meter/mapping/cim"
 	"github.com/openusm/meter/mapping/coap"
 	"github.com/openusm/meter/mapping/greenbutton"
+	"github.com/openusm/meter/mapping/ied"
 	"github.com/openusm/meter/mapping/ngsild"
 	"github.com/openusm/meter/mapping/timeseries"
 	"github.com/openusm/meter/obis"
@@ -30,15 +31,15 @@ type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Lo
 type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
 
 var mapTargets = map[string]mapTarget{
-	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "iec61850": toIEC61850, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
 	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR), "lwm2m": toLwM2M,
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
-		lines, lost := timeseries.AppendInflux(nil, d.Meter, d.Readings, d.Clock)
-		return lines, append(lost, readingsOnly(d)...), nil
+		lines, lost := timeseries.AppendInflux(nil, d)
+		return lines, lost, nil
 	}),
 	"prom": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
-		text, lost := timeseries.AppendPrometheus(nil, d.Meter, d.Readings)
-		return text, append(lost, readingsOnly(d)...), nil
+		text, lost := timeseries.AppendPrometheus(nil, d)
+		return text, lost, nil
 	}),
 }
 
@@ -145,17 +146,6 @@ func each(one func(*mapping.Data) ([]byte, []mapping.Loss, error)) mapTarget {
 	}
 }
 
-// readingsOnly names what a target that carries readings only leaves out.
-func readingsOnly(d *mapping.Data) (lost []mapping.Loss) {
-	for i := range d.Profiles {
-		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "this target has no profiles"})
-	}
-	for i := range d.Events {
-		lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
-	}
-	return lost
-}
-
 func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, err error) {
 	for in := json.NewDecoder(bytes.NewReader(doc)); ; {
 		r := &meter.Result{}
@@ -182,7 +172,7 @@ func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, er
 func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
 	for _, d := range list {
 		at := timeIn(d.Clock)
-		out = timeseries.AppendCSV(out, d.Meter, d.Readings, at)
+		out = timeseries.AppendCSV(out, d, at)
 		for _, p := range d.Profiles {
 			out = timeseries.AppendProfileCSV(out, p, at)
 		}
@@ -274,20 +264,31 @@ func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping
 	return out, lost, nil
 }
 
-// toHomeAssistant writes one line for each discovery message: its topic and its payload.
-func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
-	list, lost, err := timeseries.HomeAssistant(d.Meter, d.Readings, "meter")
-	if err != nil {
-		return nil, nil, err
+// toIEC61850 writes the values of the IED that "meterctl expose --as iec61850" shows, one on each line.
+func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+	o := &ied.Options{}
+	if rules != nil {
+		if o.Rules, err = ied.ReadRules(rules); err != nil {
+			return nil, nil, configError{err}
+		}
 	}
-	for _, m := range list {
-		line, err := json.Marshal(m)
+	for _, d := range list {
+		o.Clock = d.Clock
+		device, l, err := ied.New(d.Meter, d.Readings, o)
 		if err != nil {
 			return nil, nil, err
 		}
-		out = append(append(out, line...), '\n')
+		out, lost = ied.AppendValues(out, device.Model), append(append(lost, l...), mapping.ReadingsOnly(d)...)
 	}
-	return out, append(lost, readingsOnly(d)...), nil
+	return out, lost, nil
+}
+
+// toHomeAssistant writes one line for each discovery message: its topic and its payload.
+func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
+	lost = timeseries.HomeAssistant(d, "meter", func(topic, payload []byte) {
+		out = fmt.Appendf(out, "{\"topic\":%q,\"payload\":%s}\n", topic, payload)
+	})
+	return out, lost, nil
 }
 
 func toSenML(d *mapping.Data) ([]byte, []mapping.Loss, error) {

@@ -2,14 +2,18 @@ package main
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
 )
 
 const mapInput = `{"schema":"meterctl/v1","meter":{"id":"ABC1","medium":"electricity"},"readings":[
@@ -56,4 +60,58 @@ func TestMapRefuses(t *testing.T) {
 	require.Equal(t, exitUsage, run(t, mapInput, "map", "--to", "cim", "--from", "morse").exit)
 	require.Equal(t, exitFrame, run(t, "{}", "map", "--to", "cim").exit)
 	require.Equal(t, exitFrame, run(t, strings.Repeat("<", 9), "map", "--from", "cim", "--to", "json").exit)
+}
+
+// Whatever a mapping does not name as lost comes back as it was.
+func TestMapIdentityMinusLoss(t *testing.T) {
+	list, err := samples()
+	require.NoError(t, err)
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, kind := range names(mapSources) {
+		t.Run(kind, func(t *testing.T) {
+			carried := 0
+			for range 300 {
+				d := &mapping.Data{Meter: obis.Meter{ID: "ABC1", Medium: obis.Electricity}}
+				for _, i := range random.Perm(len(list))[:5] {
+					r := list[i]
+					if _, _, number := r.Value.Decimal(); number && random.IntN(2) == 0 {
+						r.Value = obis.Int(random.Int64N(1<<40)-1<<39, int8(random.IntN(7)-4))
+					}
+					if random.IntN(4) == 0 {
+						r.Quality.Flags = 1 << random.IntN(30)
+					}
+					if random.IntN(4) == 0 {
+						r.Time = obis.Time{}
+					}
+					if random.IntN(20) == 0 {
+						r.Value = obis.Value{}
+					}
+					d.Readings = append(d.Readings, r)
+				}
+				doc, lost, err := mapTargets[kind]([]*mapping.Data{d}, nil)
+				require.NoError(t, err)
+				back, unread, err := mapSources[kind](doc, nil)
+				require.NoError(t, err, "%s", doc)
+				require.Empty(t, unread)
+				for i, r := range d.Readings {
+					if slices.ContainsFunc(lost, func(l mapping.Loss) bool { return l.Part == mapping.Reading && l.Index == i }) {
+						continue
+					}
+					require.True(t, slices.ContainsFunc(back, func(b *mapping.Data) bool {
+						return slices.ContainsFunc(b.Readings, func(o obis.Reading) bool { return same(&r, &o) })
+					}), "%v in %s", r, doc)
+					carried++
+				}
+			}
+			require.Greater(t, carried, 300)
+		})
+	}
+}
+
+func same(a, b *obis.Reading) bool {
+	at, ok1 := a.Time.Instant(obis.Clock{})
+	other, ok2 := b.Time.Instant(obis.Clock{})
+	unit := a.Unit == b.Unit || a.Unit == obis.Count && b.Unit == obis.UnitUnknown // a number without unit is one
+	text := a.Value.String() == b.Value.String()                                   // a time is a text where the document has no times
+	return a.Code == b.Code && unit && (a.Value.Equal(b.Value) || text) && ok1 == ok2 && at.Equal(other) && a.Quality.Flags == b.Quality.Flags
 }

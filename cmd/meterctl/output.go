@@ -34,16 +34,21 @@ func (a *app) print(r *meter.Result) error {
 	case "csv":
 		return a.printCSV(r)
 	case "influx":
-		lines, lost := timeseries.AppendInflux(nil, r.Meter, r.Readings, r.Clock)
+		lines, lost := timeseries.AppendInflux(nil, readingsOf(r))
 		return a.printDocument(lines, lost, r)
 	case "prom":
-		text, lost := timeseries.AppendPrometheus(nil, r.Meter, r.Readings)
+		text, lost := timeseries.AppendPrometheus(nil, readingsOf(r))
 		return a.printDocument(text, lost, r)
 	case "senml":
-		pack, lost := coap.AppendSenML(nil, &mapping.Data{Meter: r.Meter, Readings: r.Readings, Clock: r.Clock})
+		pack, lost := coap.AppendSenML(nil, readingsOf(r))
 		return a.printDocument(append(pack, '\n'), lost, r)
 	}
 	return usagef("unknown output format %q", a.output)
+}
+
+// readingsOf returns the readings of a result for a mapping.
+func readingsOf(r *meter.Result) *mapping.Data {
+	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Clock: r.Clock}
 }
 
 func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) error {
@@ -163,7 +168,7 @@ func (a *app) printCSV(r *meter.Result) error {
 		}
 	}
 	if len(r.Readings) > 0 || len(r.Profiles)+len(r.Events) == 0 {
-		out = timeseries.AppendCSV(out, r.Meter, r.Readings, at)
+		out = timeseries.AppendCSV(out, readingsOf(r), at)
 	}
 	_, err := a.stdout.Write(out)
 	return err

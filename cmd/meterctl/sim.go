@@ -21,23 +21,30 @@ import (
 const maxClients = 64
 
 func (a *app) simCommand() *cobra.Command {
-	var listen, pty string
+	var listen, pty, model, ied string
 	var slaves int
 	cmd := &cobra.Command{
-		Use:       "sim " + strings.Join(meter.Simulators(), "|"),
+		Use:       "sim " + strings.Join(meter.Simulators(), "|") + "|iec61850 --model FILE.cid",
 		Short:     "Run a simulated meter on TCP or on a pseudo terminal",
 		Args:      cobra.ExactArgs(1),
-		ValidArgs: meter.Simulators(),
+		ValidArgs: append(meter.Simulators(), "iec61850"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
 				return err
 			}
-			sim, err := meter.NewSimulator(args[0], &meter.SimulatorConfig{Slaves: slaves, Config: *cfg})
+			var sim meter.Simulator
+			if args[0] == "iec61850" {
+				sim, err = simulatedIED(model, ied)
+			} else {
+				sim, err = meter.NewSimulator(args[0], &meter.SimulatorConfig{Slaves: slaves, Config: *cfg})
+			}
 			if err != nil {
 				return usageError{err}
 			}
 			switch {
+			case strings.HasPrefix(listen, "udp:") && pty == "":
+				return a.simUDP(cmd.Context(), sim, listen)
 			case listen != "" && pty == "":
 				return a.simTCP(cmd.Context(), sim, listen)
 			case pty != "" && listen == "":
@@ -46,10 +53,24 @@ func (a *app) simCommand() *cobra.Command {
 			return usagef("want either --listen tcp://127.0.0.1:4059 or --pty PATH")
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059, or udp://127.0.0.1:1153 for c1222 and dlms")
 	cmd.Flags().StringVar(&pty, "pty", "", "make a pseudo terminal and link it to this path")
+	cmd.Flags().StringVar(&model, "model", "", "iec61850: SCL file (ICD, CID, SCD) of the IED to serve")
+	cmd.Flags().StringVar(&ied, "ied", "", "iec61850: name of the IED in the file (default: the only one)")
 	cmd.Flags().IntVar(&slaves, "slaves", 0, "number of M-Bus slaves (default 4)")
 	return cmd
+}
+
+// simulatedIED returns an IED that serves the model of an SCL file.
+func simulatedIED(file, name string) (meter.Simulator, error) {
+	if file == "" {
+		return nil, errors.New("sim iec61850 wants --model FILE.cid")
+	}
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return meter.NewIED(raw, name)
 }
 
 func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string) error {
@@ -86,6 +107,27 @@ func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string) er
 			a.serve(ctx, sim, conn)
 		})
 	}
+}
+
+func (a *app) simUDP(ctx context.Context, sim meter.Simulator, target string) error {
+	u, err := url.Parse(target)
+	if err != nil || u.Host == "" {
+		return usagef("--listen %q, want for example udp://127.0.0.1:1153", target)
+	}
+	packets, ok := sim.(meter.PacketSimulator)
+	if !ok {
+		return usagef("this simulated meter has no UDP: listen on tcp://%s", u.Host)
+	}
+	conn, err := net.ListenPacket("udp", u.Host)
+	if err != nil {
+		return fmt.Errorf("%w: %w", meter.ErrConnect, err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(a.stderr, "listening on udp://%s\n", conn.LocalAddr())
+	if err := packets.ServePacket(ctx, conn); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // serve serves one connection and says on stderr what went wrong with it.

@@ -46,7 +46,7 @@ type Config struct {
 	MaxTransfers    int               // transfers in blocks of one client for which a representation is kept; 0: 4
 	Transfer        time.Duration     // how long it is kept after the last block; 0: 60 s
 	Inactivity      time.Duration     // after which a client is forgotten; one that observes is asked first; 0: 5 min
-	MaxAge          time.Duration     // how long clients may think a representation fresh; 0: 60 s
+	MaxAge          time.Duration     // how long after an update clients may think readings fresh; 0: 60 s
 	AckTimeout      time.Duration     // after which a notification is sent again, at most four times; 0: 2 s
 	Handshake       time.Duration     // within which a DTLS handshake must end; 0: 30 s
 	Logger          *slog.Logger      // nil: silent
@@ -88,6 +88,7 @@ func (c *Config) withDefaults() (Config, error) {
 type Server struct {
 	cfg      Config
 	tree     atomic.Pointer[coap.Tree]
+	updated  atomic.Int64  // when, in Unix nanoseconds
 	sequence atomic.Uint32 // of notifications, for all
 
 	mu      sync.Mutex
@@ -116,10 +117,12 @@ func NewServer(cfg *Config) (*Server, error) {
 
 // Update replaces what is shown by d, which must not change any more, notifies
 // those who observe what changed, and returns what cannot be shown. Notifications
-// of what did not change are sent when half of its Max-Age is over.
+// of what did not change are sent when half of its Max-Age is over. Until it is
+// called again, the Max-Age of all answers runs out.
 func (s *Server) Update(d *mapping.Data) []mapping.Loss {
 	tree, lost := coap.NewTree(d, s.cfg.Rules)
 	s.tree.Store(tree)
+	s.updated.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.remotes {

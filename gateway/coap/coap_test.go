@@ -163,7 +163,13 @@ func TestETag(t *testing.T) {
 	require.NoError(t, err)
 	age, err := m.GetOptionUint32(message.MaxAge)
 	require.NoError(t, err)
-	require.Equal(t, uint32(30), age)
+	require.InDelta(t, 30, age, 2)
+	s.updated.Add(-int64(time.Hour)) // as if that were the last update
+	old, err := conn.Get(timeout(t), "/m/1-0:1.7.0")
+	require.NoError(t, err)
+	age, err = old.GetOptionUint32(message.MaxAge)
+	require.NoError(t, err)
+	require.Zero(t, age)
 	m, err = conn.Get(timeout(t), "/m/1-0:1.7.0", message.Option{ID: message.ETag, Value: tag})
 	require.NoError(t, err)
 	require.Equal(t, codes.Valid, m.Code())
@@ -337,7 +343,7 @@ func TestObserveReset(t *testing.T) {
 
 // A client that is gone is sent a notification five times, and forgotten.
 func TestObserverGone(t *testing.T) {
-	s, address := serve(t, &Config{AckTimeout: 50 * time.Millisecond}, "coap")
+	s, address := serve(t, &Config{AckTimeout: 200 * time.Millisecond}, "coap")
 	r := newRaw(t, address)
 	r.send(observeText...)
 	require.NotNil(t, r.receive(5*time.Second))
@@ -349,7 +355,7 @@ func TestObserverGone(t *testing.T) {
 		require.Equal(t, first, b)
 		sent++
 	}
-	require.Greater(t, sent, 2)
+	require.Greater(t, sent, 1)
 	require.LessOrEqual(t, sent, 1+retransmits)
 	require.Eventually(t, func() bool { return observations(s) == 0 && s.count() == 0 }, 10*time.Second, 10*time.Millisecond)
 }

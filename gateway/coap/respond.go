@@ -132,9 +132,8 @@ func (s *Server) respond(conn *client.Conn, req, answer *pool.Message) {
 // describe sets the options of a representation that do not depend on the block.
 func (s *Server) describe(m *pool.Message, rep *coap.Representation) {
 	_ = m.SetETag(rep.ETag[:]) // fails only for lengths that it does not have
-	if seconds := uint32(s.cfg.MaxAge / time.Second); seconds != 60 {
-		m.SetOptionUint32(message.MaxAge, seconds)
-	}
+	fresh := s.cfg.MaxAge - time.Since(time.Unix(0, s.updated.Load()))
+	m.SetOptionUint32(message.MaxAge, uint32(max(0, (fresh+time.Second-1)/time.Second)))
 }
 
 func codeOf(err error) codes.Code {

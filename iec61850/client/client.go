@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,16 +44,22 @@ type Client struct {
 	agreed    mms.Initiate
 	slots     chan struct{}
 	done      chan struct{}
+	life      context.Context // of the connection
 	cancel    context.CancelFunc
 	sending   sync.Mutex
-	out       []byte
+	pdu, out  []byte // memory of the sender
 	concluded chan struct{}
 	once      sync.Once
+	calls     sync.Pool // of *call, that no goroutine uses
 
 	mu      sync.Mutex
 	nextID  uint32
 	waiting map[uint32]chan answer
+	files   map[string][]byte // that the server may fetch
 	err     error
+
+	open     map[uint32]*bytes.Reader // files that the server reads, used by the receiver alone
+	nextFile uint32
 }
 
 type answer struct {
@@ -109,9 +116,9 @@ func New(ctx context.Context, rw io.ReadWriteCloser, cfg *Config) (*Client, erro
 		return nil, err
 	}
 	c.slots = make(chan struct{}, max(1, min(c.agreed.Calling, 64)))
-	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	c.cancel = cancel
-	go c.receive(background, rest)
+	c.life, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.conn.Under(c.life)
+	go c.receive(c.life, rest)
 	return c, nil
 }
 
@@ -176,7 +183,7 @@ func (c *Client) initiate() []byte {
 	i := mms.Initiate{MaxPDU: c.cfg.MaxPDU, Calling: 5, Called: 5, Nesting: 10, Version: 1, CBB: mms.DefaultCBB}
 	i.Services.Set(mms.Status, mms.GetNameList, mms.Identify, mms.Read, mms.Write, mms.GetVariableAttributes, mms.DefineNamedVariableList,
 		mms.GetNamedVariableList, mms.DeleteNamedVariableList, mms.ReadJournal, mms.FileOpen, mms.FileRead, mms.FileClose,
-		mms.FileRename, mms.FileDelete, mms.FileDirectory, 79, 83)
+		mms.FileRename, mms.FileDelete, mms.FileDirectory, mms.ObtainFile, 79, 83)
 	return i.Append(nil)
 }
 
@@ -267,6 +274,8 @@ func (c *Client) dispatch(b []byte) {
 		if r, err := p.Reject(); err == nil && r.HasInvokeID {
 			c.deliver(r.InvokeID, b)
 		}
+	case mms.ConfirmedRequest:
+		c.serve(p)
 	case mms.ConcludeResponse, mms.ConcludeError:
 		c.once.Do(func() { close(c.concluded) })
 	case mms.Unconfirmed:
@@ -294,10 +303,28 @@ func (c *Client) deliver(id uint32, b []byte) {
 	w <- answer{p, err}
 }
 
+// call is a request that waits for its answer. Its memory serves many.
+type call struct {
+	answer chan answer
+	timer  *time.Timer
+}
+
+// call returns one that times out after the time for each answer.
+func (c *Client) call() *call {
+	if w, ok := c.calls.Get().(*call); ok {
+		w.timer.Reset(c.cfg.Timeout)
+		return w
+	}
+	return &call{answer: make(chan answer, 1), timer: time.NewTimer(c.cfg.Timeout)}
+}
+
 // do sends a request and returns the parameters of the response.
 func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, id uint32) []byte) (mms.Body, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.Timeout, os.ErrDeadlineExceeded)
-	defer cancel()
+	if ctx.Err() != nil {
+		return mms.Body{}, context.Cause(ctx)
+	}
+	w := c.call()
+	defer w.timer.Stop()
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -305,8 +332,9 @@ func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, i
 		return mms.Body{}, c.err
 	case <-ctx.Done():
 		return mms.Body{}, context.Cause(ctx)
+	case <-w.timer.C:
+		return mms.Body{}, os.ErrDeadlineExceeded
 	}
-	w := make(chan answer, 1)
 	c.mu.Lock()
 	if c.err != nil {
 		defer c.mu.Unlock()
@@ -314,18 +342,23 @@ func (c *Client) do(ctx context.Context, s mms.Service, build func(dst []byte, i
 	}
 	c.nextID++
 	id := c.nextID
-	c.waiting[id] = w
+	c.waiting[id] = w.answer
 	c.mu.Unlock()
-	if err := c.send(ctx, build(nil, id)); err != nil {
+	if err := c.sendBuilt(func(dst []byte) []byte { return build(dst, id) }); err != nil {
 		c.forget(id)
 		return mms.Body{}, err
 	}
 	select {
-	case a := <-w:
+	case a := <-w.answer:
+		w.timer.Stop()
+		c.calls.Put(w)
 		return c.outcome(s, a)
 	case <-ctx.Done():
 		c.forget(id)
 		return mms.Body{}, context.Cause(ctx)
+	case <-w.timer.C:
+		c.forget(id)
+		return mms.Body{}, os.ErrDeadlineExceeded
 	}
 }
 
@@ -335,12 +368,20 @@ func (c *Client) forget(id uint32) {
 	delete(c.waiting, id)
 }
 
-func (c *Client) send(ctx context.Context, pdu []byte) error {
+// send sends a PDU. The end of a request's context does not end the writing of
+// it, which would leave half a message on the wire.
+func (c *Client) send(pdu []byte) error {
+	return c.sendBuilt(func(dst []byte) []byte { return append(dst, pdu...) })
+}
+
+// sendBuilt sends the PDU that build appends.
+func (c *Client) sendBuilt(build func(dst []byte) []byte) error {
 	c.sending.Lock()
 	defer c.sending.Unlock()
-	c.out = c.stack.AppendPDU(c.out[:0], pdu)
+	c.pdu = build(c.pdu[:0])
+	c.out = c.stack.AppendPDU(c.out[:0], c.pdu)
 	c.trace(true, c.out)
-	return c.conn.Write(ctx, time.Now().Add(c.cfg.Timeout), c.out)
+	return c.conn.Write(c.life, time.Now().Add(c.cfg.Timeout), c.out)
 }
 
 func (c *Client) outcome(s mms.Service, a answer) (mms.Body, error) {
@@ -382,7 +423,7 @@ func (c *Client) Conclude(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	defer c.Close()
-	if err := c.send(ctx, mms.AppendConclude(nil, mms.ConcludeRequest)); err != nil {
+	if err := c.send(mms.AppendConclude(nil, mms.ConcludeRequest)); err != nil {
 		return err
 	}
 	select {

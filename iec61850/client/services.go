@@ -201,7 +201,7 @@ func (c *Client) ReadFile(ctx context.Context, name string, limit int) ([]byte, 
 			data, more, err = mms.ParseFileData(b)
 		}
 		if content.Write(data); content.Len() > limit {
-			err = fmt.Errorf("client: file %s: %w than %d octets", name, mms.ErrTooLong, limit)
+			err = fmt.Errorf("client: file %s: %w: more than %d octets", name, mms.ErrTooLong, limit)
 		}
 	}
 	if _, closing := c.handle(ctx, mms.FileClose, f.Handle); err == nil {

@@ -28,6 +28,9 @@ func (e *ParseError) Unwrap() error { return e.Err }
 
 // layered turns an error of BER into one of a layer.
 func layered(layer string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var be *ber.Error
 	if errors.As(err, &be) {
 		return &ParseError{layer, be.Field, be.Offset, be.Err}
@@ -79,6 +82,7 @@ var (
 	ErrDefinitionExists  = ServiceError{2, 5}  // definition: object-exists
 	ErrDefinitionInvalid = ServiceError{2, 1}  // definition: object-undefined
 	ErrResource          = ServiceError{3, 0}  // resource: other
+	ErrCancelled         = ServiceError{5, 3}  // service-preempt: cancel
 	ErrServiceOther      = ServiceError{4, 0}  // service: other
 	ErrFileMissing       = ServiceError{11, 7} // file: file-non-existent
 	ErrFileAccess        = ServiceError{11, 6} // file: file-access-denied

@@ -63,10 +63,10 @@ func parseFileName(e ber.Element) (name string, err error) {
 	return name, nil
 }
 
-// FileRequest is the request of FileOpen, FileDelete, FileRename and FileDirectory.
+// FileRequest is the request of FileOpen, FileDelete, FileRename, FileDirectory and ObtainFile.
 type FileRequest struct {
-	Name     string // of FileDirectory: the folder, "" for all
-	To       string // of FileRename, the new name; of FileDirectory the name after which to go on
+	Name     string // of FileDirectory: the folder, "" for all; of ObtainFile, the file of the client
+	To       string // of FileRename and ObtainFile, the new name; of FileDirectory the name after which to go on
 	Position uint32 // of FileOpen
 }
 
@@ -81,6 +81,11 @@ func ParseFileRequest(b Body, s Service) (q FileRequest, err error) {
 		switch {
 		case s == FileDelete && e.Tag == 0x19:
 			q.Name += string(e.Contents)
+		case s == ObtainFile && e.Tag == 0xA0: // an application that has the file; it is the client, whatever this says
+		case s == ObtainFile && e.Tag == 0xA1:
+			q.Name, err = parseFileName(e)
+		case s == ObtainFile && e.Tag == 0xA2:
+			q.To, err = parseFileName(e)
 		case e.Tag == 0xA0:
 			q.Name, err = parseFileName(e)
 		case e.Tag == 0xA1:
@@ -104,6 +109,8 @@ func (q FileRequest) Append(dst []byte, s Service) []byte {
 		return ber.AppendUint(appendFileName(dst, 0xA0, q.Name), 0x81, uint64(q.Position))
 	case FileRename:
 		return appendFileName(appendFileName(dst, 0xA0, q.Name), 0xA1, q.To)
+	case ObtainFile:
+		return appendFileName(appendFileName(dst, 0xA1, q.Name), 0xA2, q.To)
 	}
 	if q.Name != "" {
 		dst = appendFileName(dst, 0xA0, q.Name)

@@ -201,6 +201,9 @@ func FuzzPDU(f *testing.F) {
 	f.Add(AppendConfirmed(nil, ConfirmedResponse, 4, FileDirectory, true, func(dst []byte) []byte {
 		return AppendDirectory(dst, []FileInfo{{Name: "a", Size: 3}}, 1000)
 	}))
+	f.Add(AppendConfirmed(nil, ConfirmedRequest, 5, ObtainFile, true, func(dst []byte) []byte {
+		return FileRequest{Name: "a", To: "b"}.Append(dst, ObtainFile)
+	}))
 	f.Add(AppendError(nil, 3, ErrDomainMissing))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := ParsePDU(b)
@@ -255,6 +258,11 @@ func FuzzPDU(f *testing.F) {
 		if q, err := ParseJournalRequest(p.Body); err == nil {
 			_, err := ParseJournalRequest(requestOf(t, ReadJournal, q.Append))
 			require.NoError(t, err)
+		}
+		if q, err := ParseFileRequest(p.Body, ObtainFile); err == nil {
+			again, err := ParseFileRequest(requestOf(t, ObtainFile, func(dst []byte) []byte { return q.Append(dst, ObtainFile) }), ObtainFile)
+			require.NoError(t, err)
+			require.Equal(t, q, again)
 		}
 		if q, err := ParseFileRequest(p.Body, FileOpen); err == nil && q.To == "" {
 			again, err := ParseFileRequest(requestOf(t, FileOpen, func(dst []byte) []byte { return q.Append(dst, FileOpen) }), FileOpen)

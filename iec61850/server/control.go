@@ -29,6 +29,7 @@ type Control struct {
 	Category  int            // orCat
 	Origin    string         // orIdent
 	Number    uint8          // ctlNum
+	At        time.Time      // when to operate (operTm); zero means at once
 	Time      iec61850.Timestamp
 	Test      bool
 	Checks    uint8 // bit 0 (1<<1) synchrocheck, bit 1 (1<<0) interlock
@@ -49,6 +50,7 @@ const (
 	BlockedByInterlocking  AddCause = 10
 	CommandInExecution     AddCause = 12
 	BlockedByHealth        AddCause = 13
+	AbortedByCancel        AddCause = 15
 	TimeLimitOver          AddCause = 16
 	ObjectNotSelected      AddCause = 18
 	ObjectAlreadySelected  AddCause = 19
@@ -71,6 +73,8 @@ type selection struct {
 	until   time.Time
 	value   iec61850.Value // that was selected with SBOw
 	running bool
+	timer   *time.Timer // of an operation that waits for its time, nil for others
+	abort   func()      // ends such an operation
 }
 
 const defaultSelection = 30 * time.Second
@@ -100,6 +104,7 @@ func (a *association) control(it *item, v iec61850.Value) error {
 	default:
 		return mms.ObjectAccessDenied
 	}
+	a.s.trackControl(a, it, v, c, cause)
 	if cause == CauseNone {
 		return nil
 	}
@@ -109,14 +114,32 @@ func (a *association) control(it *item, v iec61850.Value) error {
 
 // request reads the members of the structure, which fits its type.
 func (s *Server) request(it *item, v iec61850.Value) Control {
-	c := Control{Reference: it.reference()[:strings.LastIndexByte(it.reference(), '.')], Object: it.object, Value: v.At(0)}
-	if c.Value.Kind() == iec61850.Structure {
-		c.Value = c.Value.At(0) // of an analogue value
+	c := Control{Reference: it.reference()[:strings.LastIndexByte(it.reference(), '.')], Object: it.object}
+	for i, m := range it.typ.Members {
+		member := v.At(i)
+		switch m.Name {
+		case "ctlVal":
+			if c.Value = member; member.Kind() == iec61850.Structure {
+				c.Value = member.At(0) // of an analogue value
+			}
+		case "operTm":
+			if member.Time().Seconds != 0 {
+				c.At = member.Time().Time()
+			}
+		case "origin":
+			category, _ := member.At(0).Int()
+			c.Category, c.Origin = int(category), member.At(1).Text()
+		case "ctlNum":
+			number, _ := member.Uint()
+			c.Number = uint8(number)
+		case "T":
+			c.Time = member.Time()
+		case "Test":
+			c.Test = member.Bool()
+		case "Check":
+			c.Checks = uint8(member.Bits())
+		}
 	}
-	category, _ := v.At(1).At(0).Int()
-	number, _ := v.At(2).Uint()
-	c.Category, c.Origin, c.Number = int(category), v.At(1).At(1).Text(), uint8(number)
-	c.Time, c.Test, c.Checks = v.At(3).Time(), v.At(4).Bool(), uint8(v.At(5).Bits())
 	return c
 }
 
@@ -130,8 +153,8 @@ func (s *Server) controlModel(o *iec61850.Object) (m iec61850.ControlModel) {
 	return m
 }
 
-// ask asks the policy.
-func (a *association) ask(c Control) AddCause {
+// askPolicy asks the policy.
+func (a *association) askPolicy(c Control) AddCause {
 	if a.s.cfg.Control == nil {
 		return NoAccessAuthority
 	}
@@ -176,7 +199,7 @@ func (a *association) selectWith(c Control) AddCause {
 	if cause := a.reserve(c); cause != CauseNone {
 		return cause
 	}
-	cause := a.ask(c)
+	cause := a.askPolicy(c)
 	if cause != CauseNone {
 		a.unreserve(c.Object)
 	}
@@ -190,25 +213,36 @@ func (a *association) selectObject(it *item) iec61850.Value {
 	}
 	ref := it.reference()
 	c := Control{Step: Select, Reference: ref[:strings.LastIndexByte(ref, '.')], Object: it.object}
-	if a.selectWith(c) != CauseNone {
+	cause := a.selectWith(c)
+	a.s.trackControl(a, it, iec61850.Value{}, c, cause)
+	if cause != CauseNone {
 		return iec61850.Visible("")
 	}
 	return iec61850.Visible(it.domain.name + "/" + it.path)
 }
 
+// cancel takes a selection back, or ends an operation that waits for its time.
 func (a *association) cancel(c Control) AddCause {
 	a.s.mu.Lock()
 	have := a.s.selected[c.Object]
-	mine := have != nil && have.a == a
+	mine := have != nil && have.a == a && (!have.running || have.timer != nil)
 	a.s.mu.Unlock()
 	if !mine {
 		return ObjectNotSelected
 	}
-	cause := a.ask(c)
-	if cause == CauseNone {
-		a.unreserve(c.Object)
+	cause := a.askPolicy(c)
+	if cause != CauseNone {
+		return cause
 	}
-	return cause
+	switch {
+	case have.timer == nil:
+		a.unreserve(c.Object)
+	case have.timer.Stop():
+		a.after = append(a.after, have.abort)
+	default:
+		return CommandInExecution
+	}
+	return CauseNone
 }
 
 func (a *association) operate(it *item, v iec61850.Value, c Control, model iec61850.ControlModel, enhanced bool) AddCause {
@@ -224,23 +258,39 @@ func (a *association) operate(it *item, v iec61850.Value, c Control, model iec61
 			return CommandInExecution
 		}
 	}
+	wait := time.Duration(0)
+	if !c.At.IsZero() {
+		if wait = c.At.Sub(a.s.cfg.Now()); wait <= 0 {
+			a.unreserve(c.Object)
+			return TimeLimitOver
+		}
+	}
 	c.Step = Check
-	if cause := a.ask(c); cause != CauseNone {
+	if cause := a.askPolicy(c); cause != CauseNone {
 		a.unreserve(c.Object)
 		return cause
 	}
 	c.Step = Operate
-	if !enhanced {
+	if !enhanced && wait == 0 {
 		defer a.unreserve(c.Object)
-		return a.ask(c)
+		return a.askPolicy(c)
 	}
 	a.s.mu.Lock()
-	if have := a.s.selected[c.Object]; have != nil {
-		have.running = true
+	defer a.s.mu.Unlock()
+	have := a.s.selected[c.Object]
+	if have == nil || have.a != a {
+		return ObjectNotSelected
 	}
-	a.startReporter()
-	a.s.mu.Unlock()
-	a.after = append(a.after, func() { go a.carryOut(it, v, c) })
+	have.running = true
+	if enhanced {
+		a.startReporter()
+	}
+	if wait == 0 {
+		a.after = append(a.after, func() { go a.carryOut(it, v, c, enhanced) })
+		return CauseNone
+	}
+	have.timer = time.AfterFunc(wait, func() { a.carryOut(it, v, c, enhanced) })
+	have.abort = func() { a.terminate(it, v, c, AbortedByCancel, enhanced) }
 	return CauseNone
 }
 
@@ -260,9 +310,17 @@ func (a *association) chosen(c Control, withValue bool) AddCause {
 	return CauseNone
 }
 
-// carryOut operates with enhanced security and reports how it ended.
-func (a *association) carryOut(it *item, v iec61850.Value, c Control) {
-	cause := a.ask(c)
+// carryOut operates with enhanced security, or when its time came.
+func (a *association) carryOut(it *item, v iec61850.Value, c Control, enhanced bool) {
+	a.terminate(it, v, c, a.askPolicy(c), enhanced)
+}
+
+// terminate gives the object back and, with enhanced security, reports how its operation ended.
+func (a *association) terminate(it *item, v iec61850.Value, c Control, cause AddCause, enhanced bool) {
+	a.unreserve(c.Object)
+	if !enhanced {
+		return
+	}
 	end := mms.Information{Variables: mms.Variables{Each: []mms.Variable{{Name: mms.DomainName(it.domain.name, it.path)}}}, Results: []mms.Result{{Value: v}}}
 	if cause != CauseNone {
 		failed := applError(it, c, applUnknown, cause)
@@ -272,7 +330,6 @@ func (a *association) carryOut(it *item, v iec61850.Value, c Control) {
 		end.Variables.Each = append(failed.Variables.Each, end.Variables.Each...)
 		end.Results = append(failed.Results, end.Results...)
 	}
-	a.unreserve(c.Object)
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	a.pending = append(a.pending, end.Append(nil))
@@ -293,10 +350,10 @@ func applError(it *item, c Control, code int64, cause AddCause) mms.Information 
 	}
 }
 
-// deselect gives back what an association selected. s.mu is held.
+// deselect gives back what an association selected, and what waits for its time. s.mu is held.
 func (s *Server) deselect(a *association) {
 	for o, have := range s.selected {
-		if have.a == a && !have.running {
+		if have.a == a && (!have.running || have.timer != nil && have.timer.Stop()) {
 			delete(s.selected, o)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"sort"
 	"strings"
@@ -20,6 +21,8 @@ type Files interface {
 	List(folder string) ([]mms.FileInfo, error)
 	Delete(name string) error
 	Rename(from, to string) error
+	// Store keeps a file that a client sent, whole.
+	Store(name string, content []byte) error
 }
 
 // ReadOnly returns the files of fsys, whose files must know [io.Seeker], without the means to change them.
@@ -65,6 +68,37 @@ func (r readOnly) List(folder string) (list []mms.FileInfo, err error) {
 
 func (readOnly) Delete(string) error         { return fs.ErrPermission }
 func (readOnly) Rename(string, string) error { return fs.ErrPermission }
+func (readOnly) Store(string, []byte) error  { return fs.ErrPermission }
+
+// ReadWrite returns the files below a folder, and lets clients delete them, rename
+// them and send new ones.
+func ReadWrite(root *os.Root) Files { return readWrite{readOnly{root.FS()}, root} }
+
+type readWrite struct {
+	readOnly
+	root *os.Root
+}
+
+func (r readWrite) Delete(name string) error { return r.root.Remove(name) }
+
+func (r readWrite) Rename(from, to string) error {
+	if err := r.root.MkdirAll(path.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return r.root.Rename(from, to)
+}
+
+// Store writes beside the file, so that nobody sees half of it.
+func (r readWrite) Store(name string, content []byte) error {
+	if err := r.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	part := name + ".part"
+	if err := r.root.WriteFile(part, content, 0o644); err != nil {
+		return err
+	}
+	return r.root.Rename(part, name)
+}
 
 const maxOpenFiles = 8
 
@@ -111,6 +145,9 @@ func (a *association) file(p mms.PDU) error {
 	if err != nil {
 		return err
 	}
+	if p.Service == mms.ObtainFile { // whose name is one of the client's store
+		return a.obtain(p, q)
+	}
 	if q.Name, err = clean(q.Name); err != nil {
 		return err
 	}
@@ -119,6 +156,7 @@ func (a *association) file(p mms.PDU) error {
 		return a.openFile(p, q)
 	case mms.FileDelete:
 		err = a.s.cfg.Files.Delete(q.Name)
+		a.s.track(a, "GenTrk", q.Name, deleteFile, err, nil)
 	case mms.FileRename:
 		if q.To, err = clean(q.To); err != nil {
 			return err

@@ -19,7 +19,7 @@ type journal struct {
 	domain    *domain
 	name      string // of the journal, in its domain
 	dataSet   string
-	members   []member
+	data      []member // of the data set
 	byAttr    map[*iec61850.Attribute]int
 	enabled   bool
 	triggers  iec61850.Trigger
@@ -59,8 +59,8 @@ func (j *journal) open() error {
 	if l == nil {
 		return fmt.Errorf("server: log %s/%s: data set %s: %w", j.domain.name, j.name, j.dataSet, iec61850.ErrNotFound)
 	}
-	j.members = l.members
-	for i, m := range j.members {
+	j.data = l.members
+	for i, m := range j.data {
 		m.item.leaves(func(a *iec61850.Attribute) { j.byAttr[a] = i })
 	}
 	j.startCycle()
@@ -72,7 +72,7 @@ func (j *journal) changed(changes []iec61850.Change) {
 	if !j.enabled {
 		return
 	}
-	reasons := make([]iec61850.Trigger, len(j.members))
+	reasons := make([]iec61850.Trigger, len(j.data))
 	news := false
 	for _, c := range changes {
 		if i, ok := j.byAttr[c.Attribute]; ok && c.Trigger&j.triggers != 0 {
@@ -91,12 +91,13 @@ func (j *journal) enter(reasons []iec61850.Trigger) {
 	e := mms.JournalEntry{ID: binary.BigEndian.AppendUint64(nil, j.lastID), Time: iec61850.EntryTimeOf(j.s.cfg.Now())}
 	for i, why := range reasons {
 		if why != 0 {
-			e.Variables = append(e.Variables, mms.JournalVariable{Tag: j.members[i].ref.String(), Value: j.members[i].value()},
+			e.Variables = append(e.Variables, mms.JournalVariable{Tag: j.data[i].reference, Value: j.data[i].value()},
 				mms.JournalVariable{Tag: "ReasonCode", Value: iec61850.Bits(uint64(why), 6)})
 		}
 	}
 	if len(j.entries) >= j.s.cfg.LogSize {
-		j.entries = slices.Delete(j.entries, 0, 1)
+		j.entries[0] = mms.JournalEntry{}
+		j.entries = j.entries[1:]
 	}
 	j.entries = append(j.entries, e)
 }
@@ -121,13 +122,17 @@ func (j *journal) startCycle() {
 			j.s.mu.Lock()
 			defer j.s.mu.Unlock()
 			if j.cycle == t {
-				j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.members)))
+				j.enter(slices.Repeat([]iec61850.Trigger{iec61850.Integrity}, len(j.data)))
 				t.Reset(period)
 			}
 		})
 	})
 	j.cycle = t
 }
+
+func (*journal) members() []field { return logFields }
+
+func (*journal) tracked(int) (object string, what service) { return "LocbTrk", setLog }
 
 func (j *journal) get(i int) iec61850.Value {
 	old, last := mms.JournalEntry{ID: make([]byte, 8), Time: iec61850.EntryTimeOf(time.Time{})}, mms.JournalEntry{}
@@ -163,7 +168,7 @@ func (j *journal) get(i int) iec61850.Value {
 func (j *journal) set(_ *association, i int, v iec61850.Value) error {
 	switch logFields[i].name {
 	case "LogEna":
-		j.enabled = v.Bool() && len(j.members) > 0
+		j.enabled = v.Bool() && len(j.data) > 0
 		j.startCycle()
 		if v.Bool() != j.enabled {
 			return mms.TemporarilyUnavailable

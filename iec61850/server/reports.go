@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,13 +41,14 @@ type report struct {
 	def     *iec61850.Report
 	fields  []field
 	id      string
-	dataSet string // DEVICE/LLN0$name
-	members []member
-	list    *list // of members, nil where there is none
+	dataSet string   // DEVICE/LLN0$name
+	data    []member // of the data set
+	list    *list    // of data, nil where there is none
 
 	enabled   bool
 	reserved  bool // by Resv
 	owner     *association
+	client    string    // address for which the block is reserved by configuration, "" where it is not
 	holder    string    // address for which the block is held after its association was lost
 	heldUntil time.Time // zero where it is not
 	resvTms   int64
@@ -56,9 +59,10 @@ type report struct {
 	integrity uint32
 	sequence  uint32
 
-	values  []iec61850.Value // events that are collected, by member
-	reasons []iec61850.Trigger
-	any     bool
+	reasons []iec61850.Trigger // of the events that are collected, by member
+	fresh   []int              // members of the update that is being handled
+	content content            // of the members with events
+	spare   content            // memory for the next
 	collect *time.Timer
 	cycle   *time.Timer
 
@@ -76,10 +80,36 @@ type report struct {
 type entry struct {
 	id      uint64
 	time    iec61850.Value
-	values  []iec61850.Value
-	reasons []iec61850.Trigger
-	size    int
+	content content
 }
+
+// content is the values of a report, encoded.
+type content struct {
+	data  []byte
+	parts []part // in the order of their members, once complete
+}
+
+// part is the value of one member: data[from:to].
+type part struct {
+	member   int
+	from, to int
+	why      iec61850.Trigger
+}
+
+// partSize is the octets of memory that a part takes.
+const partSize = 32
+
+// add appends the value of a member. The model is locked.
+func (c *content) add(i int, m member, why iec61850.Trigger) {
+	from := len(c.data)
+	c.data = m.append(c.data)
+	c.parts = append(c.parts, part{i, from, len(c.data), why})
+}
+
+func (c *content) reset() { c.data, c.parts = c.data[:0], c.parts[:0] }
+
+// size is how many octets the content takes.
+func (c *content) size() int { return len(c.data) + len(c.parts)*partSize }
 
 // membership says that a change of an attribute concerns a member of a report's data set.
 type membership struct {
@@ -95,7 +125,7 @@ const maxUnbuffered = 64
 const minIntegrity = 10
 
 // addNodeBlocks adds the control blocks of a node below its level of one constraint.
-func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) {
+func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) error {
 	for _, def := range n.Reports {
 		want := iec61850.RP
 		if def.Buffered {
@@ -109,7 +139,15 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 			if def.Instances > 0 {
 				name = fmt.Sprintf("%s%02d", def.Name, i+1)
 			}
-			level.children = append(level.children, s.addReport(d, n, fc, def, name))
+			client := ""
+			if i < len(def.Clients) {
+				client = def.Clients[i]
+			}
+			it, err := s.addReport(d, n, fc, def, name, client)
+			if err != nil {
+				return err
+			}
+			level.children = append(level.children, it)
 		}
 	}
 	if fc == iec61850.LG {
@@ -120,9 +158,10 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 	if fc == iec61850.SP && n.Settings != nil {
 		level.children = append(level.children, settingBlock(s, d, n))
 	}
+	return nil
 }
 
-func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name string) *item {
+func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name, client string) (*item, error) {
 	item := &item{name: name, path: n.Name + "$" + fc.String() + "$" + name, domain: d, fc: fc}
 	r := &report{s: s, domain: d, node: n.Name, def: def, path: d.name + "/" + item.path, id: def.ID, confRev: def.ConfRev,
 		options: def.Options, bufTime: def.BufTime, triggers: def.Triggers, integrity: def.Integrity, fields: unbufferedFields,
@@ -137,9 +176,19 @@ func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec
 		t, _ := iec61850.BasicType(f.basic)
 		item.children = append(item.children, blockItem(item, f.name, t, r, i))
 	}
+	if client != "" {
+		address, err := netip.ParseAddr(client)
+		if err != nil {
+			return nil, fmt.Errorf("server: report %s: client: %w", r.path, err)
+		}
+		r.client, r.resvTms = string(address.Unmap().AsSlice()), byConfiguration
+	}
 	s.reports = append(s.reports, r)
-	return item
+	return item, nil
 }
+
+// byConfiguration is what ResvTms says of a block that is one client's for good.
+const byConfiguration = -1
 
 func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
 	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
@@ -152,11 +201,11 @@ func (s *Server) addBlocks() error {
 			for _, ds := range n.DataSets {
 				l := &list{}
 				for _, ref := range ds.Members {
-					it, _ := s.find(mms.DomainName(ref.Device, ref.Item))
-					if it == nil || it.fc == 0 {
-						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, iec61850.ErrNotFound)
+					m, err := s.member(ref)
+					if err != nil {
+						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, err)
 					}
-					l.members = append(l.members, member{ref: ref, item: it})
+					l.members = append(l.members, m)
 				}
 				d.lists[n.Name+"$"+ds.Name] = l
 			}
@@ -181,6 +230,35 @@ func (s *Server) addBlocks() error {
 	return nil
 }
 
+// member returns what a reference names, which may be an element of an array or
+// a part of one: MHAI1$MX$HA$phsAHar(3)$mag$f.
+func (s *Server) member(ref iec61850.Ref) (member, error) {
+	m := member{reference: ref.String()}
+	path, rest, indexed := strings.Cut(ref.Item, "(")
+	m.item, _ = s.find(mms.DomainName(ref.Device, path))
+	if m.item == nil || m.item.fc == 0 {
+		return member{}, iec61850.ErrNotFound
+	}
+	if !indexed {
+		return m, nil
+	}
+	number, components, ok := strings.Cut(rest, ")")
+	index, err := strconv.ParseUint(number, 10, 32)
+	if !ok || err != nil {
+		return member{}, iec61850.ErrNotFound
+	}
+	m.access = []mms.Step{{Index: uint32(index)}}
+	for component := range strings.SplitSeq(strings.TrimPrefix(components, "$"), "$") {
+		if component != "" {
+			m.access = append(m.access, mms.Step{Component: []byte(component)})
+		}
+	}
+	if _, err := follow(m.item.typ, m.item.typ.Zero(), m.access); err != nil {
+		return member{}, iec61850.ErrNotFound
+	}
+	return m, nil
+}
+
 // setDataSet has the block report another data set.
 func (r *report) setDataSet(a *association, name string, initial bool) error {
 	var l *list
@@ -201,16 +279,16 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 		r.list.uses--
 	}
 	r.unregister()
-	r.dataSet, r.list, r.members = name, l, members
+	r.dataSet, r.list, r.data = name, l, members
 	if l != nil {
 		l.uses++
 	}
 	if !initial {
 		r.confRev++
 	}
-	r.values = make([]iec61850.Value, len(members))
 	r.reasons = make([]iec61850.Trigger, len(members))
-	r.any = false
+	r.fresh = r.fresh[:0]
+	r.content.reset()
 	for i, m := range members {
 		m.item.leaves(func(attr *iec61850.Attribute) {
 			r.s.byAttr[attr] = append(r.s.byAttr[attr], membership{r, i})
@@ -220,7 +298,7 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 }
 
 func (r *report) unregister() {
-	for _, m := range r.members {
+	for _, m := range r.data {
 		m.item.leaves(func(attr *iec61850.Attribute) {
 			r.s.byAttr[attr] = slices.DeleteFunc(r.s.byAttr[attr], func(m membership) bool { return m.report == r })
 		})
@@ -229,9 +307,10 @@ func (r *report) unregister() {
 
 // changed is called by the model, locked, after every update.
 func (s *Server) changed(changes []iec61850.Change) {
+	changes = s.seen(changes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var touched []*report
+	touched := s.touched[:0]
 	for _, c := range changes {
 		if c.Trigger == 0 {
 			continue
@@ -245,28 +324,43 @@ func (s *Server) changed(changes []iec61850.Change) {
 	for _, r := range touched {
 		r.settle()
 	}
+	s.touched = touched
 	for _, j := range s.logs {
 		j.changed(changes)
 	}
 }
 
 // active reports whether events are to be collected.
-func (r *report) active() bool { return r.enabled || r.def.Buffered && len(r.members) > 0 }
+func (r *report) active() bool { return r.enabled || r.def.Buffered && len(r.data) > 0 }
 
-// event collects the change of a member; it is news where it is the first.
+// event collects the change of a member; it is news where it is the first of an update.
 func (r *report) event(i int, why iec61850.Trigger) (news bool) {
 	why &= r.triggers
 	if why == 0 || !r.active() {
 		return false
 	}
-	if r.reasons[i] != 0 && r.bufTime > 0 {
+	if slices.Contains(r.fresh, i) {
+		r.reasons[i] |= why
+		return false
+	}
+	if r.reasons[i] != 0 { // a second event during the buffer time
 		r.flush()
 	}
-	news = !r.any
-	r.any = true
-	r.reasons[i] |= why
-	r.values[i] = r.members[i].value()
-	return news
+	r.fresh = append(r.fresh, i)
+	r.reasons[i] = why
+	return len(r.fresh) == 1
+}
+
+// append appends the value of a member. The model is locked.
+func (m member) append(dst []byte) []byte {
+	if len(m.access) == 0 {
+		return m.item.append(dst)
+	}
+	v, err := follow(m.item.typ, m.item.value(), m.access)
+	if err != nil {
+		return mms.AppendFailure(dst, mms.ObjectNonExistent)
+	}
+	return mms.AppendData(dst, v)
 }
 
 // value returns the value of a member. The model is locked.
@@ -281,11 +375,12 @@ func (m member) value() iec61850.Value {
 	return v
 }
 
-// settle makes a report of what was collected, now or after the buffer time.
+// settle makes a report of what an update changed, now or after the buffer time. The model is locked.
 func (r *report) settle() {
-	if !r.any {
-		return
+	for _, i := range r.fresh {
+		r.content.add(i, r.data[i], r.reasons[i])
 	}
+	r.fresh = r.fresh[:0]
 	if r.bufTime == 0 {
 		r.flush()
 		return
@@ -299,42 +394,40 @@ func (r *report) settle() {
 	}
 }
 
-// flush makes a report of what was collected.
+// flush makes a report of what was collected before the update that is being handled.
 func (r *report) flush() {
-	if r.collect != nil {
-		r.collect.Stop()
-		r.collect = nil
-	}
-	if !r.any {
+	r.stopCollect()
+	if len(r.content.parts) == 0 {
 		return
 	}
-	r.push(entry{values: r.values, reasons: r.reasons})
-	r.values = make([]iec61850.Value, len(r.members))
-	r.reasons = make([]iec61850.Trigger, len(r.members))
-	r.any = false
+	for _, p := range r.content.parts {
+		r.reasons[p.member] = 0
+	}
+	slices.SortFunc(r.content.parts, func(a, b part) int { return a.member - b.member })
+	c := r.content
+	r.content, r.spare = r.spare, content{}
+	r.push(c)
 }
 
 // all makes a report of all members. The model is locked.
 func (r *report) all(why iec61850.Trigger) {
 	r.flush()
-	e := entry{values: make([]iec61850.Value, len(r.members)), reasons: make([]iec61850.Trigger, len(r.members))}
-	for i, m := range r.members {
-		e.values[i], e.reasons[i] = m.value(), why
+	c := r.spare
+	r.spare = content{}
+	for i, m := range r.data {
+		c.add(i, m, why)
 	}
-	r.push(e)
+	r.push(c)
 }
 
 // push puts a report into the queue and wakes the sender.
-func (r *report) push(e entry) {
+func (r *report) push(c content) {
 	r.lastID++
-	e.id = r.lastID
-	now := r.s.cfg.Now()
-	e.time = iec61850.EntryTimeOf(now)
-	for _, v := range e.values {
-		e.size += sizeOf(v)
-	}
+	e := entry{id: r.lastID, time: iec61850.EntryTimeOf(r.s.cfg.Now())}
 	if r.def.Buffered {
-		for len(r.queue) > 0 && r.size+e.size > r.s.cfg.BufferSize {
+		e.content = content{slices.Clone(c.data), slices.Clone(c.parts)}
+		r.keep(c)
+		for len(r.queue) > 0 && r.size+e.content.size() > r.s.cfg.BufferSize {
 			if r.next == 0 {
 				r.overflow = true
 			} else {
@@ -342,35 +435,43 @@ func (r *report) push(e entry) {
 			}
 			r.drop()
 		}
-	} else if len(r.queue) >= maxUnbuffered {
-		r.drop()
-		r.overflow = true
+	} else {
+		e.content = c
+		if len(r.queue) >= maxUnbuffered {
+			r.drop()
+			r.overflow = true
+		}
 	}
 	r.queue = append(r.queue, e)
-	r.size += e.size
+	r.size += e.content.size()
 	if r.enabled {
 		r.owner.signal()
 	}
 }
 
-func (r *report) drop() {
-	r.size -= r.queue[0].size
-	r.queue[0] = entry{}
-	r.queue = r.queue[1:]
+// keep keeps memory for the next report.
+func (r *report) keep(c content) {
+	c.reset()
+	r.spare = c
 }
 
-// sizeOf is about how many octets a value takes.
-func sizeOf(v iec61850.Value) int {
-	n := 48 + len(v.Text())
-	for i := range v.Len() {
-		n += sizeOf(v.At(i))
+// drop takes the first report from the queue.
+func (r *report) drop() {
+	r.size -= r.queue[0].content.size()
+	if r.def.Buffered {
+		r.queue[0] = entry{}
+		r.queue = r.queue[1:]
+		return
 	}
-	return n
+	r.keep(r.queue[0].content)
+	r.queue = slices.Delete(r.queue, 0, 1) // few, whose memory serves on
 }
 
 func (r *report) purge() {
-	r.queue, r.next, r.size, r.overflow, r.any = nil, 0, 0, false, false
+	r.queue, r.next, r.size, r.overflow = nil, 0, 0, false
 	clear(r.reasons)
+	r.fresh = r.fresh[:0]
+	r.content.reset()
 	r.stopCollect()
 }
 
@@ -413,6 +514,15 @@ func (r *report) startCycle() {
 	r.cycle = t
 }
 
+func (r *report) members() []field { return r.fields }
+
+func (r *report) tracked(int) (object string, what service) {
+	if r.def.Buffered {
+		return "BrcbTrk", setBufferedReport
+	}
+	return "UrcbTrk", setUnbufferedReport
+}
+
 // get returns a member of the block.
 func (r *report) get(i int) iec61850.Value {
 	switch r.fields[i].name {
@@ -421,7 +531,7 @@ func (r *report) get(i int) iec61850.Value {
 	case "RptEna":
 		return iec61850.Bool(r.enabled)
 	case "Resv":
-		return iec61850.Bool(r.owner != nil)
+		return iec61850.Bool(r.owner != nil || r.client != "")
 	case "DatSet":
 		return iec61850.Visible(r.dataSet)
 	case "ConfRev":
@@ -449,7 +559,7 @@ func (r *report) get(i int) iec61850.Value {
 		if r.owner != nil {
 			return iec61850.Octets(r.owner.address())
 		}
-		return iec61850.Octets(nil)
+		return iec61850.Octets([]byte(r.client))
 	}
 	return iec61850.Bool(false) // GI and PurgeBuf
 }
@@ -459,6 +569,9 @@ func (r *report) set(a *association, i int, v iec61850.Value) error {
 	name := r.fields[i].name
 	if r.owner != nil && r.owner != a || r.held(a) {
 		return mms.TemporarilyUnavailable
+	}
+	if r.client != "" && (r.client != string(a.address()) || name == "Resv" || name == "ResvTms") {
+		return mms.ObjectAccessDenied
 	}
 	switch name {
 	case "RptEna":
@@ -559,12 +672,12 @@ func (r *report) enable(a *association, on bool) error {
 	}
 	if !on {
 		r.disable()
-		if !r.reserved && r.resvTms == 0 {
+		if !r.reserved && r.resvTms <= 0 {
 			r.leave()
 		}
 		return nil
 	}
-	if r.dataSet == "" || len(r.members) == 0 {
+	if r.dataSet == "" || len(r.data) == 0 {
 		return mms.TemporarilyUnavailable
 	}
 	r.own(a)
@@ -622,9 +735,14 @@ func (s *Server) release(a *association) {
 			r.holder, r.heldUntil = string(a.address()), s.cfg.Now().Add(time.Duration(r.resvTms)*time.Second)
 		}
 		r.leave()
-		r.resvTms = 0
+		r.resvTms = min(r.resvTms, 0)
 		if strings.HasPrefix(r.dataSet, "@") {
 			_ = r.setDataSet(nil, "", false)
+		}
+	}
+	for _, d := range s.domains {
+		if d.settings != nil && d.settings.editor == a {
+			d.settings.leave()
 		}
 	}
 	s.deselect(a)
@@ -726,67 +844,65 @@ func (r *report) sendNext(a *association) {
 
 // appendReport appends one report, in segments where it is longer than a PDU.
 func (r *report) appendReport(a *association, e *entry) {
-	type part struct {
-		member int
-		value  []byte
-	}
-	var parts []part
-	total := 0
-	for i, why := range e.reasons {
-		if why != 0 {
-			v := mms.AppendData(nil, e.values[i])
-			parts = append(parts, part{i, v})
-			total += len(v)
-		}
-	}
+	parts := e.content.parts
 	perMember := 8
 	if r.options&iec61850.DataReference != 0 {
 		perMember += 132
 	}
-	room := a.maxPDU - 512 - len(e.reasons)/8
-	options := r.options
-	if total+perMember*len(parts) > room {
+	room := a.maxPDU - 512 - len(r.data)/8
+	options := r.options &^ iec61850.Segmentation
+	if len(e.content.data)+perMember*len(parts) > room {
 		options |= iec61850.Segmentation
-	} else {
-		options &^= iec61850.Segmentation
 	}
 	for segment := 0; ; segment++ {
 		n, used := 0, 0
-		for n < len(parts) && (n == 0 || used+len(parts[n].value)+perMember <= room) {
-			used += len(parts[n].value) + perMember
+		for n < len(parts) && (n == 0 || used+parts[n].to-parts[n].from+perMember <= room) {
+			used += parts[n].to - parts[n].from + perMember
 			n++
 		}
-		now := parts[:n]
-		parts = parts[n:]
-		pdu, outer := ber.Open(nil, ber.Tag(mms.Unconfirmed))
-		pdu, inner := ber.Open(pdu, 0xA0)
-		pdu = append(pdu, 0xA1, 5, 0x80, 3, 'R', 'P', 'T')
-		pdu, list := ber.Open(pdu, 0xA0)
-		pdu = r.appendHeader(pdu, e, options, segment, len(parts) > 0)
-		included := make([]byte, (len(e.reasons)+7)/8)
-		for _, p := range now {
-			included[p.member/8] |= 0x80 >> (p.member % 8)
-		}
-		pdu = mms.AppendData(pdu, iec61850.LongBits(included, uint8(-len(e.reasons)&7)))
-		if options&iec61850.DataReference != 0 {
-			for _, p := range now {
-				pdu = mms.AppendData(pdu, iec61850.Visible(r.members[p.member].ref.String()))
-			}
-		}
-		for _, p := range now {
-			pdu = append(pdu, p.value...)
-		}
-		if options&iec61850.ReasonForInclusion != 0 {
-			for _, p := range now {
-				pdu = mms.AppendData(pdu, iec61850.Bits(uint64(e.reasons[p.member]), 6))
-			}
-		}
-		pdu = ber.Close(ber.Close(ber.Close(pdu, list), inner), outer)
-		a.frames = a.stack.AppendPDU(a.frames, pdu)
-		if len(parts) == 0 {
+		a.report = r.appendSegment(a.report[:0], e, parts[:n], options, segment, n < len(parts))
+		a.frames = a.stack.AppendPDU(a.frames, a.report)
+		if parts = parts[n:]; len(parts) == 0 {
 			return
 		}
 	}
+}
+
+// appendSegment appends the PDU of some members of a report.
+func (r *report) appendSegment(pdu []byte, e *entry, parts []part, options iec61850.ReportOptions, segment int, more bool) []byte {
+	pdu, outer := ber.Open(pdu, ber.Tag(mms.Unconfirmed))
+	pdu, inner := ber.Open(pdu, 0xA0)
+	pdu = append(pdu, 0xA1, 5, 0x80, 3, 'R', 'P', 'T')
+	pdu, list := ber.Open(pdu, 0xA0)
+	pdu = r.appendHeader(pdu, e, options, segment, more)
+	pdu = appendInclusion(pdu, len(r.data), parts)
+	if options&iec61850.DataReference != 0 {
+		for _, p := range parts {
+			pdu = ber.Append(pdu, 0x8A, r.data[p.member].reference)
+		}
+	}
+	for _, p := range parts {
+		pdu = append(pdu, e.content.data[p.from:p.to]...)
+	}
+	if options&iec61850.ReasonForInclusion != 0 {
+		for _, p := range parts {
+			pdu = mms.AppendData(pdu, iec61850.Bits(uint64(p.why), 6))
+		}
+	}
+	return ber.Close(ber.Close(ber.Close(pdu, list), inner), outer)
+}
+
+// appendInclusion appends the bit string that says which of n members follow.
+func appendInclusion(pdu []byte, n int, parts []part) []byte {
+	octets := (n + 7) / 8
+	pdu = ber.AppendLength(append(pdu, 0x84), octets+1)
+	pdu = append(pdu, byte(-n&7))
+	at := len(pdu)
+	pdu = append(pdu, make([]byte, octets)...)
+	for _, p := range parts {
+		pdu[at+p.member/8] |= 0x80 >> (p.member % 8)
+	}
+	return pdu
 }
 
 func (r *report) appendHeader(pdu []byte, e *entry, options iec61850.ReportOptions, segment int, more bool) []byte {
@@ -814,7 +930,7 @@ func (r *report) appendHeader(pdu []byte, e *entry, options iec61850.ReportOptio
 	if options&iec61850.EntryID != 0 {
 		var id [8]byte
 		binary.BigEndian.PutUint64(id[:], e.id)
-		pdu = mms.AppendData(pdu, iec61850.Octets(id[:]))
+		pdu = ber.Append(pdu, 0x89, id[:])
 	}
 	if options&iec61850.ConfRevision != 0 {
 		pdu = mms.AppendData(pdu, iec61850.Uint(uint64(r.confRev)))

@@ -32,6 +32,7 @@ type Config struct {
 	MaxMembers      int           // members of such a list; zero means 256
 	BufferSize      int           // octets of reports that each buffered report block keeps; zero means 65,536
 	LogSize         int           // entries that each log keeps; zero means 1,000
+	MaxFile         int           // octets of a file that a client may send; zero means 4,194,304
 	Timeout         time.Duration // for a message to be complete, an association to be asked for, and a client to take what is sent; zero means 10 s
 
 	// TLS is the configuration of [Server.ListenAndServe]; nil means plain TCP.
@@ -59,7 +60,7 @@ func (c *Config) defaults() {
 		to   *int
 		zero int
 	}{{&c.MaxPDU, 65000}, {&c.MaxAssociations, 2048}, {&c.MaxOutstanding, 5}, {&c.MaxLists, 32}, {&c.MaxMembers, 256},
-		{&c.BufferSize, 65536}, {&c.LogSize, 1000}} {
+		{&c.BufferSize, 65536}, {&c.LogSize, 1000}, {&c.MaxFile, 4 << 20}} {
 		if *d.to == 0 {
 			*d.to = d.zero
 		}
@@ -88,19 +89,24 @@ type Server struct {
 
 	// mu guards what clients change beside the model: blocks, lists, selections.
 	// It is taken after the lock of the model.
-	mu       sync.Mutex
-	domains  map[string]*domain
-	names    []string // of the domains, sorted
-	reports  []*report
-	logs     []*journal
-	byAttr   map[*iec61850.Attribute][]membership
-	selected map[*iec61850.Object]*selection
-	later    []func(*iec61850.Update) error // what a block has the model do after it was set
+	mu          sync.Mutex
+	domains     map[string]*domain
+	names       []string // of the domains, sorted
+	reports     []*report
+	logs        []*journal
+	byAttr      map[*iec61850.Attribute][]membership
+	selected    map[*iec61850.Object]*selection
+	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made
+	touched     []*report                          // memory of changed
+	changes     []iec61850.Change                  // memory of seen, under the lock of the model
+	tracking    map[string]*iec61850.Object        // of the nodes LTRK, by name; not changed once made
+	later       []func(*iec61850.Update) error     // what a block has the model do after it was set
 }
 
 // New returns a server of the model. Close stops its watching the model.
 func New(m *iec61850.Model, cfg *Config) (*Server, error) {
-	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{}}
+	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{},
+		tracking: map[string]*iec61850.Object{}, substituted: map[*iec61850.Attribute][]*standIn{}}
 	if cfg != nil {
 		s.cfg = *cfg
 	}
@@ -111,6 +117,7 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 		}
 	}
 	slices.Sort(s.names)
+	s.findTracking()
 	if err := s.addBlocks(); err != nil {
 		return nil, err
 	}
@@ -181,6 +188,7 @@ func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a := &association{s: s, ctx: ctx, conn: stream.New(rw), lists: map[string][]member{}}
+	a.conn.Under(ctx)
 	a.stack.MaxTSDU = s.cfg.MaxPDU + 1024
 	defer a.close()
 	full := int(s.active.Add(1)) > s.cfg.MaxAssociations
@@ -210,16 +218,18 @@ type association struct {
 	read         mms.ReadRequest
 	write        mms.WriteRequest
 
-	sending sync.Mutex // held to write
-	frames  []byte     // memory of the reporter, under sending
-	wake    chan struct{}
-	reports []*report // enabled here, under s.mu
-	pending [][]byte  // unconfirmed PDUs of controls, under s.mu
-	after   []func()  // what is to be done when the answer was sent
+	sending        sync.Mutex // held to write
+	frames, report []byte     // memory of the reporter, under sending
+	wake           chan struct{}
+	reports        []*report // enabled here, under s.mu
+	pending        [][]byte  // unconfirmed PDUs of controls, under s.mu
+	after          []func()  // what is to be done when the answer was sent
 
 	lists    map[string][]member // of the association, used by the reader alone
 	files    map[uint32]io.ReadSeekCloser
 	nextFile uint32
+	transfer *transfer // of a file from the client, nil where there is none
+	nextID   uint32    // of the requests that we make
 }
 
 const firstRead = 2048
@@ -396,7 +406,7 @@ func (s *Server) initiate(asked mms.Initiate) mms.Initiate {
 	i.Services.Set(mms.Status, mms.GetNameList, mms.Identify, mms.Read, mms.Write, mms.GetVariableAttributes,
 		mms.DefineNamedVariableList, mms.GetNamedVariableList, mms.DeleteNamedVariableList, informationReport, conclude, cancel)
 	if s.cfg.Files != nil {
-		i.Services.Set(mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileDirectory, mms.FileDelete, mms.FileRename)
+		i.Services.Set(mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileDirectory, mms.FileDelete, mms.FileRename, mms.ObtainFile)
 	}
 	if len(s.logs) > 0 {
 		i.Services.Set(mms.ReadJournal)

@@ -65,8 +65,9 @@ type site struct {
 }
 
 // serve serves the model on the loopback interface.
-func serve(t testing.TB, cfg *server.Config) site {
-	m := meter(t)
+func serve(t testing.TB, cfg *server.Config) site { return serveModel(t, meter(t), cfg) }
+
+func serveModel(t testing.TB, m *iec61850.Model, cfg *server.Config) site {
 	s, err := server.New(m, cfg)
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -400,6 +401,36 @@ func TestFiles(t *testing.T) {
 	require.ErrorIs(t, c.DeleteFile(ctx, "profile.csv"), mms.ErrFileAccess)
 }
 
+// Clients delete, rename and send files where the store lets them.
+func TestFilesAreChanged(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	require.NoError(t, err)
+	defer root.Close()
+	c, ctx := dial(t, serve(t, &server.Config{Files: server.ReadWrite(root), MaxFile: 200000}), &client.Config{MaxPDU: 4000}), t.Context()
+	content := make([]byte, 100000)
+	for i := range content {
+		content[i] = byte(i * 11)
+	}
+	require.NoError(t, c.SendFile(ctx, "in/settings.bin", content))
+	require.NoError(t, c.SendFile(ctx, "empty", nil))
+	got, err := c.ReadFile(ctx, "in/settings.bin", 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, content, got)
+	require.NoError(t, c.RenameFile(ctx, "in/settings.bin", "kept/settings.bin"))
+	require.NoError(t, c.DeleteFile(ctx, "empty"))
+	require.ErrorIs(t, c.DeleteFile(ctx, "empty"), mms.ErrFileMissing)
+	list, err := c.Files(ctx, "")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "kept/settings.bin", list[0].Name)
+	require.ErrorIs(t, c.SendFile(ctx, "long", make([]byte, 200001)), mms.ErrResource)
+	require.NoError(t, c.SendFile(ctx, "../../outside", content), "the way out of the store ends at its root")
+	_, err = root.Stat("outside")
+	require.NoError(t, err)
+	refusing := dial(t, serve(t, &server.Config{Files: server.ReadOnly(root.FS())}), nil)
+	require.ErrorIs(t, refusing.SendFile(ctx, "x", content), mms.ErrFileAccess)
+}
+
 func TestLog(t *testing.T) {
 	s := serve(t, nil)
 	setWatt(t, s.model, 1)
@@ -443,28 +474,6 @@ func TestBadNeighbours(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF, "the half message was not waited for")
 }
 
-func TestTwentyClients(t *testing.T) {
-	s := serve(t, nil)
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			c, err := client.Dial(t.Context(), s.address, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			for range 50 {
-				if _, err := c.ReadOne(t.Context(), name("MMTR1$ST$DmdWh")); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
 // FuzzServer writes octets behind an association.
 func FuzzServer(f *testing.F) {
 	for _, pdu := range [][]byte{
@@ -473,12 +482,21 @@ func FuzzServer(f *testing.F) {
 		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 3, mms.Write, true, mms.WriteRequest{Variables: mms.Variables{Each: []mms.Variable{{Name: name("LLN0$BR$brcb$RptEna")}}},
 			Data: []iec61850.Value{iec61850.Bool(true)}}.Append),
 		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 4, mms.ReadJournal, true, mms.JournalRequest{Name: name("LLN0$log")}.Append),
+		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 5, mms.ObtainFile, true, func(dst []byte) []byte {
+			return mms.FileRequest{Name: "a", To: "b"}.Append(dst, mms.ObtainFile)
+		}),
+		mms.AppendConfirmed(nil, mms.ConfirmedRequest, 6, mms.Write, true, mms.WriteRequest{Variables: mms.Variables{Each: []mms.Variable{{Name: name("GGIO1$CO$SPCSO4$SBOw")}}},
+			Data: []iec61850.Value{oper(true)}}.Append),
+		mms.AppendCancel(nil, mms.CancelRequest, 5),
 		mms.AppendConclude(nil, mms.ConcludeRequest),
 	} {
 		f.Add(pdu)
 	}
 	m := meter(f)
-	s, err := server.New(m, &server.Config{Write: func(string, *iec61850.Attribute, iec61850.Value) error { return nil },
+	root, err := os.OpenRoot(f.TempDir())
+	require.NoError(f, err)
+	defer root.Close()
+	s, err := server.New(m, &server.Config{Files: server.ReadOnly(root.FS()), Write: func(string, *iec61850.Attribute, iec61850.Value) error { return nil },
 		Control: func(context.Context, server.Control) server.AddCause { return server.CauseNone }})
 	require.NoError(f, err)
 	defer s.Close()
@@ -519,8 +537,41 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(floor)/float64(own), "of_floor")
 }
 
+// BenchmarkReadTwenty has twenty clients, each with one request outstanding.
+func BenchmarkReadTwenty(b *testing.B) {
+	s := serve(b, nil)
+	n := name("MMXU1$MX$TotW$mag$f")
+	asked := make(chan struct{})
+	var all sync.WaitGroup
+	for range 20 {
+		c := dial(b, s, nil)
+		all.Go(func() {
+			for range asked {
+				for range 50 {
+					if _, err := c.ReadOne(context.Background(), n); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	start := time.Now()
+	for b.Loop() {
+		asked <- struct{}{}
+	}
+	close(asked)
+	all.Wait()
+	b.ReportMetric(float64(50*b.N)/time.Since(start).Seconds(), "reads/s")
+}
+
+// BenchmarkAssociate connects, associates and leaves; its floor is a connection
+// with two round trips on it.
 func BenchmarkAssociate(b *testing.B) {
 	s := serve(b, nil)
+	floor := connect(b)
+	b.ReportAllocs()
+	start := time.Now()
 	for b.Loop() {
 		c, err := client.Dial(context.Background(), s.address, nil)
 		if err != nil {
@@ -528,45 +579,115 @@ func BenchmarkAssociate(b *testing.B) {
 		}
 		_ = c.Close()
 	}
+	each := time.Since(start) / time.Duration(b.N)
+	b.ReportMetric(float64(time.Second)/float64(each), "associations/s")
+	b.ReportMetric(float64(floor)/float64(each), "of_floor")
 }
 
+// BenchmarkReports has as many general interrogations outstanding as the server
+// allows, each of which is a report of two members with all optional fields.
 func BenchmarkReports(b *testing.B) {
 	s := serve(b, nil)
-	c, reports := watch(b, s, client.Config{})
-	if err := c.WriteOne(context.Background(), name("LLN0$RP$urcb01$RptEna"), iec61850.Bool(true)); err != nil {
-		b.Fatal(err)
+	done := make(chan struct{}, 100)
+	ctx := context.Background()
+	c := dial(b, s, &client.Config{Information: func(mms.Information) { done <- struct{}{} }})
+	require.NoError(b, c.WriteOne(ctx, name("LLN0$RP$urcb01$RptEna"), iec61850.Bool(true)))
+	floor := echo(b)
+	b.ReportAllocs()
+	gi := name("LLN0$RP$urcb01$GI")
+	var all sync.WaitGroup
+	asked := make(chan struct{})
+	for range c.Agreed().Calling {
+		all.Go(func() {
+			for range asked {
+				if err := c.WriteOne(ctx, gi, iec61850.Bool(true)); err != nil {
+					b.Error(err)
+				}
+				<-done
+			}
+		})
+	}
+	start := time.Now()
+	for b.Loop() {
+		asked <- struct{}{}
+	}
+	close(asked)
+	all.Wait()
+	each := time.Since(start) / time.Duration(b.N)
+	b.ReportMetric(float64(time.Second)/float64(each), "reports/s")
+	b.ReportMetric(float64(floor)/float64(each), "of_floor")
+}
+
+// BenchmarkChanges has the model change all the time; each change is a report to each of two clients.
+func BenchmarkChanges(b *testing.B) {
+	s := serve(b, nil)
+	window := make(chan struct{}, 50) // fewer under way than the server keeps for a slow client
+	for _, rcb := range []string{"LLN0$RP$urcb01$RptEna", "LLN0$RP$urcb02$RptEna"} {
+		c := dial(b, s, &client.Config{Information: func(mms.Information) { <-window }})
+		require.NoError(b, c.WriteOne(context.Background(), name(rcb), iec61850.Bool(true)))
 	}
 	a, err := s.model.Attribute(ld+"/MMXU1.TotW.mag.f", iec61850.MX)
 	require.NoError(b, err)
-	i := float32(0)
+	b.ReportAllocs()
+	start, made := time.Now(), 0
 	for b.Loop() {
-		i++
-		_ = s.model.Update(func(u *iec61850.Update) error { return u.Set(a, iec61850.Float32(i)) })
-		<-reports
+		made++
+		window <- struct{}{}
+		window <- struct{}{}
+		_ = s.model.Update(func(u *iec61850.Update) error { return u.Set(a, iec61850.Float32(float32(made))) })
 	}
+	b.ReportMetric(float64(2*made)/time.Since(start).Seconds(), "reports/s")
 }
 
-// echo returns the time of a round trip of as many octets over the loopback interface.
-func echo(b *testing.B) time.Duration {
+// echoing listens on the loopback interface and sends back what comes.
+func echoing(b *testing.B) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(b, err)
-	defer l.Close()
+	b.Cleanup(func() { _ = l.Close() })
 	go func() {
-		if c, err := l.Accept(); err == nil {
-			_, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}); _ = c.Close() }()
 		}
 	}()
-	c, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(b, err)
-	defer c.Close()
+	return l.Addr().String()
+}
+
+// rounds sends and reads as many octets as a read has, n times.
+func rounds(b *testing.B, c net.Conn, n int) {
 	buf := make([]byte, 70)
-	const rounds = 5000
-	start := time.Now()
-	for range rounds {
+	for range n {
 		_, err := c.Write(buf)
 		require.NoError(b, err)
 		_, err = io.ReadFull(c, buf)
 		require.NoError(b, err)
 	}
-	return time.Since(start) / rounds
+}
+
+// echo returns the time of a round trip over the loopback interface.
+func echo(b *testing.B) time.Duration {
+	c, err := net.Dial("tcp", echoing(b))
+	require.NoError(b, err)
+	defer c.Close()
+	const n = 5000
+	start := time.Now()
+	rounds(b, c, n)
+	return time.Since(start) / n
+}
+
+// connect returns the time of a connection with two round trips on it.
+func connect(b *testing.B) time.Duration {
+	address := echoing(b)
+	const n = 500
+	start := time.Now()
+	for range n {
+		c, err := net.Dial("tcp", address)
+		require.NoError(b, err)
+		rounds(b, c, 2)
+		require.NoError(b, c.Close())
+	}
+	return time.Since(start) / n
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sort"
 	"strings"
 
@@ -28,9 +29,16 @@ func (a *association) handle(b []byte) (done bool, err error) {
 		a.confirmed(p)
 	case mms.ConcludeRequest:
 		a.pdu = mms.AppendConclude(a.pdu, mms.ConcludeResponse)
-	case mms.CancelRequest: // what it names was answered before it came
-		a.pdu = mms.AppendCancelError(a.pdu, p.InvokeID)
-	case mms.Unconfirmed, mms.RejectPDUKind, mms.ConfirmedError:
+	case mms.CancelRequest: // what it names was answered before it came, unless it is the sending of a file
+		if a.cancelTransfer(p.InvokeID) {
+			a.pdu = mms.AppendCancel(a.pdu, mms.CancelResponse, p.InvokeID)
+		} else {
+			a.pdu = mms.AppendCancelError(a.pdu, p.InvokeID)
+		}
+	case mms.ConfirmedResponse, mms.ConfirmedError, mms.RejectPDUKind:
+		a.transferred(p)
+		return false, nil
+	case mms.Unconfirmed:
 		return false, nil
 	default:
 		a.pdu = mms.Reject{Kind: mms.RejectPDU, Reason: 1}.AppendReject(a.pdu)
@@ -52,19 +60,23 @@ func (a *association) confirmed(p mms.PDU) {
 	if err == nil && len(a.pdu) > a.maxPDU {
 		err = mms.ErrResource
 	}
-	if err == nil {
-		return
+	if err != nil {
+		a.refuse(p.InvokeID, err)
 	}
+}
+
+// refuse makes the PDU that says why a request failed.
+func (a *association) refuse(id uint32, err error) {
 	a.pdu = a.pdu[:0]
 	var refused mms.ServiceError
 	var reject mms.Reject
 	switch {
 	case errors.As(err, &refused):
-		a.pdu = mms.AppendError(a.pdu, p.InvokeID, refused)
+		a.pdu = mms.AppendError(a.pdu, id, refused)
 	case errors.As(err, &reject):
 		a.pdu = reject.AppendReject(a.pdu)
 	default:
-		a.pdu = mms.Reject{InvokeID: p.InvokeID, HasInvokeID: true, Kind: mms.RejectConfirmed, Reason: mms.InvalidArgument}.AppendReject(a.pdu)
+		a.pdu = mms.Reject{InvokeID: id, HasInvokeID: true, Kind: mms.RejectConfirmed, Reason: mms.InvalidArgument}.AppendReject(a.pdu)
 	}
 }
 
@@ -100,7 +112,7 @@ func (a *association) answer(p mms.PDU) error {
 		if len(a.s.logs) > 0 {
 			return a.readJournal(p)
 		}
-	case mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileRename, mms.FileDelete, mms.FileDirectory:
+	case mms.FileOpen, mms.FileRead, mms.FileClose, mms.FileRename, mms.FileDelete, mms.FileDirectory, mms.ObtainFile:
 		if a.s.cfg.Files != nil {
 			return a.file(p)
 		}
@@ -173,6 +185,9 @@ func (a *association) selections() (selected map[int]iec61850.Value) {
 
 // appendItem appends the value of an item. The model is locked for reading.
 func (a *association) appendItem(pdu []byte, it *item, access []mms.Step) []byte {
+	if it.fc == iec61850.SE && !it.domain.editable(nil) {
+		return mms.AppendFailure(pdu, mms.TemporarilyUnavailable)
+	}
 	if it.blocks() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
@@ -253,13 +268,22 @@ func (a *association) writeOne(t member, v iec61850.Value) error {
 	if !ok {
 		return mms.TypeInconsistent
 	}
+	err := a.writeAttribute(it, fitted)
+	a.s.track(a, "GenTrk", it.reference(), setDataValues, err, nil)
+	return err
+}
+
+func (a *association) writeAttribute(it *item, v iec61850.Value) error {
 	if a.s.cfg.Write == nil || !writable(it.fc) {
 		return mms.ObjectAccessDenied
 	}
-	if err := a.s.cfg.Write(it.reference(), it.attr, fitted); err != nil {
+	if it.fc == iec61850.SE && !it.domain.editable(a) {
+		return mms.TemporarilyUnavailable
+	}
+	if err := a.s.cfg.Write(it.reference(), it.attr, v); err != nil {
 		return err
 	}
-	return a.s.model.Update(func(u *iec61850.Update) error { return u.Set(it.attr, fitted) })
+	return a.s.model.Update(func(u *iec61850.Update) error { return u.Set(it.attr, v) })
 }
 
 // writable reports whether clients may write attributes of the constraint at all.
@@ -278,16 +302,23 @@ func (a *association) writeBlock(it *item, v iec61850.Value) error {
 	}
 	var err error
 	var later []func(*iec61850.Update) error
+	var values map[string]iec61850.Value
 	a.s.model.View(func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
 		err = it.block.set(a, it.member, v)
 		later, a.s.later = a.s.later, nil
+		if len(a.s.tracking) > 0 {
+			values = snapshot(it.block, it.block.members(), it.member, v)
+		}
 	})
 	for _, f := range later {
 		if err := a.s.model.Update(f); err != nil {
 			return err
 		}
+	}
+	if values != nil {
+		a.s.trackBlock(a, it, err, values)
 	}
 	return err
 }
@@ -379,7 +410,7 @@ func (a *association) listAttributes(p mms.PDU) error {
 		a.s.mu.Unlock()
 	}
 	for _, m := range members {
-		l.Variables = append(l.Variables, mms.Variable{Name: mms.DomainName(m.ref.Device, m.ref.Item), Access: m.access})
+		l.Variables = append(l.Variables, mms.Variable{Name: mms.DomainName(m.item.domain.name, m.item.path), Access: m.access})
 	}
 	a.respond(p, true, l.Append)
 	return nil
@@ -403,10 +434,19 @@ func (a *association) define(p mms.PDU) error {
 		if _, err := follow(it.typ, it.typ.Zero(), v.Access); err != nil {
 			return mms.ErrDefinitionInvalid
 		}
-		members[i] = member{ref: iec61850.Ref{Device: it.domain.name, Item: it.path}, item: it, access: cloneSteps(v.Access)}
+		members[i] = newMember(it, cloneSteps(v.Access))
 	}
-	name := string(q.Name.Item)
-	switch q.Name.Scope {
+	if err := a.defineList(q.Name, members); err != nil {
+		return err
+	}
+	a.s.track(a, "GenTrk", listReference(q.Name), createDataSet, nil, nil)
+	a.respond(p, false, nil)
+	return nil
+}
+
+func (a *association) defineList(n mms.Name, members []member) error {
+	name := string(n.Item)
+	switch n.Scope {
 	case mms.ScopeAssociation:
 		if a.lists[name] != nil {
 			return mms.ErrDefinitionExists
@@ -415,15 +455,27 @@ func (a *association) define(p mms.PDU) error {
 			return mms.ErrResource
 		}
 		a.lists[name] = members
+		return nil
 	case mms.ScopeDomain:
-		if err := a.s.defineList(string(q.Name.Domain), name, members); err != nil {
-			return err
-		}
-	default:
-		return mms.ErrAccessUnsupported
+		return a.s.defineList(string(n.Domain), name, members)
 	}
-	a.respond(p, false, nil)
-	return nil
+	return mms.ErrAccessUnsupported
+}
+
+// listReference returns the reference of a data set: DEVICE/LLN0.name or @name.
+func listReference(n mms.Name) string { return strings.ReplaceAll(n.String(), "$", ".") }
+
+// newMember returns the member of a list that a client defined.
+func newMember(it *item, access []mms.Step) member {
+	reference := []byte(iec61850.Ref{Device: it.domain.name, Item: it.path}.String())
+	for _, step := range access {
+		if step.Component != nil {
+			reference = append(append(reference, '$'), step.Component...)
+		} else {
+			reference = fmt.Appendf(reference, "(%d)", step.Index)
+		}
+	}
+	return member{reference: string(reference), item: it, access: access}
 }
 
 func cloneSteps(steps []mms.Step) []mms.Step {
@@ -471,6 +523,7 @@ func (a *association) remove(p mms.PDU) error {
 		return mms.ErrAccessUnsupported
 	}
 	var d mms.Deleted
+	var gone []mms.Name
 	if q.Scope == 1 {
 		d.Matched = uint32(len(a.lists))
 		d.Deleted = d.Matched
@@ -484,6 +537,7 @@ func (a *association) remove(p mms.PDU) error {
 			d.Matched++
 			d.Deleted++
 			delete(a.lists, name)
+			gone = append(gone, n)
 		case n.Scope == mms.ScopeDomain && a.s.domains[string(n.Domain)] != nil:
 			lists := a.s.domains[string(n.Domain)].lists
 			if l := lists[name]; l != nil {
@@ -491,11 +545,15 @@ func (a *association) remove(p mms.PDU) error {
 				if l.deletable && l.uses == 0 {
 					d.Deleted++
 					delete(lists, name)
+					gone = append(gone, n)
 				}
 			}
 		}
 	}
 	a.s.mu.Unlock()
+	for _, n := range gone {
+		a.s.track(a, "GenTrk", listReference(n), deleteDataSet, nil, nil)
+	}
 	a.respond(p, true, d.Append)
 	return nil
 }

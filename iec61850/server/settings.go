@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/iec61850/mms"
 )
@@ -15,7 +17,9 @@ type settings struct {
 	count     int
 	active    int
 	edit      int
-	editor    *association
+	editor    *association // that edits, nil where none does
+	reserved  uint16       // seconds for which it may; 0: as long as it is there
+	expiry    *time.Timer
 	changed   iec61850.Timestamp
 	pairs     []settingPair
 	groups    []map[*iec61850.Attribute]iec61850.Value // by number less one, keyed by the attribute of SG
@@ -24,7 +28,8 @@ type settings struct {
 type settingPair struct{ active, edit *iec61850.Attribute }
 
 func settingBlock(s *Server, d *domain, n *iec61850.Node) *item {
-	b := &settings{s: s, reference: d.name + "/" + n.Name + ".SGCB", count: n.Settings.Count, active: max(n.Settings.Active, 1)}
+	b := &settings{s: s, reference: d.name + "/" + n.Name + ".SGCB", count: n.Settings.Count, active: max(n.Settings.Active, 1), reserved: n.Settings.ResvTms}
+	d.settings = b
 	for _, node := range d.device.Nodes {
 		for _, o := range node.Objects {
 			b.pair(o)
@@ -62,6 +67,56 @@ func (b *settings) pair(o *iec61850.Object) {
 	}
 }
 
+func (*settings) members() []field { return settingFields }
+
+func (*settings) tracked(i int) (object string, what service) {
+	switch settingFields[i].name {
+	case "ActSG":
+		return "SgcbTrk", selectActiveGroup
+	case "EditSG":
+		return "SgcbTrk", selectEditGroup
+	}
+	return "SgcbTrk", confirmEditGroup
+}
+
+// leave ends the editing.
+func (b *settings) leave() {
+	b.edit, b.editor = 0, nil
+	if b.expiry != nil {
+		b.expiry.Stop()
+		b.expiry = nil
+	}
+}
+
+// begin has a client edit a group.
+func (b *settings) begin(a *association, group int) {
+	b.leave()
+	b.edit, b.editor = group, a
+	if b.reserved == 0 {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(time.Duration(b.reserved)*time.Second, func() {
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		if b.expiry == t {
+			b.leave()
+		}
+	})
+	b.expiry = t
+}
+
+// editable reports whether a client may read the group that is edited, or set it
+// if it is the association a; a device without setting groups has no such limits.
+func (d *domain) editable(a *association) bool {
+	if d.settings == nil {
+		return true
+	}
+	d.settings.s.mu.Lock()
+	defer d.settings.s.mu.Unlock()
+	return d.settings.edit > 0 && (a == nil || d.settings.editor == a)
+}
+
 func (b *settings) get(i int) iec61850.Value {
 	switch settingFields[i].name {
 	case "NumOfSG":
@@ -75,7 +130,7 @@ func (b *settings) get(i int) iec61850.Value {
 	case "LActTm":
 		return b.changed.Value()
 	}
-	return iec61850.Uint(0)
+	return iec61850.Uint(uint64(b.reserved))
 }
 
 // set changes the active group or begins and ends the editing of one. What it
@@ -94,7 +149,7 @@ func (b *settings) set(a *association, i int, v iec61850.Value) error {
 	case name != "CnfEdit" || !v.Bool() || b.edit == 0:
 		return mms.ObjectAccessDenied
 	}
-	if name != "ActSG" && b.editor != nil && b.editor != a && b.editor.ctx.Err() == nil {
+	if name != "ActSG" && b.editor != nil && b.editor != a {
 		return mms.TemporarilyUnavailable
 	}
 	if err := b.s.cfg.Write(b.reference+"."+name, nil, v); err != nil {
@@ -105,11 +160,11 @@ func (b *settings) set(a *association, i int, v iec61850.Value) error {
 		b.active, b.changed = int(n), iec61850.NewTimestamp(b.s.cfg.Now(), 10)
 		b.load(b.active, func(p settingPair) *iec61850.Attribute { return p.active })
 	case "EditSG":
-		b.edit, b.editor = int(n), a
 		if n == 0 {
-			b.editor = nil
+			b.leave()
 			return nil
 		}
+		b.begin(a, int(n))
 		b.load(b.edit, func(p settingPair) *iec61850.Attribute { return p.edit })
 	case "CnfEdit":
 		for _, p := range b.pairs {
@@ -118,7 +173,7 @@ func (b *settings) set(a *association, i int, v iec61850.Value) error {
 		if b.edit == b.active {
 			b.load(b.active, func(p settingPair) *iec61850.Attribute { return p.active })
 		}
-		b.edit, b.editor = 0, nil
+		b.leave()
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type domain struct {
 	names    []string // of the items, sorted
 	lists    map[string]*list
 	journals []string
+	settings *settings // nil where the device has no setting groups
 }
 
 // item is a named variable: a level of the tree below a logical node.
@@ -28,6 +29,7 @@ type item struct {
 	attr     *iec61850.Attribute // nil above attributes and in control blocks
 	fc       iec61850.FC
 	object   *iec61850.Object // the object of an attribute
+	standIn  *standIn         // nil where the attribute cannot be substituted
 	block    block            // of a member of a control block
 	member   int
 	typ      iec61850.Type
@@ -37,6 +39,9 @@ type item struct {
 type block interface {
 	get(member int) iec61850.Value
 	set(a *association, member int, v iec61850.Value) error
+	members() []field
+	// tracked returns where service tracking notes that the member was set, and as what.
+	tracked(member int) (object string, what service)
 }
 
 // list is a named variable list of a domain.
@@ -48,9 +53,9 @@ type list struct {
 
 // member is one member of a list.
 type member struct {
-	ref    iec61850.Ref
-	item   *item
-	access []mms.Step
+	reference string // as reports carry it
+	item      *item
+	access    []mms.Step
 }
 
 func (s *Server) addDomain(d *iec61850.Device) error {
@@ -66,11 +71,13 @@ func (s *Server) addDomain(d *iec61850.Device) error {
 		for fc := iec61850.ST; fc <= iec61850.US; fc++ {
 			level := &item{name: fc.String(), path: n.Name + "$" + fc.String(), domain: dom, fc: fc}
 			for _, o := range n.Objects {
-				if it := dom.objectItem(o, fc, level.path); it != nil {
+				if it := s.objectItem(dom, o, fc, level.path); it != nil {
 					level.children = append(level.children, it)
 				}
 			}
-			s.addNodeBlocks(dom, n, fc, level)
+			if err := s.addNodeBlocks(dom, n, fc, level); err != nil {
+				return err
+			}
 			if len(level.children) > 0 {
 				node.children = append(node.children, level)
 			}
@@ -86,16 +93,16 @@ func (s *Server) addDomain(d *iec61850.Device) error {
 }
 
 // objectItem returns the part of an object that has the constraint, nil where there is none.
-func (d *domain) objectItem(o *iec61850.Object, fc iec61850.FC, above string) *item {
+func (s *Server) objectItem(d *domain, o *iec61850.Object, fc iec61850.FC, above string) *item {
 	it := &item{name: o.Name, path: above + "$" + o.Name, domain: d, fc: fc}
 	for _, sub := range o.Objects {
-		if child := d.objectItem(sub, fc, it.path); child != nil {
+		if child := s.objectItem(d, sub, fc, it.path); child != nil {
 			it.children = append(it.children, child)
 		}
 	}
 	for _, a := range o.Attributes {
 		if a.FC == fc {
-			it.children = append(it.children, d.attributeItem(o, a, fc, it.path))
+			it.children = append(it.children, s.attributeItem(it, o, a, s.standIn(o, a)))
 		}
 	}
 	if len(it.children) == 0 {
@@ -104,12 +111,15 @@ func (d *domain) objectItem(o *iec61850.Object, fc iec61850.FC, above string) *i
 	return it
 }
 
-func (d *domain) attributeItem(o *iec61850.Object, a *iec61850.Attribute, fc iec61850.FC, above string) *item {
-	it := &item{name: a.Name, path: above + "$" + a.Name, domain: d, fc: fc, attr: a, object: o}
-	if !a.Leaf() {
-		for _, m := range a.Attributes {
-			it.children = append(it.children, d.attributeItem(o, m, fc, it.path))
-		}
+func (s *Server) attributeItem(above *item, o *iec61850.Object, a *iec61850.Attribute, in *standIn) *item {
+	it := &item{name: a.Name, path: above.path + "$" + a.Name, domain: above.domain, fc: above.fc, attr: a, object: o}
+	if a.Leaf() {
+		it.standIn = in
+		s.watch(in)
+		return it
+	}
+	for _, m := range a.Attributes {
+		it.children = append(it.children, s.attributeItem(it, o, m, in.member(m)))
 	}
 	return it
 }
@@ -137,7 +147,7 @@ func (it *item) append(dst []byte) []byte {
 	case it.block != nil:
 		return mms.AppendData(dst, it.block.get(it.member))
 	case len(it.children) == 0:
-		return mms.AppendData(dst, it.attr.Get())
+		return mms.AppendData(dst, it.get())
 	}
 	dst, mark := openStructure(dst)
 	for _, child := range it.children {
@@ -146,13 +156,21 @@ func (it *item) append(dst []byte) []byte {
 	return closeStructure(dst, mark)
 }
 
+// get returns the value of a leaf.
+func (it *item) get() iec61850.Value {
+	if it.standIn != nil {
+		return it.standIn.get()
+	}
+	return it.attr.Get()
+}
+
 // value returns the value.
 func (it *item) value() iec61850.Value {
 	switch {
 	case it.block != nil:
 		return it.block.get(it.member)
 	case len(it.children) == 0:
-		return it.attr.Get()
+		return it.get()
 	}
 	members := make([]iec61850.Value, len(it.children))
 	for i, child := range it.children {

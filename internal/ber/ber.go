@@ -154,7 +154,7 @@ func (r *Reader) Want(tag Tag, field string) (Element, error) {
 
 // Option reads the next element if it has the tag.
 func (r *Reader) Option(tag Tag, field string) (e Element, ok bool, err error) {
-	if t, _, err := parseTag(r.buf[r.off:]); err != nil || t != tag {
+	if r.Peek() != tag {
 		return Element{}, false, nil
 	}
 	e, err = r.Next(field)
@@ -163,6 +163,9 @@ func (r *Reader) Option(tag Tag, field string) (e Element, ok bool, err error) {
 
 // Peek returns the tag of the next element, 0 where there is none.
 func (r *Reader) Peek() Tag {
+	if !r.More() {
+		return 0
+	}
 	t, _, err := parseTag(r.buf[r.off:])
 	if err != nil {
 		return 0

@@ -33,8 +33,9 @@ var (
 		"cosem", "cosem/apdu", "cosem/hdlc", "cosem/wrapper", "cosem/security",
 		"iec62056", "iec62056/p1", "iec62056/sml",
 		"mbus", "mbus/link", "mbus/wmbus",
-		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem",
-		"iec61850/scl", "iec61850/mms", "openadr/v2b", "openadr/v3", "mapping",
+		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem", "ansic12/osgp",
+		"iec61850/scl", "iec61850/mms", "openadr/v2b", "openadr/v3",
+		"mapping", "mapping/cim", "mapping/coap", "mapping/greenbutton", "mapping/ied", "mapping/ngsild", "mapping/timeseries",
 	}
 	links      = []string{"cosem/hdlc", "cosem/wrapper", "mbus/link", "ansic12/psem"}
 	simulators = []string{"cosem/cosemsim", "iec62056/iec62056sim", "mbus/mbussim", "ansic12/ansicsim"}

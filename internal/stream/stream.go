@@ -18,6 +18,10 @@ type Conn struct {
 	read  interface{ SetReadDeadline(time.Time) error }
 	write interface{ SetWriteDeadline(time.Time) error }
 	pump  *pump
+
+	life    <-chan struct{} // of the context under which the connection is for good; nil for none
+	release func() bool     // ends the waiting for that context
+	endless bool            // reads are without a deadline; known under such a context only
 }
 
 // New wraps rw, which the Conn then owns.
@@ -32,6 +36,23 @@ func New(rw io.ReadWriteCloser) *Conn {
 	return c
 }
 
+// Under has the end of the context end whatever the connection does then and
+// later. Reads and writes under the same context, or one that ends with it, cost less.
+func (c *Conn) Under(ctx context.Context) {
+	c.life = ctx.Done()
+	c.release = context.AfterFunc(ctx, func() {
+		if c.read != nil {
+			_ = c.read.SetReadDeadline(past)
+		}
+		if c.write != nil {
+			_ = c.write.SetWriteDeadline(past)
+		}
+	})
+}
+
+// past is a moment that was.
+var past = time.Unix(1, 0)
+
 // Unwrap returns the connection itself, for SetLine and the like.
 func (c *Conn) Unwrap() io.ReadWriteCloser { return c.rw }
 
@@ -45,13 +66,31 @@ func (c *Conn) Read(ctx context.Context, deadline time.Time, p []byte) (int, err
 	if c.pump != nil {
 		return c.pump.read(ctx, c.rw, deadline, p)
 	}
+	if c.life != nil && c.life == ctx.Done() {
+		return c.readUnder(ctx, deadline, p)
+	}
 	// A pipe whose other end is closed refuses deadlines, but ends reads at once.
 	if err := c.read.SetReadDeadline(deadline); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.read.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.read.SetReadDeadline(past) })
 	n, err := c.rw.Read(p)
 	stop()
+	return n, outcome(ctx, n, err)
+}
+
+// readUnder reads under the context that the connection is under for good.
+func (c *Conn) readUnder(ctx context.Context, deadline time.Time, p []byte) (int, error) {
+	if !c.endless || !deadline.IsZero() {
+		if err := c.read.SetReadDeadline(deadline); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			return 0, err
+		}
+		c.endless = deadline.IsZero()
+		if err := ctx.Err(); err != nil { // it ended before the deadline was set
+			return 0, err
+		}
+	}
+	n, err := c.rw.Read(p)
 	return n, outcome(ctx, n, err)
 }
 
@@ -65,9 +104,19 @@ func (c *Conn) Write(ctx context.Context, deadline time.Time, p []byte) error {
 		if err := c.write.SetWriteDeadline(deadline); err != nil && !errors.Is(err, os.ErrNoDeadline) {
 			return err
 		}
-		stop := context.AfterFunc(ctx, func() { _ = c.write.SetWriteDeadline(time.Unix(1, 0)) })
+		if c.life != nil && c.life == ctx.Done() {
+			if err := ctx.Err(); err != nil { // it ended before the deadline was set
+				return err
+			}
+			return c.writeAll(ctx, p)
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.write.SetWriteDeadline(past) })
 		defer stop()
 	}
+	return c.writeAll(ctx, p)
+}
+
+func (c *Conn) writeAll(ctx context.Context, p []byte) error {
 	for len(p) > 0 {
 		n, err := c.rw.Write(p)
 		if err == nil && n == 0 {
@@ -85,6 +134,9 @@ func (c *Conn) Write(ctx context.Context, deadline time.Time, p []byte) error {
 func (c *Conn) Close() error {
 	if c.pump != nil {
 		c.pump.once.Do(func() { close(c.pump.done) })
+	}
+	if c.release != nil {
+		c.release()
 	}
 	return c.rw.Close()
 }

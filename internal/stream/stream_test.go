@@ -73,3 +73,30 @@ func TestWrite(t *testing.T) {
 		require.NoError(t, far.Close())
 	})
 }
+
+// Under a context for good, its end ends reads and writes of any deadline.
+func TestUnder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		c := New(near)
+		c.Under(ctx)
+		go func() { _, _ = far.Write([]byte("hello")) }()
+		buf := make([]byte, 5)
+		_, err := c.Read(ctx, time.Time{}, buf)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(buf))
+		start := time.Now()
+		_, err = c.Read(ctx, start.Add(time.Second), buf)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(start))
+		require.ErrorIs(t, c.Write(ctx, time.Now().Add(time.Second), []byte("x")), os.ErrDeadlineExceeded)
+		time.AfterFunc(time.Minute, cancel)
+		_, err = c.Read(ctx, time.Time{}, buf)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, time.Minute+2*time.Second, time.Since(start))
+		require.ErrorIs(t, c.Write(ctx, time.Time{}, []byte("x")), context.Canceled)
+		require.NoError(t, c.Close())
+		require.NoError(t, far.Close())
+	})
+}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -161,7 +162,7 @@ func (r *Reader) readText() (Kind, error) {
 		r.at += n
 		return 0, nil
 	}
-	text, err := r.decode(raw, r.at)
+	text, err := r.decode(raw, r.at, true)
 	if err != nil {
 		return 0, err
 	}
@@ -179,23 +180,35 @@ func (r *Reader) readCDATA() (Kind, error) {
 	case len(r.open) == 0:
 		return r.fail(r.at, "text outside the root element")
 	}
-	r.Text = r.doc[r.at+len(open) : r.at+len(open)+n]
+	text, err := r.decode(r.doc[r.at+len(open):r.at+len(open)+n], r.at+len(open), false)
+	if err != nil {
+		return 0, err
+	}
+	r.Text = text
 	r.at += len(open) + n + len("]]>")
 	return Text, nil
 }
 
-// decode replaces the references of character data. It aliases raw where there are none.
-func (r *Reader) decode(raw []byte, at int) ([]byte, error) {
-	if !utf8.Valid(raw) {
-		return nil, &Error{at, errors.New("not UTF-8")}
+// decode makes the line ends of character data LF and, where they may be,
+// replaces references. It aliases raw where there is nothing to do.
+func (r *Reader) decode(raw []byte, at int, references bool) ([]byte, error) {
+	if err := characters(raw, at); err != nil {
+		return nil, err
 	}
-	if bytes.IndexByte(raw, '&') < 0 {
+	references = references && bytes.IndexByte(raw, '&') >= 0
+	if !references && bytes.IndexByte(raw, '\r') < 0 {
 		return raw, nil
 	}
 	r.buf = r.buf[:0]
 	for i := 0; i < len(raw); {
-		if raw[i] != '&' {
-			r.buf = append(r.buf, raw[i])
+		switch c := raw[i]; {
+		case c == '\r':
+			if i++; i == len(raw) || raw[i] != '\n' {
+				r.buf = append(r.buf, '\n')
+			}
+			continue
+		case c != '&' || !references:
+			r.buf = append(r.buf, c)
 			i++
 			continue
 		}
@@ -211,6 +224,24 @@ func (r *Reader) decode(raw []byte, at int) ([]byte, error) {
 		i += n + 1
 	}
 	return r.buf, nil
+}
+
+// characters checks that text holds only what XML allows.
+func characters(text []byte, at int) error {
+	if !utf8.Valid(text) {
+		return &Error{at, errors.New("not UTF-8")}
+	}
+	for i, c := range text {
+		if c < ' ' && c != '\t' && c != '\n' && c != '\r' || c == 0xEF && !allowed(text[i:]) {
+			return &Error{at + i, fmt.Errorf("%q, which XML does not have", text[i:i+1])}
+		}
+	}
+	return nil
+}
+
+// allowed reports whether text does not begin with U+FFFE or U+FFFF.
+func allowed(text []byte) bool {
+	return !bytes.HasPrefix(text, []byte("\uFFFE")) && !bytes.HasPrefix(text, []byte("\uFFFF"))
 }
 
 // reference returns the character that the name of a reference stands for.
@@ -235,7 +266,7 @@ func reference(name string) (rune, bool) {
 		n, err = strconv.ParseUint(name[2:], 16, 32)
 	}
 	c := rune(n)
-	return c, err == nil && utf8.ValidRune(c) && (c >= ' ' || c == '\t' || c == '\n' || c == '\r')
+	return c, err == nil && utf8.ValidRune(c) && (c >= ' ' || c == '\t' || c == '\n' || c == '\r') && c != 0xFFFE && c != 0xFFFF
 }
 
 func (r *Reader) readEnd() (Kind, error) {
@@ -311,11 +342,11 @@ func (r *Reader) readStart() (Kind, error) {
 func (r *Reader) push(e element, start int) (Kind, error) {
 	var ok bool
 	if e.name, ok = r.resolve(e.raw, true); !ok {
-		return r.fail(start, "<%s>: prefix without namespace", e.raw)
+		return r.fail(start, "<%s>: no name with a prefix that has a namespace", e.raw)
 	}
 	for i := range r.Attrs {
 		if r.Attrs[i].Name, ok = r.resolve(r.Attrs[i].Name.Local, false); !ok {
-			return r.fail(start, "an attribute of <%s>: prefix without namespace", e.raw)
+			return r.fail(start, "an attribute of <%s>: no name with a prefix that has a namespace", e.raw)
 		}
 	}
 	for i := range r.Attrs {
@@ -359,7 +390,7 @@ func (r *Reader) readAttr() error {
 	if bytes.IndexByte(value, '<') >= 0 {
 		return &Error{from, errors.New("\"<\" in an attribute")}
 	}
-	text, err := r.decode(value, from)
+	text, err := r.decode(value, from, true)
 	if err != nil {
 		return err
 	}
@@ -371,6 +402,8 @@ func (r *Reader) readAttr() error {
 	switch {
 	case len(r.Attrs) == maxAttrs || len(r.spaces) == maxSpaces:
 		return &Error{start, fmt.Errorf("more than %d attributes of an element, or %d namespaces", maxAttrs, maxSpaces)}
+	case hasPrefix(raw, "xmlns:") && (raw == "xmlns:" || strings.IndexByte(raw[len("xmlns:"):], ':') >= 0):
+		return &Error{start, fmt.Errorf("%q declares no prefix", raw)}
 	case raw == "xmlns":
 		r.spaces = append(r.spaces, binding{"", v})
 	case hasPrefix(raw, "xmlns:"):
@@ -398,6 +431,8 @@ func (r *Reader) resolve(raw string, element bool) (Name, bool) {
 		}
 	}
 	switch {
+	case local == "" || raw[0] == ':' || strings.IndexByte(local, ':') >= 0:
+		return Name{}, false
 	case prefix == "" && !element:
 		return Name{Local: local}, true
 	case prefix == "xml":
@@ -405,7 +440,7 @@ func (r *Reader) resolve(raw string, element bool) (Name, bool) {
 	}
 	for i := len(r.spaces) - 1; i >= 0; i-- {
 		if r.spaces[i].prefix == prefix {
-			return Name{r.spaces[i].space, local}, local != ""
+			return Name{r.spaces[i].space, local}, true
 		}
 	}
 	return Name{Local: local}, prefix == ""

@@ -1,6 +1,7 @@
 package cim
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/openusm/meter/mapping"
@@ -10,29 +11,40 @@ import (
 // What ESPI, whose enumerations are those of IEC 61968-9, needs of the tables of
 // this package.
 
-// ESPIQualities returns flags as QualityOfReading, and the flags that have none.
+// ESPIQualities returns flags as QualityOfReading, and the flags that have none
+// of their own.
 func ESPIQualities(f obis.Flags) (list []int32, left obis.Flags) {
 	for _, q := range data().qualities {
-		if f&q.flag != 0 && q.espi != 0 {
-			list = append(list, q.espi)
-			f &^= q.flag
+		if f&q.flag == 0 || q.espi == 0 {
+			continue
 		}
+		if !slices.Contains(list, q.espi) {
+			list = append(list, q.espi)
+		}
+		if espiFlag(q.espi) != q.flag {
+			left |= q.flag
+		}
+		f &^= q.flag
 	}
-	return list, f
+	return list, left | f
 }
 
 // ESPIFlags returns what QualityOfReading says; values that are valid, or of
 // which nothing bad is said, have no flag.
 func ESPIFlags(list []int32) (f obis.Flags) {
 	for _, n := range list {
-		for _, q := range data().qualities {
-			if q.espi == n {
-				f |= q.flag
-				break
-			}
-		}
+		f |= espiFlag(n)
 	}
 	return f
+}
+
+func espiFlag(n int32) obis.Flags {
+	for _, q := range data().qualities {
+		if q.espi == n {
+			return q.flag
+		}
+	}
+	return 0
 }
 
 // UnitOf returns the unit of a UnitSymbolKind, and the power of ten from the

@@ -179,18 +179,23 @@ func (b *builder) time(t obis.Time) (DateTime, bool) {
 	return DateTime{text: t.String()}, true
 }
 
-// qualitiesOf returns the quality types of flags, and the flags that have none.
+// qualitiesOf returns the quality types of flags, and the flags that have none
+// of their own: those that share one are read back as another flag.
 func qualitiesOf(f obis.Flags) (list []Quality, left obis.Flags) {
 	if f == 0 {
 		return nil, 0
 	}
 	for _, q := range data().qualities {
-		if f&q.flag != 0 {
-			list = append(list, Quality{Type: q.name})
-			f &^= q.flag
+		if f&q.flag == 0 {
+			continue
 		}
+		list = append(list, Quality{Type: q.name})
+		if flagOf(q.name) != q.flag {
+			left |= q.flag
+		}
+		f &^= q.flag
 	}
-	return list, f
+	return list, left | f
 }
 
 func (b *builder) profile(m *MeterReading, i int) {

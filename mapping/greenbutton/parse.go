@@ -89,47 +89,88 @@ func Parse(doc []byte) (*Feed, error) {
 
 func (r *reader) feed(f *Feed) error {
 	f.attrs = slices.Clone(r.Attrs)
-	f.layout = []part{}
+	h := head{id: &f.ID, title: &f.Title, updated: &f.Updated, links: &f.Links}
+	err := r.children(&h, func(p *part) (err error) {
+		if r.Name.Local != "entry" {
+			p.node, err = r.Tree()
+			return err
+		}
+		p.kind, p.index = partEntry, len(f.Entries)
+		f.Entries = append(f.Entries, Entry{})
+		return r.entry(&f.Entries[p.index])
+	})
+	f.layout = h.layout
+	return r.wrap("feed", err)
+}
+
+func (r *reader) entry(e *Entry) error {
+	h := head{id: &e.ID, title: &e.Title, published: &e.Published, updated: &e.Updated, links: &e.Links}
+	err := r.children(&h, func(p *part) (err error) {
+		if r.Name.Local != "content" || twice(h.layout, partContent) || !markup(p.attrs) {
+			p.node, err = r.Tree()
+			return err
+		}
+		p.kind = partContent
+		return r.content(e)
+	})
+	e.layout = h.layout
+	return r.wrap("entry", err)
+}
+
+// head is what feeds and entries have in common.
+type head struct {
+	id, title, published, updated *string
+	links                         *[]Link
+	layout                        []part
+}
+
+// children reads the children of a feed or an entry; those that are not of the
+// head it gives to other, which reads them to their end.
+func (r *reader) children(h *head, other func(p *part) error) error {
+	h.layout = []part{}
 	for {
 		more, err := r.child()
 		if err != nil || !more {
-			return r.wrap("feed", err)
+			return err
 		}
 		p := part{attrs: slices.Clone(r.Attrs)}
-		switch name := r.Name.Local; {
-		case twice(f.layout, name):
-			p.node, err = r.Tree()
-		case name == "id":
-			p.kind = partID
-			err = r.text(&f.ID)
-		case name == "title":
-			p.kind = partTitle
-			err = r.text(&f.Title)
-		case name == "updated":
-			p.kind = partUpdated
-			err = r.text(&f.Updated)
-		case name == "link":
-			p.kind, p.index = partLink, len(f.Links)
-			f.Links = append(f.Links, linkOf(r.Attrs))
+		kind, text := h.element(r.Name.Local)
+		switch {
+		case text != nil && !twice(h.layout, kind):
+			p.kind = kind
+			err = r.text(text)
+		case r.Name.Local == "link":
+			p.kind, p.index = partLink, len(*h.links)
+			*h.links = append(*h.links, linkOf(r.Attrs))
 			err = r.Skip()
-		case name == "entry":
-			p.kind, p.index = partEntry, len(f.Entries)
-			f.Entries = append(f.Entries, Entry{})
-			err = r.entry(&f.Entries[p.index])
 		default:
-			p.node, err = r.Tree()
+			err = other(&p)
 		}
 		if err != nil {
-			return r.wrap("feed", err)
+			return err
 		}
-		f.layout = append(f.layout, p)
+		h.layout = append(h.layout, p)
 	}
 }
 
+// element returns where the text of an element of the head goes.
+func (h *head) element(name string) (partKind, *string) {
+	switch name {
+	case "id":
+		return partID, h.id
+	case "title":
+		return partTitle, h.title
+	case "published":
+		return partPublished, h.published
+	case "updated":
+		return partUpdated, h.updated
+	}
+	return partNode, nil
+}
+
 // twice reports whether an element that stands once has been read already.
-func twice(layout []part, name string) bool {
-	kind := map[string]partKind{"id": partID, "title": partTitle, "published": partPublished, "updated": partUpdated, "content": partContent}[name]
-	return kind != partNode && slices.ContainsFunc(layout, func(p part) bool { return p.kind == kind })
+func twice(layout []part, kind partKind) bool {
+	return slices.ContainsFunc(layout, func(p part) bool { return p.kind == kind })
 }
 
 // markup reports whether a content is XML, which ESPI's is.
@@ -160,46 +201,6 @@ func (r *reader) text(to *string) error {
 	b, err := r.Content()
 	*to = string(b)
 	return err
-}
-
-func (r *reader) entry(e *Entry) error {
-	e.layout = []part{}
-	for {
-		more, err := r.child()
-		if err != nil || !more {
-			return r.wrap("entry", err)
-		}
-		p := part{attrs: slices.Clone(r.Attrs)}
-		switch name := r.Name.Local; {
-		case twice(e.layout, name), name == "content" && !markup(r.Attrs):
-			p.node, err = r.Tree()
-		case name == "id":
-			p.kind = partID
-			err = r.text(&e.ID)
-		case name == "title":
-			p.kind = partTitle
-			err = r.text(&e.Title)
-		case name == "published":
-			p.kind = partPublished
-			err = r.text(&e.Published)
-		case name == "updated":
-			p.kind = partUpdated
-			err = r.text(&e.Updated)
-		case name == "link":
-			p.kind, p.index = partLink, len(e.Links)
-			e.Links = append(e.Links, linkOf(r.Attrs))
-			err = r.Skip()
-		case name == "content":
-			p.kind = partContent
-			err = r.content(e)
-		default:
-			p.node, err = r.Tree()
-		}
-		if err != nil {
-			return r.wrap("entry", err)
-		}
-		e.layout = append(e.layout, p)
-	}
 }
 
 func (r *reader) content(e *Entry) error {

@@ -50,13 +50,13 @@ func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
 	at, bad := p.at, p.badClock
 	switch p.Kind {
 	case Single:
-		b := p.quality &^ 0x01
+		b := p.quality &^ overflow
 		if p.on {
 			b |= 0x01
 		}
 		a.AppendBytes(b)
 	case Total:
-		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&0x80 != 0}
+		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&invalid != 0}
 		if f := p.frozen; useFrozen && f != nil {
 			r = asdu.BinaryCounterReading{CounterReading: f.count, HasCarry: f.carry, IsInvalid: f.bad, SeqNumber: f.number}
 			at, bad = f.at, false
@@ -65,18 +65,19 @@ func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
 	default:
 		a.AppendFloat32(p.float).AppendBytes(p.quality)
 	}
-	a.AppendBytes(cp56(at, e.zone, bad)...)
+	tag := cp56(at, e.zone, bad)
+	a.AppendBytes(tag[:]...)
 }
 
 // cp56 returns a time as CP56Time2a (IEC 60870-5-4, 6.8): milliseconds, minute
 // with IV, hour with SU, day with day of week, month, year.
-func cp56(t time.Time, zone *time.Location, bad bool) []byte {
+func cp56(t time.Time, zone *time.Location, bad bool) [7]byte {
 	if zone == nil {
 		zone = time.UTC
 	}
 	t = t.In(zone)
 	ms := t.Second()*1000 + t.Nanosecond()/1e6
-	b := []byte{byte(ms), byte(ms >> 8), byte(t.Minute()), byte(t.Hour()), byte(t.Day()) | byte((t.Weekday()+6)%7+1)<<5, byte(t.Month()), byte(t.Year() % 100)}
+	b := [7]byte{byte(ms), byte(ms >> 8), byte(t.Minute()), byte(t.Hour()), byte(t.Day()) | byte((t.Weekday()+6)%7+1)<<5, byte(t.Month()), byte(t.Year() % 100)}
 	if bad || t.IsZero() {
 		b[2] |= 0x80
 	}

@@ -91,8 +91,9 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 		if reason := p.set(r, d.Clock, received); reason != "" {
 			lose(mapping.Reading, i, 0, "%s", reason)
 		}
-		if _, left := r.Quality.Status(obis.StatusIEC104); left&^obis.ClockInvalid != 0 {
-			lose(mapping.Reading, i, left&^obis.ClockInvalid, "")
+		// The time tag tells of the clock and of summer time.
+		if _, left := descriptor(r.Quality); left&^(obis.ClockInvalid|obis.DST) != 0 {
+			lose(mapping.Reading, i, left&^(obis.ClockInvalid|obis.DST), "")
 		}
 		if p.count != before.count || p.float != before.float || p.on != before.on || p.quality != before.quality || before.at.IsZero() {
 			changed = append(changed, p)
@@ -105,16 +106,8 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			changed = append(changed, p)
 		}
 	}
-	for i := range d.Profiles {
-		lose(mapping.Profile, i, 0, "a station of IEC 104 has no profiles")
-	}
-	for i := range d.Events {
-		lose(mapping.Event, i, 0, "a station of IEC 104 has no logs")
-	}
-	return changed, lost
+	return changed, append(lost, mapping.ReadingsOnly(d)...)
 }
-
-const notTopical = 0x40
 
 // point returns the point of a reading, which it makes when it first sees it.
 func (m *image) point(r *obis.Reading) (*Point, string) {
@@ -188,8 +181,7 @@ func countExponent(v obis.Value, exp int8) int8 {
 
 // set takes the value of a reading, and says what of it is lost.
 func (p *Point) set(r *obis.Reading, clock obis.Clock, received time.Time) (lost string) {
-	word, _ := r.Quality.Status(obis.StatusIEC104)
-	p.quality = byte(word)
+	p.quality, _ = descriptor(r.Quality)
 	at, ok := r.Time.Instant(clock)
 	if !ok {
 		at = received
@@ -199,7 +191,7 @@ func (p *Point) set(r *obis.Reading, clock obis.Clock, received time.Time) (lost
 	}
 	p.at, p.badClock = at, r.Quality.Flags&obis.ClockInvalid != 0 || r.Time.Status != obis.TimeUnspecified && r.Time.Status&(obis.TimeInvalid|obis.TimeDoubtful) != 0
 	if r.Value.IsNone() {
-		p.quality |= 0x80
+		p.quality |= invalid
 		return "no value: shown as invalid"
 	}
 	switch p.Kind {
@@ -215,7 +207,7 @@ func (p *Point) set(r *obis.Reading, clock obis.Clock, received time.Time) (lost
 		p.float = float32(f)
 		if p.float-p.float != 0 {
 			p.float = 0
-			p.quality |= 0x81 // invalid, overflow
+			p.quality |= invalid | overflow
 			return "a number that a short float cannot hold: shown as invalid"
 		}
 	case Total:
@@ -230,7 +222,7 @@ const modulus = 1 << 31
 func (p *Point) setTotal(v obis.Value, lost string) string {
 	m, exp, ok := v.Decimal()
 	if !ok {
-		p.quality |= 0x80
+		p.quality |= invalid
 		return "no decimal number: shown as invalid"
 	}
 	n, whole := shift(m, int(exp)-int(p.Exp))
@@ -272,7 +264,7 @@ func (m *image) freeze(group uint8, now time.Time) {
 		if p.frozen != nil {
 			number = (p.frozen.number + 1) & 0x1F
 		}
-		p.frozen = &frozen{count: p.count, carry: p.carry, bad: p.quality&0x80 != 0, at: now, number: number}
+		p.frozen = &frozen{count: p.count, carry: p.carry, bad: p.quality&invalid != 0, at: now, number: number}
 		p.carry = false
 	}
 }

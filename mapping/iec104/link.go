@@ -103,7 +103,7 @@ func (l *link) feed(now time.Time, frame []byte) (asdu []byte, function byte, re
 	case startCon, stopCon:
 		return nil, 0, nil, &ParseError{"control", 2, errors.New("a confirmation of what was not asked for")}
 	default:
-		return nil, 0, nil, &ParseError{"control", 2, fmt.Errorf("U frame %#02x", function)}
+		return nil, 0, nil, &ParseError{"control", 2, fmt.Errorf("function %#02x of a U frame", function)}
 	}
 	return nil, function, reply, nil
 }

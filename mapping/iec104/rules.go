@@ -13,17 +13,68 @@ package iec104
 
 import (
 	"bytes"
-	_ "embed" // points.csv
+	_ "embed" // the tables
+	"encoding/csv"
 	"fmt"
 	"io"
 	"strconv"
 	"sync"
 
 	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
 )
 
 //go:embed points.csv
 var pointsCSV []byte
+
+//go:embed qualities.csv
+var qualitiesCSV []byte
+
+type qualityBits struct {
+	flag obis.Flags
+	bits byte
+}
+
+// qualities reads the table, which the tests check.
+var qualities = sync.OnceValue(func() (list []qualityBits) {
+	r := csv.NewReader(bytes.NewReader(qualitiesCSV))
+	r.Comment = '#'
+	rows, err := r.ReadAll()
+	if err != nil {
+		return nil
+	}
+	for _, row := range rows[1:] {
+		flag, ok := obis.ParseFlag(row[0])
+		bits, err := strconv.ParseUint(row[1], 16, 8)
+		if ok && err == nil {
+			list = append(list, qualityBits{flag, byte(bits)})
+		}
+	}
+	return list
+})
+
+// descriptor returns the quality descriptor of flags, and the flags that it
+// cannot express. What must not be used is always invalid.
+func descriptor(q obis.Quality) (bits byte, lost obis.Flags) {
+	lost = q.Flags
+	for _, row := range qualities() {
+		if q.Flags&row.flag != 0 {
+			bits |= row.bits
+			lost &^= row.flag
+		}
+	}
+	if v := q.Validity(); v == obis.Bad || v == obis.NoValue {
+		bits |= invalid
+	}
+	return bits, lost
+}
+
+// Bits of the quality descriptor.
+const (
+	invalid    = 0x80
+	notTopical = 0x40
+	overflow   = 0x01
+)
 
 // Kind is what a point is.
 type Kind uint8

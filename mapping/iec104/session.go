@@ -2,6 +2,7 @@ package iec104
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -237,6 +238,9 @@ func (x *session) handle(ctx context.Context, raw []byte) error {
 		return nil
 	}
 	if err := a.UnmarshalBinary(raw); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 		return &ParseError{"ASDU", 6, fmt.Errorf("of type %d: %w", raw[0], err)}
 	}
 	x.station.mu.Lock()

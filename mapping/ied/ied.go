@@ -3,10 +3,12 @@
 //
 //	1-0:1.8.0*255  ->  MMTR1.DmdWh    actVal is the register, pulsQty its power of ten
 //	1-0:32.7.0*255 ->  MMXU1.PhV.phsA
+//	1-0:32.7.3*255 ->  MHAI1.HPhV.phsAHar[3]
+//	1-0:1.8.0*1    ->  MMTR1.DmdWh    frVal, frTm: the last billing period
 //	0-0:96.8.0*255 ->  GGIO1.…        what no rule names
 //
 // Each object carries the OBIS code of its reading in its description d, so that
-// [Readings] finds them again.
+// [Readings] finds them again. The rules are rules.csv.
 package ied
 
 import (
@@ -42,6 +44,7 @@ type Options struct {
 	Received time.Time
 	// Clients is how many report control blocks of each kind there are; zero means 4.
 	Clients int
+	Rules   *Rules // nil means the built-in ones
 }
 
 // Namespace is the name space of the objects that IEC 61850 does not know.
@@ -54,6 +57,7 @@ type Device struct {
 	opts   Options
 	points []point
 	index  map[id]int
+	sums   []*summary
 }
 
 // id tells readings apart: the second and later ones of a code or raw id have a number.
@@ -66,6 +70,16 @@ type id struct {
 type point struct {
 	object  *iec61850.Object
 	reverse bool
+	array   *iec61850.Attribute // of which it is an element; nil for none
+	element int
+	frozen  bool // it is the frozen value of a counter
+}
+
+// summary is an object that tells whether any of several readings is not zero.
+type summary struct {
+	object *iec61850.Object
+	rule   *mapping.Rule[rule]
+	set    map[id]bool // readings that are not zero
 }
 
 // inst is the name of the logical device.
@@ -91,7 +105,11 @@ func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &builder{d: d, slots: map[string]bool{}, nodes: map[string]*iec61850.Node{}, instances: map[string][]string{}, ggio: map[string]int{}}
+	b := &builder{d: d, single: singlePhase(readings), codes: map[obis.Code]bool{}, slots: map[string]bool{}, nodes: map[string]*iec61850.Node{},
+		instances: map[string]int{}, ggio: map[string]int{}, counters: map[obis.Code]*iec61850.Object{}}
+	for i := range readings {
+		b.codes[readings[i].Code] = true
+	}
 	if err := b.place(readings); err != nil {
 		return nil, nil, err
 	}
@@ -155,62 +173,165 @@ type builder struct {
 	list      []*iec61850.Node
 	nodes     map[string]*iec61850.Node
 	slots     map[string]bool // objects and phases that are taken
-	instances map[string][]string
-	ggio      map[string]int // objects of GGIO1 of each kind
+	instances map[string]int  // nodes of each class
+	ggio      map[string]int  // objects of GGIO1 of each kind
+	single    bool            // the meter has one phase
+	codes     map[obis.Code]bool
+	counters  map[obis.Code]*iec61850.Object
 	lost      []mapping.Loss
 }
 
 // place makes the objects, those that rules name in the order of the rules.
 func (b *builder) place(readings []obis.Reading) error {
-	keys := keysOf(readings)
-	order := make([]int, len(readings))
+	keys, list := keysOf(readings), b.d.opts.Rules.all()
+	order, found := make([]int, len(readings)), make([]int, len(readings))
 	for i := range order {
-		order[i] = i
+		order[i], found[i] = i, b.find(&readings[i])
 	}
-	rank := func(i int) (int, string) {
-		r := find(readings[i].Code)
-		if r < 0 || !fits(readings[i].Value, rules[r].cdc) || !measures(&rules[r], readings[i].Unit) {
-			return math.MaxInt, ""
-		}
-		return r, instance(readings[i].Code)
-	}
+	frozen := b.frozen(readings, found)
 	slices.SortStableFunc(order, func(i, j int) int {
-		a, x := rank(i)
-		c, y := rank(j)
-		if a == math.MaxInt || c == math.MaxInt {
-			return cmp.Compare(a, c)
+		a, c := found[i], found[j]
+		if a == none || c == none {
+			return cmp.Compare(c, a)
 		}
-		return cmp.Or(cmp.Compare(rules[a].class, rules[c].class), cmp.Compare(x, y), cmp.Compare(a, c))
+		x, y := &list[a].Target, &list[c].Target
+		return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(instance(x, readings[i].Code), instance(y, readings[j].Code)), cmp.Compare(a, c))
 	})
+	points := make([]point, len(readings))
 	for _, i := range order {
 		r := &readings[i]
 		if r.Value.IsNone() && !r.Code.Valid() && len(r.RawID) == 0 {
 			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "neither id nor value"})
 			continue
 		}
-		var p point
 		var err error
-		if rule, key := rank(i); rule != math.MaxInt {
-			p, err = b.named(&rules[rule], r, key)
-		} else {
-			p, err = b.generic(r, keys[i])
-			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "no logical node has it: GGIO1." + p.name() + unitless(r.Unit)})
+		switch {
+		case frozen[i]:
+			continue // when all counters have their places
+		case found[i] != none:
+			if points[i], err = b.named(&list[found[i]].Target, r); err == nil && points[i].unitless(r.Unit) != "" {
+				b.lost = append(b.lost, mapping.Loss{Index: i, Reason: points[i].unitless(r.Unit)})
+			}
+		default:
+			if points[i], err = b.generic(r, keys[i]); err == nil {
+				err = b.sum(r, i, points[i])
+			}
 		}
 		if err != nil {
 			return err
 		}
-		b.d.index[keys[i]] = len(b.d.points)
-		b.d.points = append(b.d.points, p)
+	}
+	for i := range readings {
+		if frozen[i] {
+			p, err := b.freeze(&readings[i])
+			if err != nil {
+				return err
+			}
+			points[i] = p
+		}
+		if points[i].object != nil {
+			b.d.index[keys[i]] = len(b.d.points)
+			b.d.points = append(b.d.points, points[i])
+		}
 	}
 	return nil
 }
 
-// unitless says that a unit has no counterpart.
-func unitless(u obis.Unit) string {
-	if _, ok := siUnits[u]; ok || u == obis.UnitUnknown {
+// current returns the code of the current value of a code of a billing period.
+func current(c obis.Code) obis.Code {
+	c[5] = obis.FCurrent
+	return c
+}
+
+// frozen tells which readings are the last billing period of a counter that is
+// there too: the only one, or the latest where all have a time.
+func (b *builder) frozen(readings []obis.Reading, found []int) []bool {
+	list, periods, seen := b.d.opts.Rules.all(), map[obis.Code][]int{}, map[obis.Code]int{}
+	for i := range readings {
+		c := readings[i].Code
+		if seen[c]++; found[i] == none || list[found[i]].Target.cdc != "BCR" || readings[i].Value.IsNone() {
+			continue
+		}
+		if c[5] != obis.FCurrent {
+			periods[current(c)] = append(periods[current(c)], i)
+		}
+	}
+	out := make([]bool, len(readings))
+	for c, candidates := range periods {
+		if seen[c] != 1 { // no current value, or several
+			continue
+		}
+		last, known := candidates[0], true
+		for _, i := range candidates {
+			at, ok := readings[i].Time.Instant(b.d.opts.Clock)
+			best, _ := readings[last].Time.Instant(b.d.opts.Clock)
+			known = known && ok
+			if at.After(best) {
+				last = i
+			}
+		}
+		at := slices.IndexFunc(readings, func(r obis.Reading) bool { return r.Code == c })
+		same := found[at] != none && list[found[at]].Target.cdc == "BCR" && readings[at].Unit == readings[last].Unit
+		if same && (known || len(candidates) == 1) && seen[readings[last].Code] == 1 {
+			out[last] = true
+		}
+	}
+	return out
+}
+
+// freeze gives a counter its frozen value.
+func (b *builder) freeze(r *obis.Reading) (point, error) {
+	o := b.counters[current(r.Code)]
+	with, err := iec61850.NewObject(o.Name, o.CDC, "frVal", "frTm", "dU")
+	if err != nil {
+		return point{}, err
+	}
+	name := with.Attribute("dU", 0)
+	if err := name.Init(iec61850.UTF8(r.Code.String())); err != nil {
+		return point{}, err
+	}
+	o.Attributes = slices.Insert(o.Attributes, 1, with.Attribute("frVal", 0), with.Attribute("frTm", 0))
+	o.Attributes = append(o.Attributes, name)
+	return point{object: o, frozen: true}, nil
+}
+
+// sum gives a reading without a node of its own a part in an object that sums up several.
+func (b *builder) sum(r *obis.Reading, i int, p point) error {
+	reason := "no logical node has it: GGIO1." + p.name()
+	list := b.d.opts.Rules.all()
+	for n := range list {
+		rule := &list[n]
+		if rule.Target.when != "sum" || !rule.Match(r.Code) {
+			continue
+		}
+		node, err := b.node(rule.Target.class, rule.Target.class)
+		if err != nil {
+			return err
+		}
+		if node.Object(rule.Target.object) == nil {
+			o, err := iec61850.NewObject(rule.Target.object, rule.Target.cdc)
+			if err != nil {
+				return err
+			}
+			node.Objects = append(node.Objects, o)
+			b.d.sums = append(b.d.sums, &summary{o, rule, map[id]bool{}})
+		}
+		reason = node.Name + "." + rule.Target.object + " tells only whether it is zero, itself is GGIO1." + p.name()
+		break
+	}
+	if unit := p.unitless(r.Unit); unit != "" {
+		reason += ", " + unit
+	}
+	b.lost = append(b.lost, mapping.Loss{Index: i, Reason: reason})
+	return nil
+}
+
+// unitless says that an object does not show a unit.
+func (p point) unitless(u obis.Unit) string {
+	if u == obis.UnitUnknown || p.object.Attribute("units", 0) != nil {
 		return ""
 	}
-	return ", unit " + u.String() + " not carried"
+	return "unit " + u.String() + " not carried"
 }
 
 func (p point) name() string {
@@ -234,37 +355,34 @@ func keysOf(readings []obis.Reading) []id {
 	return keys
 }
 
-// fits reports whether an object of the class can show the value. No value fits all.
-func fits(v obis.Value, cdc string) bool {
-	if v.IsNone() {
-		return true
+// node returns the node of a key, which it makes where it is missing.
+func (b *builder) node(class, key string) (*iec61850.Node, error) {
+	if n := b.nodes[key]; n != nil {
+		return n, nil
 	}
-	if cdc == "BCR" {
-		_, _, ok := v.Decimal()
-		return ok
+	behaviour, err := behaviour()
+	if err != nil {
+		return nil, err
 	}
-	return number(v)
+	b.instances[class]++
+	n := &iec61850.Node{Name: class + strconv.Itoa(b.instances[class]), Class: class, Objects: []*iec61850.Object{behaviour}}
+	b.nodes[key] = n
+	b.list = append(b.list, n)
+	return n, nil
 }
 
-// measures reports whether an object of the rule is in the unit. A unit that was
-// not transmitted contradicts none.
-func measures(r *rule, u obis.Unit) bool {
-	const powerFactor = 65
-	si, ok := siUnits[u]
-	return u == obis.UnitUnknown || ok && si == r.unit || u == obis.Count && r.unit == powerFactor
-}
-
-func number(v obis.Value) bool {
-	switch v.Kind() {
-	case obis.KindInt, obis.KindUint, obis.KindFloat32, obis.KindFloat64:
-		return true
+// behaviour returns the object Beh, which every node has: on.
+func behaviour() (*iec61850.Object, error) {
+	o, err := iec61850.NewObject("Beh", "ENS")
+	if err == nil {
+		err = o.Attribute("stVal", 0).Init(iec61850.Int(1))
 	}
-	return false
+	return o, err
 }
 
 // named returns the place of a reading that a rule names: in the node of its
 // instance, or in a further one where that place is taken.
-func (b *builder) named(r *rule, reading *obis.Reading, key string) (point, error) {
+func (b *builder) named(r *rule, reading *obis.Reading) (point, error) {
 	object := r.object
 	if b.d.opts.Direction == ION {
 		if rest, ok := strings.CutPrefix(object, "Dmd"); ok {
@@ -273,41 +391,98 @@ func (b *builder) named(r *rule, reading *obis.Reading, key string) (point, erro
 			object = "Dmd" + rest
 		}
 	}
-	if r.class == "MMTN" {
-		key = string('0'+rune(reading.Code.Phase())) + key
-	}
 	for again := 0; ; again++ {
-		k := fmt.Sprintf("%s %s %d", r.class, key, again)
-		node := b.nodes[k]
-		if node == nil {
-			b.instances[r.class] = append(b.instances[r.class], k)
-			node = &iec61850.Node{Name: r.class + strconv.Itoa(len(b.instances[r.class])), Class: r.class}
-			b.nodes[k] = node
-			b.list = append(b.list, node)
+		node, err := b.node(r.class, fmt.Sprintf("%s %s %d", r.class, instance(r, reading.Code), again))
+		if err != nil {
+			return point{}, err
 		}
-		slot := node.Name + "." + object + "." + r.phase
+		slot := node.Name + "." + object + "." + r.part
+		if r.array() {
+			slot += strconv.Itoa(int(reading.Code[4]))
+			if o := node.Object(object); o != nil && !sameArray(o, r, reading) {
+				continue
+			}
+		}
 		if b.slots[slot] {
 			continue
 		}
 		b.slots[slot] = true
-		o, err := place(node, object, r)
+		if r.array() {
+			return placeElement(node, object, r, reading)
+		}
+		o, err := place(node, object, r, reading.Unit)
 		if err != nil {
 			return point{}, err
 		}
-		return point{o, r.reverse}, describe(o, reading.Code.String(), r.unit, reading.Unit)
+		if r.cdc == "BCR" && reading.Code[5] == obis.FCurrent {
+			b.counters[reading.Code] = o
+		}
+		return point{object: o, reverse: r.reverse}, describe(o, reading.Code.String(), r.unit, reading.Unit)
 	}
 }
 
+// sameArray reports whether the arrays of an object are of the unit of the rule,
+// and of the medium, channel and billing period of the reading.
+func sameArray(o *iec61850.Object, r *rule, reading *obis.Reading) bool {
+	have, err := obis.ParseCode(o.Attribute("d", 0).Get().Text())
+	c := reading.Code
+	return err == nil && have[0] == c[0] && have[1] == c[1] && have[5] == c[5] && unit(o) == reading.Unit && (r.cdc == "HWYE" || have[2] == c[2])
+}
+
+// placeElement returns the element of an array of harmonics, which is not a
+// number until it has a value.
+func placeElement(n *iec61850.Node, object string, r *rule, reading *obis.Reading) (point, error) {
+	with, err := iec61850.NewObject(object, r.cdc, append(attributes(reading.Unit), r.part)...)
+	if err != nil {
+		return point{}, err
+	}
+	for _, a := range with.Attributes {
+		if a.Count == 0 {
+			continue
+		}
+		elements := make([]iec61850.Value, a.Count)
+		for i := range elements {
+			elements[i] = harmonic(float32(math.NaN()))
+		}
+		if err := a.Init(iec61850.ArrayOf(elements...)); err != nil {
+			return point{}, err
+		}
+		if err := with.Attribute("numHar", 0).Init(iec61850.Uint(uint64(a.Count))); err != nil {
+			return point{}, err
+		}
+	}
+	o := n.Object(object)
+	if o == nil {
+		o = with
+		n.Objects = append(n.Objects, o)
+		if err := describe(o, reading.Code.String(), r.unit, reading.Unit); err != nil {
+			return point{}, err
+		}
+	}
+	a := o.Attribute(r.part, iec61850.MX)
+	if a == nil {
+		a = with.Attribute(r.part, iec61850.MX)
+		at := slices.IndexFunc(o.Attributes, func(a *iec61850.Attribute) bool { return a.Count == 0 })
+		o.Attributes = slices.Insert(o.Attributes, at, a)
+	}
+	return point{object: o, array: a, element: int(reading.Code[4])}, nil
+}
+
+// harmonic returns an element of an array of harmonics: a vector of that magnitude, its angle not known.
+func harmonic(f float32) iec61850.Value {
+	return iec61850.Struct(iec61850.Struct(iec61850.Float32(f)), iec61850.Struct(iec61850.Float32(float32(math.NaN()))))
+}
+
 // place returns the object, or its phase, which it makes where it is missing.
-func place(n *iec61850.Node, object string, r *rule) (*iec61850.Object, error) {
-	if r.phase == "" {
-		o, err := iec61850.NewObject(object, r.cdc, "units", "d")
+func place(n *iec61850.Node, object string, r *rule, u obis.Unit) (*iec61850.Object, error) {
+	if r.part == "" {
+		o, err := iec61850.NewObject(object, r.cdc, attributes(u)...)
 		if err == nil {
 			n.Objects = append(n.Objects, o)
 		}
 		return o, err
 	}
-	part, err := iec61850.NewObject(r.phase, "CMV", "units", "d")
+	part, err := iec61850.NewObject(r.part, "CMV", attributes(u)...)
 	if err != nil {
 		return nil, err
 	}
@@ -320,8 +495,15 @@ func place(n *iec61850.Node, object string, r *rule) (*iec61850.Object, error) {
 	return part, nil
 }
 
-// describe gives an object its description and its unit, which is that of the
-// object unless the meter did not say which one it is.
+// attributes are the optional ones that an object for a reading in the unit has.
+func attributes(u obis.Unit) []string {
+	if _, ok := siUnits[u]; ok {
+		return []string{"d", "units"}
+	}
+	return []string{"d"}
+}
+
+// describe gives an object its description and, where it is known, its unit.
 func describe(o *iec61850.Object, d string, si uint8, u obis.Unit) error {
 	if err := o.Attribute("d", 0).Init(iec61850.Visible(visible(d))); err != nil {
 		return err
@@ -329,9 +511,6 @@ func describe(o *iec61850.Object, d string, si uint8, u obis.Unit) error {
 	units := o.Attribute("units", 0)
 	if units == nil {
 		return nil
-	}
-	if u == obis.UnitUnknown || si == 0 {
-		si = dimensionless
 	}
 	if u == obis.Percent {
 		if err := units.Child("multiplier").Init(iec61850.Int(-2)); err != nil {
@@ -341,26 +520,29 @@ func describe(o *iec61850.Object, d string, si uint8, u obis.Unit) error {
 	return units.Child("SIUnit").Init(iec61850.Int(int64(si)))
 }
 
+// kinds are the objects of GGIO1 that show what is no number, by the kind of the
+// value; [Readings] tells the kind from the name.
+var kinds = map[obis.Kind]struct{ name, cdc string }{
+	obis.KindBool: {"Ind", "SPS"}, obis.KindEnum: {"IntIn", "INS"}, obis.KindText: {"Str", "VSS"}, obis.KindBits: {"Bits", "VSS"},
+	obis.KindOctets: {"Oct", "VSS"}, obis.KindTree: {"Tree", "VSS"}, obis.KindTime: {"Tim", "VSS"}, obis.KindNone: {"Str", "VSS"},
+}
+
 // generic returns a place in GGIO1.
 func (b *builder) generic(r *obis.Reading, key id) (point, error) {
-	node := b.nodes["GGIO"]
-	if node == nil {
-		node = &iec61850.Node{Name: "GGIO1", Class: "GGIO"}
-		b.nodes["GGIO"] = node
-		b.list = append(b.list, node)
+	node, err := b.node("GGIO", "GGIO")
+	if err != nil {
+		return point{}, err
 	}
-	name, cdc := "Str", "VSS"
-	_, _, decimal := r.Value.Decimal()
-	switch {
-	case r.Value.Kind() == obis.KindBool:
-		name, cdc = "Ind", "SPS"
-	case decimal && number(r.Value) && (r.Code.Cumulative() || r.Value.Exp() == 0):
-		name, cdc = "CntVal", "BCR"
-	case number(r.Value):
+	kind := kinds[r.Value.Kind()]
+	name, cdc := kind.name, kind.cdc
+	if number(r.Value) {
 		name, cdc = "AnIn", "MV"
+		if _, _, decimal := r.Value.Decimal(); decimal && (r.Code.Cumulative() || r.Value.Exp() == 0) {
+			name, cdc = "CntVal", "BCR"
+		}
 	}
 	b.ggio[name]++
-	optional := []string{"units", "d"}
+	optional := attributes(r.Unit)
 	if cdc == "VSS" || cdc == "BCR" {
 		optional = append(optional, "dataNs")
 	}
@@ -374,7 +556,7 @@ func (b *builder) generic(r *obis.Reading, key id) (point, error) {
 		}
 	}
 	node.Objects = append(node.Objects, o)
-	return point{o, false}, describe(o, key.name, siUnits[r.Unit], r.Unit)
+	return point{object: o}, describe(o, key.name, siUnits[r.Unit], r.Unit)
 }
 
 // reports gives LLN0 the data sets and the report control blocks.
@@ -383,9 +565,12 @@ func (d *Device) reports(dev *iec61850.Device, lln0 *iec61850.Node) error {
 	domain := dev.FullName(d.Model)
 	for _, n := range dev.Nodes[2:] {
 		for _, o := range n.Objects {
-			set, fc := "Measurements", iec61850.MX
-			if o.CDC != "MV" && o.CDC != "WYE" && o.CDC != "DEL" {
-				set, fc = "Counters", iec61850.ST
+			set, fc := "Counters", iec61850.ST
+			switch {
+			case o.Name == "Beh", o.CDC == "ASG":
+				continue
+			case o.CDC == "MV" || o.CDC == "WYE" || o.CDC == "DEL" || o.CDC == "HMV" || o.CDC == "HWYE":
+				set, fc = "Measurements", iec61850.MX
 			}
 			if sets[set] == nil {
 				sets[set] = &iec61850.DataSet{Name: set}

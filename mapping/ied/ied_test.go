@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,7 +64,7 @@ func TestReversible(t *testing.T) {
 	}
 	require.Equal(t, []int{14, 15, 17}, generic, "%v", lost)
 	have := map[string]obis.Reading{}
-	for _, r := range Readings(d.Model) {
+	for _, r := range Readings(d.Model, nil) {
 		have[r.ID()] = r
 	}
 	for i := range in {
@@ -126,7 +124,7 @@ func TestUnitThatDoesNotFitIsGeneric(t *testing.T) {
 	d, lost, err := New(obis.Meter{}, []obis.Reading{reading("1-0:1.8.0", obis.VarHour, 1, 0)}, nil)
 	require.NoError(t, err)
 	require.Len(t, lost, 1)
-	require.Equal(t, obis.VarHour, Readings(d.Model)[0].Unit)
+	require.Equal(t, obis.VarHour, Readings(d.Model, nil)[0].Unit)
 }
 
 func TestQuality(t *testing.T) {
@@ -177,16 +175,55 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// The generated rules are what the generator makes of the table today.
-func TestGenerated(t *testing.T) {
-	dir := t.TempDir()
-	out, err := exec.Command("go", "run", "../../internal/gen/ied", "-out", dir).CombinedOutput()
-	require.NoError(t, err, string(out))
-	want, err := os.ReadFile(filepath.Join(dir, "zrules.go"))
+// The table can be read, and each of its rules leads to an object that exists.
+func TestRules(t *testing.T) {
+	table, err := ReadRules(strings.NewReader(rulesCSV))
 	require.NoError(t, err)
-	have, err := os.ReadFile("zrules.go")
+	require.Len(t, table.list, 2*len(builtIn()))
+	for _, r := range builtIn() {
+		require.True(t, iec61850.Class(r.Target.cdc), "%+v", r)
+		require.Contains(t, []string{"", "single", "bool", "state", "whole", "sum"}, r.Target.when)
+		for _, p := range r.Codes {
+			require.False(t, r.Target.array() && p.Hi[4] >= iec61850.DefaultHarmonics, "%+v", r)
+		}
+	}
+}
+
+func TestAppendValues(t *testing.T) {
+	d, _, err := New(obis.Meter{}, household(), nil)
 	require.NoError(t, err)
-	require.Equal(t, string(want), string(have), "zrules.go is stale: go generate ./mapping/ied")
+	text := string(AppendValues(nil, d.Model))
+	for _, line := range []string{"METERMTR/MMTR1.DmdWh.actVal[ST]=1234567890123\n", "METERMTR/MMXU1.PhV.phsA.cVal.mag.f[MX]=230.1\n", "METERMTR/LLN0.Mod.ctlModel[CF]=0\n"} {
+		require.Contains(t, text, line)
+	}
+}
+
+// A user's rules come first, there and back.
+func TestOwnRules(t *testing.T) {
+	const header = "obis,class,object,cdc,siunit,sign,when\n"
+	own, err := ReadRules(strings.NewReader(header + "7-x:3.0.0*255,MFLW,Vol,BCR,42,1,\n1-x:1.7.0,MMXU,TotW,MV,38,-1,\n"))
+	require.NoError(t, err)
+	in := []obis.Reading{reading("7-0:3.0.0", obis.CubicMetre, 5, -2), reading("1-0:1.7.0", obis.Watt, 7, 0), reading("1-0:2.8.0", obis.WattHour, 7, 0)}
+	d, lost, err := New(obis.Meter{}, in, &Options{Rules: own})
+	require.NoError(t, err)
+	require.Empty(t, lost)
+	for reference, want := range map[string]string{"MFLW1.Vol.actVal": "5", "MMXU1.TotW.mag.f": "-7", "MMTR1.SupWh.actVal": "7"} {
+		a, err := d.Model.Attribute("METERMTR/"+reference, 0)
+		require.NoError(t, err)
+		require.Equal(t, want, a.Get().String())
+	}
+	back := map[obis.Code]obis.Value{}
+	for _, r := range Readings(d.Model, own) {
+		back[r.Code] = r.Value
+	}
+	for _, r := range in {
+		require.True(t, r.Value.Equal(back[r.Code]), r.Code)
+	}
+	for _, bad := range []string{"7-x:3.0.0,MFLW,Vol,XXX,42,1,", "7-x:3.0.0,MFL,Vol,BCR,42,1,", "7-x:3.0.0,MFLW,Vol,BCR,42,1,maybe", "7-x:3.0.0,MFLW,Vol,BCR,none,1,",
+		"1-x:32.7.50,MHAI,HPhV.phsAHar,HWYE,29,1,", "1-x:32.7.5,MHAI,HPhV.other,HWYE,29,1,", "1-x:32.7.0,MMXU,PhV,WYE,29,1,", "0-x:96.3.10,XSWI,Pos,DPC,0,1,state"} {
+		_, err := ReadRules(strings.NewReader(header + bad + "\n"))
+		require.Error(t, err, bad)
+	}
 }
 
 func Example() {

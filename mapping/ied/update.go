@@ -1,9 +1,11 @@
 package ied
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 
 	"github.com/openusm/meter/iec61850"
@@ -15,64 +17,200 @@ import (
 // served. Readings that the device was not made with are not carried.
 func (d *Device) Update(readings []obis.Reading) (lost []mapping.Loss) {
 	keys := keysOf(readings)
-	_ = d.Model.Update(func(u *iec61850.Update) error {
-		for i := range readings {
-			at, ok := d.index[keys[i]]
-			if !ok {
-				lost = append(lost, mapping.Loss{Index: i, Flags: readings[i].Quality.Flags, Reason: "the device has no object for it"})
-				continue
+	_ = d.Model.Update(func(model *iec61850.Update) error {
+		u := &update{Update: model, d: d, shared: map[*iec61850.Object]*shared{}}
+		for _, frozen := range []bool{false, true} { // a frozen value has the scale of the current one
+			for i := range readings {
+				at, ok := d.index[keys[i]]
+				if ok && d.points[at].frozen != frozen || !ok && frozen {
+					continue
+				}
+				loss := mapping.Loss{Flags: readings[i].Quality.Flags, Reason: "the device has no object for it"}
+				if ok {
+					loss = u.set(d.points[at], &readings[i], i)
+				}
+				if loss.Index = i; loss.Reason != "" || loss.Flags != 0 {
+					lost = append(lost, loss)
+				}
 			}
-			if loss := d.set(u, d.points[at], &readings[i]); loss.Reason != "" || loss.Flags != 0 {
-				loss.Index = i
-				lost = append(lost, loss)
+		}
+		for _, s := range d.sums {
+			u.sum(s, readings, keys)
+		}
+		for _, s := range u.shared {
+			for _, i := range s.readings {
+				if s.differ {
+					lost = append(lost, mapping.Loss{Index: i, Reason: "harmonics share quality and time"})
+				}
 			}
 		}
 		return nil
 	})
+	slices.SortStableFunc(lost, func(a, b mapping.Loss) int { return cmp.Compare(a.Index, b.Index) })
 	return lost
 }
 
-// set sets one object.
-func (d *Device) set(u *iec61850.Update, p point, r *obis.Reading) (loss mapping.Loss) {
+// update sets objects within one update of the model.
+type update struct {
+	*iec61850.Update
+	d      *Device
+	shared map[*iec61850.Object]*shared
+}
+
+// shared is the one stamp of an object that shows several readings.
+type shared struct {
+	stamp
+	readings []int
+	differ   bool
+}
+
+// stamp is the quality and the time of an object.
+type stamp struct {
+	q iec61850.Quality
+	t iec61850.Timestamp
+}
+
+// set sets what one reading has to say.
+func (u *update) set(p point, r *obis.Reading, i int) (loss mapping.Loss) {
 	q, flags := quality(r)
 	loss.Flags = flags
 	if r.Value.IsNone() {
 		q = q&^iec61850.Questionable | iec61850.Invalid
-	} else if err := setValue(u, p, r.Value); err != nil {
+	}
+	err := u.value(p, r.Value)
+	if err != nil {
 		loss.Reason = err.Error()
-		if err != errPrecision {
+		if _, still := err.(note); !still {
 			q = q&^iec61850.Questionable | iec61850.Invalid
 		}
 	}
-	if err := u.Set(p.object.Attribute("q", 0), q.Value()); err != nil {
-		loss.Reason = err.Error()
-	}
-	if err := u.Set(p.object.Attribute("t", 0), d.stamp(r).Value()); err != nil {
+	if err := u.stamp(p, r, i, stamp{q, u.d.stamp(r)}); err != nil && loss.Reason == "" {
 		loss.Reason = err.Error()
 	}
 	return loss
+}
+
+// stamp sets the quality and the time of an object.
+func (u *update) stamp(p point, r *obis.Reading, i int, s stamp) error {
+	o := p.object
+	switch {
+	case p.frozen:
+		if s.q != iec61850.Good || r.Value.IsNone() {
+			return note("the quality of a frozen value")
+		}
+		return u.Set(o.Attribute("frTm", 0), s.t.Value())
+	case o.Attribute("q", 0) == nil:
+		if s.q != iec61850.Good || !r.Time.IsZero() {
+			return note("a setting has neither quality nor time")
+		}
+		return nil
+	case p.array != nil:
+		s = u.share(o, i, s)
+	}
+	return u.setStamp(o, s)
+}
+
+// share returns the stamp of an object whose readings may differ: the worst quality and the latest time.
+func (u *update) share(o *iec61850.Object, i int, s stamp) stamp {
+	all := u.shared[o]
+	if all == nil {
+		all = &shared{stamp: s}
+		u.shared[o] = all
+	}
+	all.readings = append(all.readings, i)
+	if all.stamp == s {
+		return s
+	}
+	all.differ = true
+	invalid := all.q.Validity() == iec61850.Invalid || s.q.Validity() == iec61850.Invalid
+	if all.q |= s.q; invalid {
+		all.q = all.q&^iec61850.Questionable | iec61850.Invalid
+	}
+	if s.t.Time().After(all.t.Time()) {
+		all.t = s.t
+	}
+	return all.stamp
+}
+
+func (u *update) setStamp(o *iec61850.Object, s stamp) error {
+	if err := u.Set(o.Attribute("q", 0), s.q.Value()); err != nil {
+		return err
+	}
+	return u.Set(o.Attribute("t", 0), s.t.Value())
+}
+
+// sum sets an object that tells whether any of several readings is not zero.
+func (u *update) sum(s *summary, readings []obis.Reading, keys []id) {
+	all, any := stamp{}, false
+	for i := range readings {
+		r := &readings[i]
+		if !s.rule.Match(r.Code) {
+			continue
+		}
+		q, _ := quality(r)
+		at := u.d.stamp(r)
+		if q != iec61850.Good && (all.q.Validity() == iec61850.Good || q.Validity() == iec61850.Invalid) {
+			all.q = q
+		}
+		if at.Time().After(all.t.Time()) {
+			all.t = at
+		}
+		any, s.set[keys[i]] = true, !zero(r.Value)
+	}
+	if !any {
+		return
+	}
+	set := false
+	for _, one := range s.set {
+		set = set || one
+	}
+	_ = u.Set(s.object.Attribute("stVal", 0), iec61850.Bool(set)) // of the class SPS, as the quality and the time
+	_ = u.setStamp(s.object, all)
+}
+
+// zero reports whether no bit of a register is set.
+func zero(v obis.Value) bool {
+	if raw, _, ok := v.Bits(); ok {
+		return !slices.ContainsFunc(raw, func(b byte) bool { return b != 0 })
+	}
+	if raw, ok := v.Bytes(); ok {
+		return !slices.ContainsFunc(raw, func(b byte) bool { return b != 0 && b != '0' })
+	}
+	if n, ok := v.Enum(); ok {
+		return n == 0
+	}
+	if f, _ := v.Float64(); f != 0 {
+		return v.IsNone()
+	}
+	return true
 }
 
 type valueError string
 
 func (e valueError) Error() string { return string(e) }
 
-// errPrecision says that the value stands, rounded.
-const errPrecision = valueError("digits beyond single precision")
+// note is what an object does not show of a value that stands all the same.
+type note string
 
-func setValue(u *iec61850.Update, p point, v obis.Value) error {
+func (n note) Error() string { return string(n) }
+
+// value sets the value of an object. Where there is none, an object keeps what
+// it has, which its quality calls invalid.
+func (u *update) value(p point, v obis.Value) error {
 	o := p.object
+	if p.array != nil {
+		return u.element(p, v)
+	}
+	if v.IsNone() {
+		return nil
+	}
 	switch o.CDC {
 	case "BCR":
-		mantissa, exp, ok := v.Decimal()
-		if !ok {
-			return valueError(fmt.Sprintf("%v is no decimal number", v.Kind()))
+		if p.frozen {
+			return u.counter(o, "frVal", "actVal", v)
 		}
-		if err := u.Set(o.Attribute("pulsQty", 0), iec61850.Float32(power(exp))); err != nil {
-			return err
-		}
-		return u.Set(o.Attribute("actVal", 0), iec61850.Int(mantissa))
-	case "MV", "CMV":
+		return u.counter(o, "actVal", "frVal", v)
+	case "MV", "CMV", "ASG":
 		f, _ := v.Float64()
 		if !number(v) {
 			return valueError(fmt.Sprintf("%v is no number", v.Kind()))
@@ -80,11 +218,7 @@ func setValue(u *iec61850.Update, p point, v obis.Value) error {
 		if p.reverse {
 			f = -f
 		}
-		mag := o.Attribute("mag", 0)
-		if o.CDC == "CMV" {
-			mag = o.Attribute("cVal", 0).Child("mag")
-		}
-		if err := u.Set(mag.Child("f"), iec61850.Float32(float32(f))); err != nil {
+		if err := u.Set(magnitude(o).Child("f"), iec61850.Float32(float32(f))); err != nil {
 			return err
 		}
 		return precise(v, float32(math.Abs(f)))
@@ -94,16 +228,136 @@ func setValue(u *iec61850.Update, p point, v obis.Value) error {
 			return valueError(fmt.Sprintf("%v is no truth value", v.Kind()))
 		}
 		return u.Set(o.Attribute("stVal", 0), iec61850.Bool(n != 0))
+	case "INS":
+		n, ok := v.Enum()
+		if !ok {
+			return valueError(fmt.Sprintf("%v is no enumeration", v.Kind()))
+		}
+		return u.Set(o.Attribute("stVal", 0), iec61850.Int(n))
+	case "DPC":
+		return u.position(o, v)
 	}
+	return u.text(o, v)
+}
+
+// magnitude returns the attribute in which a measured or set value is.
+func magnitude(o *iec61850.Object) *iec61850.Attribute {
+	switch o.CDC {
+	case "CMV":
+		return o.Attribute("cVal", 0).Child("mag")
+	case "ASG":
+		return o.Attribute("setMag", 0)
+	}
+	return o.Attribute("mag", 0)
+}
+
+// counter sets one of the two values of a counter, of which the other has the
+// same power of ten.
+func (u *update) counter(o *iec61850.Object, name, other string, v obis.Value) error {
+	mantissa, exp, ok := v.Decimal()
+	if !ok {
+		return valueError(fmt.Sprintf("%v is no decimal number", v.Kind()))
+	}
+	if second := o.Attribute(other, 0); second != nil {
+		n, _ := second.Get().Int()
+		scale, ok := exponent(o)
+		if !ok {
+			scale = exp
+		}
+		exp = min(exp, scale)
+		mine, fits := v.Rescale(exp)
+		theirs, both := obis.Int(n, scale).Rescale(exp)
+		if !fits || !both {
+			return valueError("current and frozen value have no scale in common")
+		}
+		mantissa, _, _ = mine.Decimal()
+		n, _, _ = theirs.Decimal()
+		if err := u.Set(second, iec61850.Int(n)); err != nil {
+			return err
+		}
+	}
+	if err := u.Set(o.Attribute("pulsQty", 0), iec61850.Float32(power(exp))); err != nil {
+		return err
+	}
+	return u.Set(o.Attribute(name, 0), iec61850.Int(mantissa))
+}
+
+// exponent returns the power of ten of a counter, not ok before it has a value.
+func exponent(o *iec61850.Object) (int8, bool) {
+	f, _ := o.Attribute("pulsQty", 0).Get().Float()
+	if f <= 0 {
+		return 0, false
+	}
+	return int8(math.Round(math.Log10(f))), true
+}
+
+// element sets an element of an array of harmonics.
+func (u *update) element(p point, v obis.Value) error {
+	f := float32(math.NaN())
+	if !v.IsNone() {
+		if !number(v) {
+			return valueError(fmt.Sprintf("%v is no number", v.Kind()))
+		}
+		wide, _ := v.Float64()
+		f = float32(wide)
+	}
+	array := p.array.Get()
+	elements := make([]iec61850.Value, array.Len())
+	for i := range elements {
+		elements[i] = array.At(i)
+	}
+	elements[p.element] = harmonic(f)
+	if err := u.Set(p.array, iec61850.ArrayOf(elements...)); err != nil || v.IsNone() {
+		return err
+	}
+	return precise(v, float32(math.Abs(float64(f))))
+}
+
+// The positions of a switch.
+const (
+	off = 1
+	on  = 2
+)
+
+// position sets the position of a switch: a truth value, or a control state.
+func (u *update) position(o *iec61850.Object, v obis.Value) error {
+	n, ok := state(v)
+	if v.Kind() == obis.KindBool {
+		n, ok = v.Enum()
+	}
+	if !ok {
+		return valueError(fmt.Sprintf("%v is no position", v))
+	}
+	at := uint64(off)
+	if n == 1 {
+		at = on
+	}
+	if err := u.Set(o.Attribute("stVal", 0), iec61850.Bits(at, 2)); err != nil {
+		return err
+	}
+	if n > 1 {
+		return note("ready for reconnection is shown as off")
+	}
+	return nil
+}
+
+// text sets an object to the text of a value.
+func (u *update) text(o *iec61850.Object, v obis.Value) error {
 	text := v.String()
 	if err := u.Set(o.Attribute("stVal", 0), iec61850.Visible(visible(text))); err != nil {
 		return err
 	}
-	if visible(text) != text {
-		return valueError("characters beyond visible strings")
+	switch back := parseText(o.Name, visible(text)); {
+	case visible(text) != text:
+		return note("characters beyond visible strings")
+	case !back.Equal(v):
+		return note(fmt.Sprintf("of %v the text %s", v.Kind(), text))
 	}
 	return nil
 }
+
+// errPrecision says that the value stands, rounded.
+const errPrecision = note("digits beyond single precision")
 
 // power returns 10^exp in single precision.
 func power(exp int8) float32 {

@@ -21,10 +21,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	_ "embed" // the tables
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -110,19 +110,15 @@ const coreContext = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld
 // and those whose attribute another reading has, are not carried; nor are
 // profiles and events.
 func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) {
-	m := mapper{data: d, device: "urn:ngsi-ld:Device:" + segment(d.Meter.ID), table: builtin(), index: map[string]int{}}
+	m := mapper{data: d, meter: string(appendSegment(nil, d.Meter.ID)), table: builtin(), index: map[entityKey]int{},
+		codes: make(map[obis.Code]bool, len(d.Readings)), raw: map[string]bool{}}
 	if rules != nil {
 		m.table = rules.table
 	}
 	for i := range d.Readings {
 		m.reading(i)
 	}
-	for i := range d.Profiles {
-		m.lost = append(m.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "entities have no profiles"})
-	}
-	for i := range d.Events {
-		m.lost = append(m.lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "entities have no events"})
-	}
+	m.lost = append(m.lost, mapping.ReadingsOnly(d)...)
 	dst = append(dst, '[')
 	for i := range m.entities {
 		if i > 0 {
@@ -134,18 +130,30 @@ func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) 
 }
 
 type mapper struct {
-	device   string // the meter's own entity
 	data     *mapping.Data
+	meter    string // its id as a part of URNs
 	table    *mapping.Table[attribute]
 	entities []entity
-	index    map[string]int // of entities by their ids
+	index    map[entityKey]int  // of the entities by attributes
+	codes    map[obis.Code]bool // that have an entity of their own
+	raw      map[string]bool
 	lost     []mapping.Loss
+	one      property // of the DeviceMeasurement that is written
 }
 
-// entity is one entity: attributes, each of one reading or of one for each phase.
+// entityKey tells entities by attributes apart: a meter has one of a kind for each channel.
+type entityKey struct {
+	kind    string
+	channel uint8
+}
+
+// entity is one entity: attributes, each of one reading or of one for each
+// phase, or a DeviceMeasurement, which is single.
 type entity struct {
-	id, kind string
-	props    []property
+	entityKey
+	props  []property
+	single part
+	unit   string // of single
 }
 
 type property struct {
@@ -178,16 +186,22 @@ func (m *mapper) reading(i int) {
 		m.measurement(i)
 		return
 	}
-	id := "urn:ngsi-ld:" + a.entity + ":" + segment(m.data.Meter.ID)
-	if b, ok := r.Code.Channel(); ok {
-		id += ":" + strconv.Itoa(int(b))
-	}
 	value, code, ok := inUnit(r)
 	if !ok {
 		m.lose(i, "no finite number")
 		return
 	}
-	e := m.entity(id, a.entity)
+	key := entityKey{kind: a.entity}
+	if b, ok := r.Code.Channel(); ok {
+		key.channel = b
+	}
+	n, known := m.index[key]
+	if !known {
+		n = len(m.entities)
+		m.index[key] = n
+		m.entities = append(m.entities, entity{entityKey: key})
+	}
+	e := &m.entities[n]
 	p := slices.IndexFunc(e.props, func(p property) bool { return p.name == a.name })
 	if p < 0 {
 		e.props = append(e.props, property{name: a.name, unit: code})
@@ -204,20 +218,14 @@ func (m *mapper) reading(i int) {
 // measurement gives a reading an entity of its own.
 func (m *mapper) measurement(i int) {
 	r := &m.data.Readings[i]
-	id := "urn:ngsi-ld:DeviceMeasurement:" + segment(m.data.Meter.ID) + ":" + segment(r.ID())
-	if _, taken := m.index[id]; taken {
+	if m.codes[r.Code] || !r.Code.Valid() && m.raw[string(r.RawID)] {
 		m.lose(i, "another reading has its id")
 		return
 	}
-	name, value, code := "textValue", r.Value, ""
+	value, code := r.Value, ""
 	if numeric(r.Value) {
 		var ok bool
-		if name = "numValue"; r.Unit != obis.UnitUnknown {
-			value, code, ok = inUnit(r)
-		} else {
-			value, ok = r.Value, finite(r.Value)
-		}
-		if !ok {
+		if value, code, ok = inUnit(r); !ok {
 			m.lose(i, "no finite number")
 			return
 		}
@@ -225,24 +233,20 @@ func (m *mapper) measurement(i int) {
 			m.lose(i, "UN/CEFACT has no common code for the unit "+r.Unit.String())
 		}
 	}
-	e := m.entity(id, "DeviceMeasurement")
-	e.props = append(e.props, property{name: name, unit: code, parts: []part{{"", value, i}}})
+	if r.Code.Valid() {
+		m.codes[r.Code] = true
+	} else {
+		m.raw[string(r.RawID)] = true
+	}
+	m.entities = append(m.entities, entity{entityKey: entityKey{kind: deviceMeasurement}, single: part{"", value, i}, unit: code})
 }
 
-func (m *mapper) entity(id, kind string) *entity {
-	n, ok := m.index[id]
-	if !ok {
-		n = len(m.entities)
-		m.index[id] = n
-		m.entities = append(m.entities, entity{id: id, kind: kind})
-	}
-	return &m.entities[n]
-}
+const deviceMeasurement = "DeviceMeasurement"
 
 // inUnit returns the value in the unit that has a common code.
 func inUnit(r *obis.Reading) (v obis.Value, code string, ok bool) {
 	u, known := units()[r.Unit]
-	if !known {
+	if !known || r.Unit == obis.UnitUnknown {
 		return r.Value, "", finite(r.Value)
 	}
 	v, ok = r.Value.Shift(u.exp)
@@ -258,41 +262,65 @@ func numeric(v obis.Value) bool {
 }
 
 func finite(v obis.Value) bool {
+	if _, _, binary := v.FloatBits(); !binary {
+		return true
+	}
 	f, _ := v.Float64()
 	return f-f == 0
 }
 
-// segment makes an id a part of a URN: what may not stand there is percent-encoded.
-func segment(s string) string {
-	var b strings.Builder
-	b.Grow(len(s))
+// appendSegment appends an id as a part of a URN: what may not stand there is percent-encoded.
+func appendSegment(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
 	for i := range len(s) {
 		c := s[i]
 		if c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || strings.IndexByte("-._:*", c) >= 0 {
-			b.WriteByte(c)
+			dst = append(dst, c)
 		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
 		}
 	}
-	if b.Len() == 0 {
-		return "meter"
+	if s == "" {
+		return append(dst, "meter"...)
 	}
-	return b.String()
+	return dst
+}
+
+// appendURN appends the id of an entity.
+func (m *mapper) appendURN(dst []byte, e *entity) []byte {
+	dst = append(append(append(dst, "urn:ngsi-ld:"...), e.kind...), ':')
+	dst = append(dst, m.meter...)
+	switch {
+	case e.kind == deviceMeasurement:
+		dst = append(dst, ':')
+		r := &m.data.Readings[e.single.reading]
+		if !r.Code.Valid() {
+			return appendSegment(dst, obis.RawIDText(r.RawID))
+		}
+		dst, _ = r.Code.AppendText(dst)
+	case e.channel > 0:
+		dst = strconv.AppendUint(append(dst, ':'), uint64(e.channel), 10)
+	}
+	return dst
 }
 
 func (m *mapper) append(dst []byte, e *entity) []byte {
-	dst = appendQuoted(append(dst, `{"id":`...), e.id)
-	dst = append(append(append(dst, `,"type":"`...), e.kind...), '"')
+	dst = m.appendURN(append(dst, `{"id":"`...), e)
+	dst = append(append(append(dst, `","type":"`...), e.kind...), '"')
 	switch e.kind {
 	case "ACMeasurement":
 		dst = append(append(append(dst, `,"phaseType":{"type":"Property","value":"`...), phaseType(e)...), `"}`...)
-	case "DeviceMeasurement":
-		dst = appendQuoted(append(dst, `,"refDevice":{"type":"Relationship","object":`...), m.device)
-		dst = append(dst, '}')
-		if r := &m.data.Readings[e.props[0].parts[0].reading]; r.Code.Valid() {
-			dst = appendQuoted(append(dst, `,"controlledProperty":{"type":"Property","value":`...), obis.Describe(r.Code))
-			dst = append(dst, '}')
+	case deviceMeasurement:
+		dst = append(append(append(dst, `,"refDevice":{"type":"Relationship","object":"urn:ngsi-ld:Device:`...), m.meter...), `"}`...)
+		if r := &m.data.Readings[e.single.reading]; r.Code.Valid() {
+			dst = obis.AppendDescription(append(dst, `,"controlledProperty":{"type":"Property","value":"`...), r.Code)
+			dst = append(dst, `"}`...)
 		}
+		m.one = property{"textValue", e.unit, append(m.one.parts[:0], e.single)}
+		if numeric(e.single.value) {
+			m.one.name = "numValue"
+		}
+		dst = m.appendProperty(append(dst, ','), &m.one)
 	}
 	for i := range e.props {
 		dst = m.appendProperty(append(dst, ','), &e.props[i])
@@ -321,7 +349,7 @@ func (m *mapper) appendProperty(dst []byte, p *property) []byte {
 		if numeric(x.value) {
 			return x.value.Append(dst)
 		}
-		return appendQuoted(dst, m.text(x.value))
+		return jsontext.AppendString(dst, m.text(x.value))
 	})
 	if p.unit != "" {
 		dst = append(append(append(dst, `,"unitCode":"`...), p.unit...), '"')
@@ -335,7 +363,7 @@ func (m *mapper) appendProperty(dst []byte, p *property) []byte {
 	if slices.ContainsFunc(p.parts, func(x part) bool { return m.data.Readings[x.reading].Quality.Flags != 0 }) {
 		dst = append(dst, `,"quality":{"type":"Property","value":`...)
 		dst = appendParts(dst, p, func(dst []byte, x *part) []byte {
-			return appendQuoted(dst, m.data.Readings[x.reading].Quality.Flags.String())
+			return jsontext.AppendString(dst, m.data.Readings[x.reading].Quality.Flags.String())
 		})
 		dst = append(dst, '}')
 	}
@@ -388,24 +416,8 @@ func (m *mapper) text(v obis.Value) string {
 func (m *mapper) appendID(dst []byte, x *part) []byte {
 	r := &m.data.Readings[x.reading]
 	if !r.Code.Valid() {
-		return appendQuoted(dst, obis.RawIDText(r.RawID))
+		return jsontext.AppendString(dst, obis.RawIDText(r.RawID))
 	}
 	dst, _ = r.Code.AppendText(append(dst, '"'))
-	return append(dst, '"')
-}
-
-// appendQuoted appends s as a JSON string; what is not UTF-8 becomes U+FFFD.
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', byte(c))
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
-		default:
-			dst = utf8.AppendRune(dst, c)
-		}
-	}
 	return append(dst, '"')
 }

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -39,7 +41,7 @@ func TestAppend(t *testing.T) {
 	}, Events: []obis.Event{{}}}, nil)
 	require.True(t, json.Valid(out), "%s", out)
 	require.Equal(t, `[reading 3: another reading has ACMeasurement.totalActiveEnergyImport reading 7: no value`+
-		` reading 8: UN/CEFACT has no common code for the unit HCA reading 9: no finite number event 0: entities have no events]`, fmt.Sprint(lost))
+		` reading 8: UN/CEFACT has no common code for the unit HCA reading 9: no finite number event 0: this target has no events]`, fmt.Sprint(lost))
 	var entities []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(out, &entities))
 	require.Len(t, entities, 5)
@@ -64,7 +66,7 @@ func TestReadRules(t *testing.T) {
 	require.ErrorContains(t, err, "furlong")
 }
 
-// BenchmarkAppend writes a thousand readings.
+// BenchmarkAppend writes a thousand readings, each an entity; the floor is a loop for just such entities.
 func BenchmarkAppend(b *testing.B) {
 	d := &mapping.Data{Meter: obis.Meter{ID: "ABC1"}}
 	for i := range 1000 {
@@ -77,6 +79,16 @@ func BenchmarkAppend(b *testing.B) {
 	}
 	b.SetBytes(int64(len(dst)))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range 1000 {
+			dst = strconv.AppendInt(append(dst, `{"id":"urn:ngsi-ld:DeviceMeasurement:ABC1:6-`...), int64(i), 10)
+			dst = append(dst, `","type":"DeviceMeasurement","refDevice":{"type":"Relationship","object":"urn:ngsi-ld:Device:ABC1"},"numValue":{"type":"Property","value":`...)
+			dst = strconv.AppendInt(dst, int64(i), 10)
+			dst = append(dst, `,"unitCode":"KWH","obis":{"type":"Property","value":"6-0:1.0.0*255"}},"@context":["`...)
+			dst = append(append(dst, contexts["DeviceMeasurement"]...), `","`+coreContext+`"]},`...)
+		}
+	})
 }
 
 func ExampleAppend() {

@@ -1,8 +1,11 @@
 package timeseries
 
 import (
+	"strconv"
 	"testing"
 
+	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -14,41 +17,61 @@ func thousand() (list []obis.Reading) {
 	return list
 }
 
-func report(b *testing.B, size int) {
-	b.SetBytes(int64(size))
+func report(b *testing.B, dst []byte, row func(dst []byte, i int64) []byte) {
+	b.SetBytes(int64(len(dst)))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range int64(1000) {
+			dst = row(dst, i)
+		}
+	})
 }
 
-// The targets write a thousand readings; the floor copies as many octets.
+// The targets write a thousand readings; the floors are loops for just these rows.
 func BenchmarkWrite(b *testing.B) {
-	readings, m := thousand(), obis.Meter{ID: "ABC12345678"}
+	d := &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}, Readings: thousand()}
 	var dst []byte
 	b.Run("influx", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = AppendInflux(dst[:0], m, readings, obis.Clock{})
+			dst, _ = AppendInflux(dst[:0], d)
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, "meter,id=ABC12345678,obis=1-0:1.8.0*255,unit=Wh value="...), i*7919, 10)
+			return append(strconv.AppendInt(append(dst, ' '), 1795176000000000000+i, 10), '\n')
+		})
 	})
 	b.Run("prometheus", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst, _ = AppendPrometheus(dst[:0], m, readings)
+			dst, _ = AppendPrometheus(dst[:0], d)
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = append(dst, `meter_active_energy_import_wh_total{meter="ABC12345678",obis="1-0:1.8.0*255",tariff="1"} `...)
+			return append(strconv.AppendInt(dst, i*7919, 10), '\n')
+		})
 	})
 	b.Run("csv", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst = AppendCSV(dst[:0], m, readings, plainTime)
+			dst = AppendCSV(dst[:0], d, plainTime)
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, "ABC12345678,1-0:1.8.0*255,,active energy import total,"...), i*7919, 10)
+			return append(dst, ",Wh,,2026-11-20T12:00:00Z,good,none\n"...)
+		})
 	})
-	b.Run("floor", func(b *testing.B) {
-		src := make([]byte, len(dst))
+	b.Run("homeassistant", func(b *testing.B) {
+		b.ReportAllocs()
 		for b.Loop() {
-			dst = append(dst[:0], src...)
+			dst = dst[:0]
+			HomeAssistant(d, "meter", func(topic, payload []byte) { dst = append(append(dst, topic...), payload...) })
 		}
-		report(b, len(dst))
+		report(b, dst, func(dst []byte, i int64) []byte {
+			dst = strconv.AppendInt(append(dst, `homeassistant/sensor/meter_abc12345678_1_0_1_8_`...), i, 10)
+			dst = append(dst, `_255/config{"name":"active energy import total","unique_id":"meter_abc12345678_1_0_1_8_0_255","object_id":"meter_abc12345678_1_0_1_8_0_255",`...)
+			return append(dst, `"state_topic":"meter/ABC12345678/1-0:1.8.0_255","state_class":"total_increasing","device_class":"energy","unit_of_measurement":"Wh","device":{"identifiers":["meter_abc12345678"],"name":"Meter ABC12345678"}}`...)
+		})
 	})
 }

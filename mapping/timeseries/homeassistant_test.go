@@ -7,12 +7,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
 func TestHomeAssistant(t *testing.T) {
 	require.Len(t, deviceClasses(), 29)
-	list, lost, err := HomeAssistant(obis.Meter{ID: "A B/1", Manufacturer: "ABC", Medium: obis.Gas}, []obis.Reading{
+	var got []string
+	lost := HomeAssistant(&mapping.Data{Meter: obis.Meter{ID: "A B/1", Manufacturer: "ABC", Medium: obis.Gas}, Readings: []obis.Reading{
 		{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(1, 0)},
 		{Code: obis.MustParse("1-0:32.7.0"), Unit: obis.Volt, Value: obis.Int(2301, -1)},
 		{Code: obis.MustParse("7-0:3.0.0"), Unit: obis.CubicMetre, Value: obis.Int(1, 0)},
@@ -21,16 +23,24 @@ func TestHomeAssistant(t *testing.T) {
 		{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Value: obis.Int(1, 0)},
 		{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Value: obis.Int(1, 0)},
 		{},
-	}, "meter")
-	require.NoError(t, err)
+	}}, "meter", func(topic, payload []byte) {
+		var s struct {
+			ID     string `json:"unique_id"`
+			Topic  string `json:"state_topic"`
+			Class  string `json:"device_class"`
+			State  string `json:"state_class"`
+			Unit   string `json:"unit_of_measurement"`
+			Device struct {
+				Identifiers []string
+				Name        string
+			}
+		}
+		require.NoError(t, json.Unmarshal(payload, &s), "%s", payload)
+		require.Equal(t, "homeassistant/sensor/"+s.ID+"/config", string(topic))
+		require.Equal(t, "Meter A B/1", s.Device.Name)
+		got = append(got, fmt.Sprint(s.Topic, " ", s.Class, " ", s.State, " ", s.Unit))
+	})
 	require.Equal(t, `[reading 5: Home Assistant has no unit "HCA" reading 6: another reading has its id reading 7: no id]`, fmt.Sprint(lost))
-	var got []string
-	for _, d := range list {
-		var s sensor
-		require.NoError(t, json.Unmarshal(d.Payload, &s))
-		require.Equal(t, "homeassistant/sensor/"+s.ObjectID+"/config", d.Topic)
-		got = append(got, fmt.Sprint(s.StateTopic, " ", s.DeviceClass, " ", s.StateClass, " ", s.Unit))
-	}
 	require.Equal(t, []string{"meter/A_B_1/1-0:1.8.0_255 energy total_increasing Wh", "meter/A_B_1/1-0:32.7.0_255 voltage measurement V",
 		"meter/A_B_1/7-0:3.0.0_255 gas total_increasing m³", "meter/A_B_1/8-0:1.0.0_255 water total_increasing m³",
 		"meter/A_B_1/0-0:96.1.0_255   ", "meter/A_B_1/4-0:1.0.0_255  total_increasing "}, got)

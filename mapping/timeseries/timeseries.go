@@ -20,18 +20,18 @@ import (
 //
 // Readings that are no numbers get the field "text" instead of "value"; a
 // quality other than good is the field "quality". The time stamp, in
-// nanoseconds, is left out where the meter's time is no instant under clock.
-// Readings without a value, or without any id, are not carried.
-func AppendInflux(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.Clock) ([]byte, []mapping.Loss) {
+// nanoseconds, is left out where the meter's time is no instant. Readings without
+// a value, or without any id, are not carried; nor are profiles and events.
+func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	var lost []mapping.Loss
-	for i := range readings {
-		r := &readings[i]
+	for i := range d.Readings {
+		r := &d.Readings[i]
 		if reason := unfit(r); reason != "" {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
 		dst = append(dst, "meter"...)
-		dst = appendTag(dst, "id", m.ID)
+		dst = appendTag(dst, "id", d.Meter.ID)
 		if r.Code.Valid() {
 			dst = append(dst, ",obis="...)
 			dst, _ = r.Code.AppendText(dst)
@@ -47,12 +47,12 @@ func AppendInflux(dst []byte, m obis.Meter, readings []obis.Reading, clock obis.
 		if r.Quality.Flags != 0 {
 			dst = appendString(append(dst, ",quality="...), r.Quality.Flags.String())
 		}
-		if at, ok := r.Time.Instant(clock); ok {
+		if at, ok := r.Time.Instant(d.Clock); ok {
 			dst = strconv.AppendInt(append(dst, ' '), at.UnixNano(), 10)
 		}
 		dst = append(dst, '\n')
 	}
-	return dst, lost
+	return dst, append(lost, mapping.ReadingsOnly(d)...)
 }
 
 // appendTag appends a tag with its escapes; InfluxDB knows no empty tags.
@@ -132,13 +132,13 @@ func text(v obis.Value) string {
 // format. A metric is named after the quantity and its unit
 // (meter_active_energy_import_wh_total); tariff, phase and code are labels. A
 // quality other than good is a sample of meter_quality for each flag.
-func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte, []mapping.Loss) {
+func AppendPrometheus(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	var lost []mapping.Loss
-	samples := make([]promSample, 0, len(readings))
+	samples := make([]promSample, 0, len(d.Readings))
 	names := map[metricKey]string{}
 	flagged := false
-	for i := range readings {
-		r := &readings[i]
+	for i := range d.Readings {
+		r := &d.Readings[i]
 		reason := unfit(r)
 		if reason == "" && !numeric(r.Value) {
 			reason = "not a number"
@@ -167,11 +167,11 @@ func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte
 			dst = append(append(append(dst, "# TYPE "...), s.metric...), kind...)
 			last = s.metric
 		}
-		dst = append(appendLabels(append(dst, s.metric...), m, s.reading, ""), ' ')
+		dst = append(appendLabels(append(dst, s.metric...), d.Meter, s.reading, ""), ' ')
 		dst = append(s.reading.Value.Append(dst), '\n')
 	}
 	if !flagged {
-		return dst, lost
+		return dst, append(lost, mapping.ReadingsOnly(d)...)
 	}
 	dst = append(dst, "# TYPE meter_quality gauge\n"...)
 	for _, s := range samples {
@@ -179,10 +179,10 @@ func AppendPrometheus(dst []byte, m obis.Meter, readings []obis.Reading) ([]byte
 			continue
 		}
 		for _, flag := range s.reading.Quality.Flags.Names(nil) {
-			dst = append(appendLabels(append(dst, "meter_quality"...), m, s.reading, flag), " 1\n"...)
+			dst = append(appendLabels(append(dst, "meter_quality"...), d.Meter, s.reading, flag), " 1\n"...)
 		}
 	}
-	return dst, lost
+	return dst, append(lost, mapping.ReadingsOnly(d)...)
 }
 
 type promSample struct {
@@ -224,19 +224,27 @@ func metricName(k metricKey, cumulative bool) string {
 }
 
 // slug turns words into a metric name: lower case letters, digits and single underscores.
-func slug(s string) string {
-	var b []byte
-	for _, r := range strings.ToLower(s) {
+func slug(s string) string { return string(appendSlug(nil, s)) }
+
+func appendSlug(b []byte, s string) []byte {
+	start := len(b)
+	for _, r := range s {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
 		switch {
 		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
 			b = append(b, byte(r))
 		case r == '%':
 			b = append(b, "percent"...)
-		case len(b) > 0 && b[len(b)-1] != '_':
+		case len(b) > start && b[len(b)-1] != '_':
 			b = append(b, '_')
 		}
 	}
-	return strings.TrimSuffix(string(b), "_")
+	if len(b) > start && b[len(b)-1] == '_' {
+		b = b[:len(b)-1]
+	}
+	return b
 }
 
 var phaseLabel = [...]string{
@@ -283,13 +291,13 @@ const csvHeader = "meter,obis,raw_id,name,value,unit,start,time,quality,rule\n"
 // AppendTime appends a time as text.
 type AppendTime func(dst []byte, t obis.Time) []byte
 
-// AppendCSV appends a header, and one row for each reading (RFC 4180, lines end
+// AppendCSV appends a header, and one row for each reading of d (RFC 4180, lines end
 // with LF). It loses nothing but what the protocol knew beyond the model.
-func AppendCSV(dst []byte, m obis.Meter, readings []obis.Reading, at AppendTime) []byte {
+func AppendCSV(dst []byte, d *mapping.Data, at AppendTime) []byte {
 	dst = append(dst, csvHeader...)
-	for i := range readings {
-		r := &readings[i]
-		dst = append(appendCell(dst, m.ID), ',')
+	for i := range d.Readings {
+		r := &d.Readings[i]
+		dst = append(appendCell(dst, d.Meter.ID), ',')
 		dst, _ = r.Code.AppendText(dst)
 		dst = append(appendCell(append(dst, ','), obis.RawIDText(r.RawID)), ',')
 		dst = append(quote(obis.AppendDescription(dst, r.Code), len(dst)), ',')

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -29,7 +30,7 @@ func utc(y, mo, d, h, mi, s int) obis.Time {
 func plainTime(dst []byte, t obis.Time) []byte { return t.Append(dst) }
 
 func TestInflux(t *testing.T) {
-	lines, lost := AppendInflux(nil, obis.Meter{ID: "A B,1"}, sample, obis.Clock{})
+	lines, lost := AppendInflux(nil, &mapping.Data{Meter: obis.Meter{ID: "A B,1"}, Readings: sample})
 	require.Equal(t, `meter,id=A\ B\,1,obis=1-0:1.8.0*255,unit=Wh value=1234500 1795176000000000000
 meter,id=A\ B\,1,obis=1-0:1.8.1*255,unit=Wh value=-0.5
 meter,id=A\ B\,1,obis=1-0:32.7.0*255,unit=V value=230.1,quality="questionable"
@@ -40,7 +41,7 @@ meter,id=A\ B\,1,raw_id=1-1:30D value=7
 }
 
 func TestPrometheus(t *testing.T) {
-	text, lost := AppendPrometheus(nil, obis.Meter{ID: "M1"}, sample)
+	text, lost := AppendPrometheus(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample})
 	require.Equal(t, `# TYPE meter_active_energy_import_wh_total counter
 meter_active_energy_import_wh_total{meter="M1",obis="1-0:1.8.0*255"} 1234500
 meter_active_energy_import_wh_total{meter="M1",obis="1-0:1.8.1*255",tariff="1"} -0.5
@@ -56,7 +57,7 @@ meter_quality{meter="M1",obis="1-0:32.7.0*255",phase="L1",flag="questionable"} 1
 
 func TestCSV(t *testing.T) {
 	var b strings.Builder
-	b.Write(AppendCSV(nil, obis.Meter{ID: "M1"}, sample[:4], plainTime))
+	b.Write(AppendCSV(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample[:4]}, plainTime))
 	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule
 M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none
 M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none
@@ -77,9 +78,9 @@ func TestProfileCSV(t *testing.T) {
 }
 
 func ExampleAppendInflux() {
-	lines, _ := AppendInflux(nil, obis.Meter{ID: "ABC12345678"}, []obis.Reading{
+	lines, _ := AppendInflux(nil, &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}, Readings: []obis.Reading{
 		{Code: obis.MustParse("6-0:1.0.0"), Unit: obis.WattHour, Value: obis.Int(12345, 2)},
-	}, obis.Clock{})
+	}})
 	fmt.Print(string(lines))
 	// Output: meter,id=ABC12345678,obis=6-0:1.0.0*255,unit=Wh value=1234500
 }

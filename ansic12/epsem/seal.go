@@ -1,0 +1,70 @@
+package epsem
+
+import (
+	"crypto/aes"
+	"encoding/binary"
+	"fmt"
+)
+
+// Seal returns the message secured by EAX' as s says, ready to be sent. Its body are the
+// services in the clear; elements that it has in place of an authentication value
+// are replaced. The vector must not come twice with the same key, titles and
+// invocation id: stations use the seconds since 1970.
+//
+// EAX' is weak: see the package comment.
+func (m Message) Seal(s Security, key []byte, keyID uint8, vector uint32) ([]byte, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil || len(key) != aes.BlockSize {
+		return nil, fmt.Errorf("epsem: key of %d octets, want 16", len(key))
+	}
+	if s != Authenticated && s != Ciphered {
+		return nil, fmt.Errorf("epsem: no security %d", s)
+	}
+	var elements []Element
+	for _, e := range m.Elements {
+		if e.Tag != TagAuthValue && e.Tag != TagUserInfo {
+			elements = append(elements, e)
+		}
+	}
+	m.Elements = append(elements, Element{Tag: TagAuthValue, Content: authValue(keyID, vector)})
+	m.Control = m.Control&^maskSecurity | byte(s)<<shiftSecurity
+	// The MAC covers lengths, too: they are known once the message is laid out.
+	b, err := m.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	out, _, err := Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	header, err := out.canonical()
+	if err != nil {
+		return nil, err
+	}
+	if len(header) <= aes.BlockSize {
+		return nil, fmt.Errorf("epsem: message with %d octets of cleartext, want more than %d", len(header), aes.BlockSize)
+	}
+	if s == Authenticated {
+		out.MAC, _ = eax(block, append(header[:len(header):len(header)], out.Body...), nil)
+	} else {
+		_, out.Body = eax(block, header, out.Body)
+		out.MAC, _ = eax(block, header, out.Body)
+	}
+	return out.AppendBinary(nil)
+}
+
+// authValue is the authentication value of C12.22: key id and vector.
+func authValue(keyID uint8, vector uint32) []byte {
+	iv := binary.BigEndian.AppendUint32(nil, vector)
+	inner := append(wrap(0x80, []byte{keyID}), wrap(0x81, iv)...)
+	return wrap(0xA2, wrap(0xA0, wrap(0xA1, inner)))
+}
+
+// Vector returns the initialisation vector of a secured message.
+func (m *Message) Vector() (uint32, bool) {
+	_, iv, ok := m.authentication()
+	if !ok || len(iv) != 4 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(iv), true
+}

@@ -1,0 +1,63 @@
+package meter
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/iec61850/client"
+	"github.com/openusm/meter/iec61850/mms"
+	"github.com/openusm/meter/obis"
+)
+
+// An MMS client sees a meter's counter move, with the time at which it was read,
+// and is told at once.
+func TestIEC61850Face(t *testing.T) {
+	face, err := NewFace("iec61850", nil)
+	require.NoError(t, err)
+	near, far := net.Pipe()
+	require.ErrorIs(t, face.Serve(t.Context(), far), errNoModel)
+	require.NoError(t, near.Close())
+
+	energy := &Result{Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0*255"), Unit: obis.WattHour, Value: obis.Int(1234, 2), Rule: obis.RuleDeclared}}}
+	before := time.Now()
+	require.Empty(t, face.Update(energy))
+	require.True(t, energy.Readings[0].Time.IsZero(), "what the caller has is as it was")
+	near, far = net.Pipe()
+	go func() { _ = face.Serve(t.Context(), far) }()
+	reports := make(chan client.Report, 10)
+	c, err := client.New(t.Context(), near, &client.Config{Information: func(i mms.Information) {
+		if r, ok, err := client.ParseReport(i); ok && err == nil {
+			reports <- r
+		}
+	}})
+	require.NoError(t, err)
+	defer c.Close()
+	counter := func() iec61850.Value {
+		v, err := c.ReadOne(t.Context(), mms.DomainName("METERMTR", "MMTR1$ST$DmdWh"))
+		require.NoError(t, err)
+		return v
+	}
+	v := counter()
+	require.Equal(t, iec61850.Int(1234), v.At(0))
+	require.WithinDuration(t, before, v.At(2).Time().Time(), 5*time.Second)
+	require.NotZero(t, v.At(2).Time().Quality&iec61850.ClockNotSynchronized, "it is our clock")
+
+	rcb := mms.DomainName("METERMTR", "LLN0$RP$urcbCounters01$RptEna")
+	require.NoError(t, c.WriteOne(t.Context(), rcb, iec61850.Bool(true)))
+	time.Sleep(20 * time.Millisecond) // times of readings are in hundredths
+	energy.Readings[0].Value = obis.Int(1235, 2)
+	before = time.Now()
+	require.Empty(t, face.Update(energy))
+	select {
+	case r := <-reports:
+		require.Equal(t, iec61850.Int(1235), r.Data[0].Value.At(0))
+		require.Less(t, time.Since(before), time.Second)
+	case <-time.After(5 * time.Second):
+		t.Fatal("no report")
+	}
+	require.True(t, counter().At(2).Time().Time().After(v.At(2).Time().Time()))
+}
