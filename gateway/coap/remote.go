@@ -111,7 +111,7 @@ func (s *Server) next() uint32 { return s.sequence.Add(1) & 0xFFFFFF }
 
 // representation returns what the tree has or, for a later block, what the
 // transfer began with.
-func (r *remote) representation(tree *coap.Tree, q query, number int, now time.Time) (*coap.Representation, error) {
+func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Time) (*coap.Representation, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = now
@@ -120,13 +120,13 @@ func (r *remote) representation(tree *coap.Tree, q query, number int, now time.T
 			delete(r.transfers, key)
 		}
 	}
-	if t := r.transfers[q]; t != nil && number > 0 {
+	if t := r.transfers[q]; t != nil && at.number > 0 {
 		t.last = now
 		return t.rep, nil
 	}
 	rep, err := get(tree, q)
 	if err == nil {
-		r.keep(q, rep, now)
+		r.keep(q, rep, at.size(), now)
 	}
 	return rep, err
 }
@@ -139,9 +139,9 @@ func get(tree *coap.Tree, q query) (*coap.Representation, error) {
 	return tree.Get(q.path, queries, q.accept)
 }
 
-// keep keeps what does not fit into the smallest block, in place of the oldest.
-func (r *remote) keep(q query, rep *coap.Representation, now time.Time) {
-	if len(rep.Body) <= 16 {
+// keep keeps what does not fit into one block, in place of the oldest.
+func (r *remote) keep(q query, rep *coap.Representation, size int, now time.Time) {
+	if len(rep.Body) <= size {
 		delete(r.transfers, q)
 		return
 	}
@@ -251,7 +251,7 @@ func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Repres
 			continue
 		}
 		o.etag, o.sent, o.number = rep.ETag, now, r.conn.GetMessageID()
-		r.keep(o.query, rep, now)
+		r.keep(o.query, rep, block{szx: o.szx}.size(), now)
 		return o, rep, codes.Content
 	}
 	return nil, nil, 0

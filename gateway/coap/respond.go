@@ -96,7 +96,7 @@ func (s *Server) respond(conn *client.Conn, req, answer *pool.Message) {
 		refuse(answer, codes.BadRequest, err.Error())
 		return
 	}
-	rep, err := r.representation(tree, q, at.number, time.Now())
+	rep, err := r.representation(tree, q, at, time.Now())
 	if err != nil {
 		refuse(answer, codeOf(err), err.Error())
 		return
@@ -159,6 +159,8 @@ type block struct {
 	szx    int // 2^(szx+4) octets
 }
 
+func (b block) size() int { return 16 << b.szx }
+
 func szxOf(size int) int {
 	if size < 16 || size > 1024 || size&(size-1) != 0 {
 		return -1
@@ -202,7 +204,7 @@ func parse(req *pool.Message, blockSize int) (q query, at block, err error) {
 // setBlock puts a block of the representation into m. It is false for a block
 // behind the end.
 func setBlock(m *pool.Message, rep *coap.Representation, at block) bool {
-	size := 16 << at.szx
+	size := at.size()
 	start := at.number * size
 	if start > 0 && start >= len(rep.Body) {
 		return false

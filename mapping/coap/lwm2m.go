@@ -54,6 +54,9 @@ type path struct {
 	sub                        int32 // resource instance, -1 for none
 }
 
+// wholeInstance in place of a resource instance names the whole object instance.
+const wholeInstance = -2
+
 func (p path) String() string {
 	s := fmt.Sprintf("/%d/%d/%d", p.object, p.instance, p.resource)
 	if p.sub >= 0 {
@@ -253,7 +256,8 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	if slices.ContainsFunc(d.Readings, func(r obis.Reading) bool { p := r.Code.Phase(); return p == obis.PhaseL2 || p == obis.PhaseL3 }) {
 		tables = rules.three
 	}
-	taken := make(map[path]bool, len(d.Readings))
+	taken := make(map[path]bool, 2*len(d.Readings))
+	list = make([]value, 0, 2*len(d.Readings))
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		var last refusal
@@ -276,6 +280,10 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 			}
 			taken[t.path], carried = true, true
 			list = appendWithUnit(append(list, v), r)
+			if instance := (path{t.object, t.instance, 0, wholeInstance}); !taken[instance] {
+				taken[instance] = true
+				list = appendIdentity(list, t.path, &d.Meter)
+			}
 		}
 		reason := ""
 		if !carried {
@@ -291,8 +299,8 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	for i := range d.Events {
 		lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "objects have no events"})
 	}
-	list = appendPhases(appendIdentities(list, &d.Meter))
-	slices.SortStableFunc(list, func(a, b value) int { return a.compare(b.path) })
+	list = appendPhases(list, taken)
+	slices.SortFunc(list, func(a, b value) int { return a.compare(b.path) })
 	return list, lost
 }
 
@@ -404,19 +412,16 @@ func appendWithUnit(list []value, r *obis.Reading) []value {
 	return list
 }
 
-// appendIdentities adds who the meter is to the instances that have that (0
-// manufacturer, 1 model, 2 serial number).
-func appendIdentities(list []value, m *obis.Meter) []value {
-	for i, n := 0, len(list); i < n; i++ {
-		p := list[i].path
-		if p.object != 10242 && p.object != 10243 && p.object != 10257 || slices.ContainsFunc(list[:i], func(v value) bool { return v.object == p.object && v.instance == p.instance }) {
-			continue
-		}
-		for resource, text := range []string{m.Manufacturer, m.Model, m.Serial} {
-			if text != "" {
-				text = strings.ToValidUTF8(text, "\uFFFD")
-				list = append(list, value{path: path{p.object, p.instance, uint16(resource), -1}, kind: lwm2mString, value: obis.Text([]byte(text))})
-			}
+// appendIdentity adds who the meter is to an instance of an object that has that
+// (0 manufacturer, 1 model, 2 serial number).
+func appendIdentity(list []value, p path, m *obis.Meter) []value {
+	if p.object != 10242 && p.object != 10243 && p.object != 10257 {
+		return list
+	}
+	for resource, text := range [...]string{m.Manufacturer, m.Model, m.Serial} {
+		if text != "" {
+			text = strings.ToValidUTF8(text, "\uFFFD")
+			list = append(list, value{path: path{p.object, p.instance, uint16(resource), -1}, kind: lwm2mString, value: obis.Text([]byte(text))})
 		}
 	}
 	return list
@@ -430,13 +435,14 @@ const (
 )
 
 // appendPhases tells an instance of 3422 which instances of 3421 its phases are.
-func appendPhases(list []value) []value {
-	have := func(object, instance uint16) bool {
-		return slices.ContainsFunc(list, func(v value) bool { return v.object == object && v.instance == instance })
+func appendPhases(list []value, taken map[path]bool) []value {
+	if !taken[path{threePhases, 0, 0, wholeInstance}] {
+		return list
 	}
 	for phase := range uint16(3) {
-		if have(threePhases, 0) && have(singlePhase, phase) {
-			list = append(list, value{path: path{threePhases, 0, firstInstance + phase, -1}, kind: lwm2mInteger, value: obis.Int(int64(phase), 0)})
+		at := path{threePhases, 0, firstInstance + phase, -1}
+		if taken[path{singlePhase, phase, 0, wholeInstance}] && !taken[at] {
+			list = append(list, value{path: at, kind: lwm2mInteger, value: obis.Int(int64(phase), 0)})
 		}
 	}
 	return list

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -219,6 +220,7 @@ func TestEveryCode(t *testing.T) {
 	require.Empty(t, lost)
 }
 
+// BenchmarkLwM2M writes what every rule names; the floor is a loop for as many resources.
 func BenchmarkLwM2M(b *testing.B) {
 	d := everyCode()
 	var dst []byte
@@ -228,4 +230,10 @@ func BenchmarkLwM2M(b *testing.B) {
 	}
 	b.SetBytes(int64(len(dst)))
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(d.Readings)), "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range 170 {
+			dst = append(strconv.AppendInt(append(dst, `{"n":"`...), int64(5800+i), 10), `","v":1234,"t":1795176000},`...)
+		}
+	})
 }

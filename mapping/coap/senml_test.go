@@ -2,6 +2,7 @@ package coap
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
@@ -165,13 +166,19 @@ func FuzzSenMLCBOR(f *testing.F) {
 	})
 }
 
-// BenchmarkSenML writes a thousand readings; the floor is a loop for just this pack.
-func BenchmarkSenML(b *testing.B) {
+// thousand returns a thousand readings.
+func thousand() *mapping.Data {
 	d := &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}}
 	at := obis.FromTime(time.Unix(1795176000, 0).UTC())
 	for i := range 1000 {
 		d.Readings = append(d.Readings, obis.Reading{Code: obis.Code{1, byte(i / 100), byte(1 + i%10), 8, byte(i / 10 % 10), 255}, Unit: obis.WattHour, Value: obis.Int(int64(i)*7919, -1), Time: at})
 	}
+	return d
+}
+
+// BenchmarkSenML writes a thousand readings; the floor is a loop for just this pack.
+func BenchmarkSenML(b *testing.B) {
+	d := thousand()
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -187,6 +194,29 @@ func BenchmarkSenML(b *testing.B) {
 			dst = strconv.AppendInt(append(dst, ".8."...), int64(i/10%10), 10)
 			dst = strconv.AppendInt(append(dst, `","u":"Wh","v":`...), int64(i)*7919, 10)
 			dst = append(dst, `,"t":1795176000},`...)
+		}
+	})
+}
+
+// BenchmarkSenMLCBOR does so in CBOR.
+func BenchmarkSenMLCBOR(b *testing.B) {
+	d := thousand()
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = AppendSenMLCBOR(dst[:0], d)
+	}
+	b.SetBytes(int64(len(dst)))
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range 1000 {
+			dst = strconv.AppendInt(append(dst, 0xA4, 0, 0x69, '1', '-'), int64(i/100), 10)
+			dst = strconv.AppendInt(append(dst, ':'), int64(1+i%10), 10)
+			dst = strconv.AppendInt(append(dst, ".8."...), int64(i/10%10), 10)
+			dst = append(dst, 1, 0x62, 'W', 'h', 2, 0xC4, 0x82, 0x20, 0x1A)
+			dst = binary.BigEndian.AppendUint32(dst, uint32(i*7919))
+			dst = append(dst, 6, 0x1A, 0x6A, 0xFF, 0, 0)
 		}
 	})
 }
