@@ -140,7 +140,8 @@ type Listener struct {
 }
 
 // Listen listens on "coap://host:port" (or "udp://…"), in the clear, or
-// "coaps://host:port", with DTLS. The host is one address: answers from a
+// "coaps://host:port", with DTLS. In the clear anybody may ask, and who forges a
+// sender makes the server send that one up to a block of octets. The host is one address: answers from a
 // wildcard may come from another address than the client asked, and would be
 // dropped. Without a port it is the standard's, 5683 or 5684.
 func (s *Server) Listen(address string) (*Listener, error) {
