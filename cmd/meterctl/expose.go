@@ -21,7 +21,11 @@ func (a *app) exposeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "expose TARGET --as " + strings.Join(faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
-		Args:  cobra.ExactArgs(1),
+		Long: `expose polls a meter, whatever it speaks, and shows it to one kind of actor.
+
+With --as coap it listens on coap://HOST:PORT, in the clear, or on coaps://HOST:PORT,
+where clients need a key of --key-file: a section [coap:IDENTITY] with "key = HEX".`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {

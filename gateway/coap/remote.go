@@ -21,6 +21,7 @@ type remote struct {
 
 	mu           sync.Mutex
 	seen         time.Time
+	asked        time.Time // when it was last asked whether it is still there
 	notifying    bool
 	observations map[string]*observation // by their tokens
 	transfers    map[query]*transfer
@@ -93,18 +94,28 @@ func (s *Server) inactive(conn *client.Conn) {
 		_ = conn.Close()
 		return
 	}
+	now := time.Now()
 	r.mu.Lock()
 	observes := len(r.observations) > 0
-	for _, o := range r.observations {
-		o.sent = time.Time{}
+	ask := now.Sub(r.asked) > s.patience()
+	if observes && ask {
+		r.asked = now
+		for _, o := range r.observations {
+			o.sent = time.Time{}
+			break
+		}
 	}
 	r.mu.Unlock()
-	if !observes {
+	switch {
+	case !observes:
 		_ = conn.Close()
-		return
+	case ask:
+		r.wake()
 	}
-	r.wake()
 }
+
+// patience is how long an acknowledgement may take.
+func (s *Server) patience() time.Duration { return (retransmits + 2) * s.cfg.AckTimeout }
 
 // next returns the number of the next notification, of 24 bits.
 func (s *Server) next() uint32 { return s.sequence.Add(1) & 0xFFFFFF }
@@ -259,7 +270,7 @@ func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Repres
 
 // send sends a notification and waits until it is acknowledged.
 func (r *remote) send(o *observation, rep *coap.Representation, code codes.Code) error {
-	ctx, stop := context.WithTimeout(r.conn.Context(), (retransmits+2)*r.server.cfg.AckTimeout)
+	ctx, stop := context.WithTimeout(r.conn.Context(), r.server.patience())
 	defer stop()
 	m, release := acquire(ctx, r.conn)
 	defer release()

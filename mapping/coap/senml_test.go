@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"testing"
 	"time"
@@ -132,6 +133,32 @@ func TestUnitTable(t *testing.T) {
 	require.Len(t, senmlUnits(), len(rows)-1)
 }
 
+// Both forms say the same; only binary floats become decimals in JSON.
+func requireSame(t *testing.T, d *mapping.Data) {
+	json, _ := AppendSenML(nil, d)
+	cbor, _ := AppendSenMLCBOR(nil, d)
+	a, _, err := ParseSenML(json)
+	require.NoError(t, err, "%s", json)
+	b, _, err := ParseSenMLCBOR(cbor)
+	require.NoError(t, err, "%x", cbor)
+	require.Equal(t, a.Meter, b.Meter)
+	require.Len(t, b.Readings, len(a.Readings))
+	for i := range a.Readings {
+		x, y := &a.Readings[i], &b.Readings[i]
+		f, _ := x.Value.Float64()
+		g, _ := y.Value.Float64()
+		require.True(t, x.Value.Equal(y.Value) || f == g, "%v %v", x.Value, y.Value)
+		require.Equal(t, fmt.Sprint(x.ID(), x.Unit, x.Time), fmt.Sprint(y.ID(), y.Unit, y.Time))
+	}
+	require.Len(t, b.Profiles, len(a.Profiles))
+}
+
+func TestSameInBothForms(t *testing.T) {
+	requireSame(t, sample())
+	requireSame(t, &mapping.Data{Readings: []obis.Reading{reading("1-0:1.8.0", obis.WattHour, -4998, 16), reading("1-0:2.8.0", obis.WattHour, 0, 100), reading("1-0:3.8.0", obis.VarHour, math.MaxInt64, -18),
+		reading("1-0:4.8.0", obis.VarHour, math.MinInt64, 0), {Code: obis.MustParse("1-0:5.8.0"), Value: obis.Uint(math.MaxUint64, 0)}}})
+}
+
 func FuzzSenML(f *testing.F) {
 	pack, _ := AppendSenML(nil, sample())
 	f.Add(pack)
@@ -160,6 +187,7 @@ func FuzzSenMLCBOR(f *testing.F) {
 		if err != nil {
 			return
 		}
+		requireSame(t, d)
 		once, _ := AppendSenMLCBOR(nil, d)
 		_, _, err = ParseSenMLCBOR(once)
 		require.NoError(t, err)
