@@ -20,11 +20,11 @@ import (
 const coapSection = "coap:"
 
 // coapKeys returns the pre-shared keys of a key file by their identities.
-func coapKeys(keys meter.Keys) map[string][]byte {
-	psk := map[string][]byte{}
+func coapKeys(keys meter.Keys) map[string]coap.Key {
+	psk := map[string]coap.Key{}
 	for section, k := range keys.ByMeter {
 		if identity, ok := strings.CutPrefix(section, coapSection); ok && len(k.Key) > 0 {
-			psk[identity] = k.Key
+			psk[identity] = coap.Key(k.Key)
 		}
 	}
 	return psk

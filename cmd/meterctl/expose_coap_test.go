@@ -20,6 +20,7 @@ import (
 	dtlsclient "github.com/plgd-dev/go-coap/v3/dtls"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/gateway/coap"
 )
 
 // output is text that one goroutine writes and another reads.
@@ -104,7 +105,7 @@ func TestExposeCoAPS(t *testing.T) {
 func TestCoAPKeys(t *testing.T) {
 	keys, err := meter.ParseKeys(strings.NewReader("key = 000102030405060708090A0B0C0D0E0F\n[12345678]\nkey = 000102030405060708090A0B0C0D0E0F\n[coap:b]\nek = 000102030405060708090A0B0C0D0E0F\n[coap:a]\nkey = 30313233343536373839616263646566\n"))
 	require.NoError(t, err)
-	require.Equal(t, map[string][]byte{"a": []byte("0123456789abcdef")}, coapKeys(keys))
+	require.Equal(t, map[string]coap.Key{"a": coap.Key("0123456789abcdef")}, coapKeys(keys))
 }
 
 func TestExposeCoAPRefuses(t *testing.T) {

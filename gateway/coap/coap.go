@@ -10,6 +10,7 @@ package coap
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,20 +38,32 @@ import (
 
 // Config says how a [Server] serves. A nil *Config is the zero Config.
 type Config struct {
-	Keys            map[string][]byte // pre-shared keys of DTLS by their identities; empty: coaps is refused
-	Rules           *coap.Rules       // of LwM2M objects; nil: the built-in ones
-	BlockSize       int               // largest block in octets, a power of two from 16 to 1024; 0: 1024
-	MaxMessageSize  int               // octets of a request; 0: 1472
-	MaxRemotes      int               // clients at a time, over all listeners; 0: 256
-	MaxObservations int               // of one client; 0: 64
-	MaxTransfers    int               // transfers in blocks of one client for which a representation is kept; 0: 4
-	Transfer        time.Duration     // how long it is kept after the last block; 0: 60 s
-	Inactivity      time.Duration     // after which a client is forgotten; one that observes is asked first; 0: 5 min
-	MaxAge          time.Duration     // how long after an update clients may think readings fresh; 0: 60 s
-	AckTimeout      time.Duration     // after which a notification is sent again, at most four times; 0: 2 s
-	Handshake       time.Duration     // within which a DTLS handshake must end; 0: 30 s
-	Logger          *slog.Logger      // nil: silent
+	Keys            map[string]Key // pre-shared keys of DTLS by their identities; empty: coaps is refused
+	Rules           *coap.Rules    // of LwM2M objects; nil: the built-in ones
+	BlockSize       int            // largest block in octets, a power of two from 16 to 1024; 0: 1024
+	MaxMessageSize  int            // octets of a request; 0: 1472
+	MaxRemotes      int            // clients at a time, over all listeners; 0: 256
+	MaxObservations int            // of one client; 0: 64
+	MaxTransfers    int            // transfers in blocks of one client for which a representation is kept; 0: 4
+	Transfer        time.Duration  // how long it is kept after the last block; 0: 60 s
+	Inactivity      time.Duration  // after which a client is forgotten; one that observes is asked first; 0: 5 min
+	MaxAge          time.Duration  // how long after an update clients may think readings fresh; 0: 60 s
+	AckTimeout      time.Duration  // after which a notification is sent again, at most four times; 0: 2 s
+	Handshake       time.Duration  // within which a DTLS handshake must end; 0: 30 s
+	Logger          *slog.Logger   // nil: silent
 }
+
+// Key is a pre-shared key. It prints as "redacted".
+type Key []byte
+
+// String returns "redacted".
+func (Key) String() string { return "redacted" }
+
+// GoString returns "redacted".
+func (Key) GoString() string { return "redacted" }
+
+// MarshalText returns "redacted".
+func (Key) MarshalText() ([]byte, error) { return []byte("redacted"), nil }
 
 // withDefaults returns the config with what is zero filled in.
 func (c *Config) withDefaults() (Config, error) {
@@ -291,6 +304,16 @@ const acceptPause = 10 * time.Millisecond
 type dtlsConn struct {
 	*dtls.Conn
 	release func()
+}
+
+// HandshakeContext says what the silence of a client most often means: what a
+// wrong key protects is dropped without a word.
+func (c *dtlsConn) HandshakeContext(ctx context.Context) error {
+	err := c.Conn.HandshakeContext(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("nothing came that the key verifies, the client may have another: %w", err)
+	}
+	return err
 }
 
 func (c *dtlsConn) Close() error {

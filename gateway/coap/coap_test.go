@@ -3,6 +3,7 @@ package coap
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -485,6 +486,18 @@ func psk(identity, key string) dtlsclient.DTLSClientOptions {
 		dtls.WithCipherSuites(dtls.TLS_PSK_WITH_AES_128_CCM_8))
 }
 
+func TestKeysArePrivate(t *testing.T) {
+	cfg := Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef")}}
+	doc, err := json.Marshal(cfg.Keys)
+	require.NoError(t, err)
+	for _, text := range []string{fmt.Sprint(cfg), fmt.Sprintf("%+v %#v %x %s %q", cfg, cfg.Keys, cfg.Keys, cfg.Keys, cfg.Keys), string(doc)} {
+		require.NotContains(t, text, "0123456789")
+		require.NotContains(t, text, "303132")
+		require.NotContains(t, text, "48 49 50")
+		require.NotContains(t, text, "MDEy")
+	}
+}
+
 // lines is a log that several goroutines write.
 type lines struct {
 	mu  sync.Mutex
@@ -505,7 +518,7 @@ func (l *lines) String() string {
 
 func TestDTLS(t *testing.T) {
 	log := &lines{}
-	s, address := serve(t, &Config{Keys: map[string][]byte{"meter1": []byte("0123456789abcdef"), "empty": {}}, Handshake: time.Second,
+	s, address := serve(t, &Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef"), "empty": {}}, Handshake: time.Second,
 		Logger: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}, "coaps")
 	conn, err := dtlsclient.Dial(address, psk("meter1", "0123456789abcdef"), options.WithErrors(func(error) {}))
 	require.NoError(t, err)
@@ -541,13 +554,14 @@ func TestDTLS(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return strings.Count(log.String(), "handshake failed") >= 3 }, 10*time.Second, 20*time.Millisecond, "%s", log)
 	require.Contains(t, log.String(), "nobody")
+	require.Contains(t, log.String(), "the client may have another")
 	require.NotContains(t, log.String(), "0123456789abcdef")
 	require.Equal(t, 1, s.count())
 }
 
 // Handshakes that never end do not fill the memory, and end.
 func TestDTLSFlood(t *testing.T) {
-	s, address := serve(t, &Config{Keys: map[string][]byte{"meter1": []byte("0123456789abcdef")}, Handshake: 500 * time.Millisecond, MaxRemotes: 4}, "coaps")
+	s, address := serve(t, &Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef")}, Handshake: 500 * time.Millisecond, MaxRemotes: 4}, "coaps")
 	hello := []byte{22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0}
 	for range 32 {
 		newRaw(t, address).send(hello...)
