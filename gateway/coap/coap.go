@@ -59,8 +59,8 @@ type Key []byte
 // String returns "redacted".
 func (Key) String() string { return "redacted" }
 
-// GoString returns "redacted".
-func (Key) GoString() string { return "redacted" }
+// Format prints "redacted" whatever the verb.
+func (Key) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "redacted") }
 
 // MarshalText returns "redacted".
 func (Key) MarshalText() ([]byte, error) { return []byte("redacted"), nil }

@@ -112,6 +112,24 @@ func TestGet(t *testing.T) {
 	require.Equal(t, `</m>;rt="meter.readings";if="core.b";ct="110 112";obs;title="readings"`, body(t, m))
 }
 
+func TestIPv6(t *testing.T) {
+	s, err := NewServer(nil)
+	require.NoError(t, err)
+	s.Update(sample(401))
+	l, err := s.Listen("coap://[::1]:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = l.Serve(ctx) }()
+	m, err := dial(t, l.Addr().String()).Get(timeout(t), "/m/1-0:1.7.0", accept(coap.Text))
+	require.NoError(t, err)
+	require.Equal(t, "401", body(t, m))
+	stop()
+	<-done
+}
+
 func TestRefuses(t *testing.T) {
 	_, address := serve(t, nil, "coap")
 	conn := dial(t, address)
@@ -490,7 +508,7 @@ func TestKeysArePrivate(t *testing.T) {
 	cfg := Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef")}}
 	doc, err := json.Marshal(cfg.Keys)
 	require.NoError(t, err)
-	for _, text := range []string{fmt.Sprint(cfg), fmt.Sprintf("%+v %#v %x %s %q", cfg, cfg.Keys, cfg.Keys, cfg.Keys, cfg.Keys), string(doc)} {
+	for _, text := range []string{fmt.Sprint(cfg), fmt.Sprintf("%+v %#v %x %s %q %d", cfg, cfg.Keys, cfg.Keys, cfg.Keys, cfg.Keys, cfg.Keys), string(doc)} {
 		require.NotContains(t, text, "0123456789")
 		require.NotContains(t, text, "303132")
 		require.NotContains(t, text, "48 49 50")
