@@ -22,11 +22,18 @@ func (a *app) exposeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "expose TARGET --as " + strings.Join(faces(), "|") + " --listen tcp://127.0.0.1:4059",
 		Short: "Show one meter to one kind of actor, whatever the meter speaks",
-		Args:  cobra.ExactArgs(1),
+		Long: `expose polls a meter, whatever it speaks, and shows it to one kind of actor.
+
+With --as coap it listens on coap://HOST:PORT, in the clear, or on coaps://HOST:PORT,
+where clients need a key of --key-file: a section [coap:IDENTITY] with "key = HEX".`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
 				return err
+			}
+			if as == "coap" {
+				return a.exposeCoAP(cmd.Context(), args[0], cfg, listen, interval)
 			}
 			face, err := a.newFace(as, cfg)
 			if err != nil {
@@ -43,7 +50,7 @@ func (a *app) exposeCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(faces(), ", "))
-	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059")
+	cmd.Flags().StringVar(&listen, "listen", "", "where to listen, as tcp://127.0.0.1:4059; of coap, coap://127.0.0.1:5683 or coaps://127.0.0.1:5684")
 	cmd.Flags().DurationVar(&interval, "interval", 10*time.Second, "time from one poll of the meter to the next")
 	files.addFlags(cmd)
 	return cmd
@@ -51,7 +58,7 @@ func (a *app) exposeCommand() *cobra.Command {
 
 // faces returns the names of the faces: those of the library, and those of
 // modules that it does not know.
-func faces() []string { return append(meter.Faces(), "iec104") }
+func faces() []string { return append(meter.Faces(), "iec104", "coap") }
 
 func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
 	if name == "iec104" {
@@ -60,16 +67,25 @@ func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
 	return meter.NewFace(name, cfg)
 }
 
-// expose polls the meter and serves what it showed last. The first poll must
-// succeed; later ones that fail leave the last readings in place, marked as old.
+// updater is what is given the readings of each poll.
+type updater interface {
+	Update(r *meter.Result) (lost []string)
+}
+
 func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
+	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen) })
+}
+
+// exposeTo polls the meter and serves what it showed last. The first poll must
+// succeed; later ones that fail leave the last readings in place, marked as old.
+func (a *app) exposeTo(ctx context.Context, target string, cfg *meter.Config, face updater, interval time.Duration, serve func(context.Context) error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	session, err := meter.Dial(ctx, target, cfg)
 	if err != nil {
 		return err
 	}
-	r, err := poll(ctx, session)
+	r, err := poll(ctx, session, face)
 	if err != nil {
 		a.leave(ctx, session)
 		return err
@@ -88,7 +104,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 				session, err = meter.Dial(ctx, target, cfg)
 			}
 			if err == nil {
-				r, err = poll(ctx, session)
+				r, err = poll(ctx, session, face)
 			}
 			if err == nil {
 				shown = r
@@ -103,7 +119,7 @@ func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face
 			session, err = nil, nil
 		}
 	}()
-	err = a.simTCP(ctx, face, listen)
+	err = serve(ctx)
 	stop(nil)
 	<-done
 	return err
@@ -121,7 +137,7 @@ func stale(r *meter.Result) *meter.Result {
 }
 
 // poll reads the meter's registers and, where it has one, its load profile.
-func poll(ctx context.Context, s meter.Session) (*meter.Result, error) {
+func poll(ctx context.Context, s meter.Session, face updater) (*meter.Result, error) {
 	r, err := s.Read(ctx)
 	if r == nil || err != nil && !errors.Is(err, meter.ErrPartial) {
 		return nil, err
@@ -130,6 +146,9 @@ func poll(ctx context.Context, s meter.Session) (*meter.Result, error) {
 		r.Profiles = p.Profiles
 	} else if ctx.Err() != nil {
 		return nil, ctx.Err()
+	}
+	if f, ok := face.(*coapFace); ok {
+		return r, f.addEvents(ctx, s, r)
 	}
 	return r, nil
 }

@@ -43,7 +43,7 @@ func samples() ([]obis.Reading, error) {
 }
 
 // lossTargets are the columns of the table, in their order.
-var lossTargets = []string{"iec61850", "iec104", "cim", "espi", "senml", "ngsild", "influx", "prom", "homeassistant", "csv", "parquet"}
+var lossTargets = []string{"iec61850", "iec104", "cim", "espi", "senml", "lwm2m", "ngsild", "influx", "prom", "homeassistant", "csv", "parquet"}
 
 // lossOf returns what a target loses of a meter's data.
 func lossOf(target string, d *mapping.Data) ([]mapping.Loss, error) {
@@ -62,7 +62,7 @@ func lossTable() ([]byte, error) {
 
 Generated from the tables of the mappings by "go generate" in cmd/meterctl: each cell is what the mapping said of that
 reading, alone. An empty cell is carried whole; a number names a loss, listed below. Numbers are exact everywhere but in
-IEC 61850 and IEC 104, whose measured values are short floats.
+IEC 61850 and IEC 104, whose measured values are short floats, and where LwM2M wants what is per hour by the second.
 
 `)
 	notes := &footnotes{index: map[string]int{}}

@@ -32,7 +32,7 @@ type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread [
 
 var mapTargets = map[string]mapTarget{
 	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "iec61850": toIEC61850, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
-	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR),
+	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR), "lwm2m": toLwM2M,
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d)
 		return lines, lost, nil
@@ -297,7 +297,24 @@ func toSenML(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 }
 
 func toSenMLCBOR(d *mapping.Data) ([]byte, []mapping.Loss, error) {
-	return coap.AppendSenMLCBOR(nil, d)
+	pack, lost := coap.AppendSenMLCBOR(nil, d)
+	return pack, lost, nil
+}
+
+// toLwM2M writes one line for each meter.
+func toLwM2M(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+	var r *coap.Rules
+	if rules != nil {
+		if r, err = coap.ReadRules(rules); err != nil {
+			return nil, nil, configError{err}
+		}
+	}
+	for _, d := range list {
+		var l []mapping.Loss
+		out, l = coap.AppendLwM2M(out, d, r)
+		out, lost = append(out, '\n'), append(lost, l...)
+	}
+	return out, lost, nil
 }
 
 func fromSenML(parse func([]byte) (*mapping.Data, []string, error)) mapSource {

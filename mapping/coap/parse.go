@@ -133,10 +133,28 @@ func parseNumber(s string) (obis.Value, bool) {
 		mantissa, exponent = s[:i], n
 	}
 	v, ok := obis.ParseNumber([]byte(mantissa))
+	if !ok {
+		v, ok = parseWhole(mantissa)
+	}
 	if !ok || exponent == 0 {
 		return v, ok
 	}
 	return v.Shift(max(min(exponent, 1000), -1000))
+}
+
+// parseWhole reads a whole number of more digits than [obis.ParseNumber] takes:
+// those of 64 bits, and zeros at the end.
+func parseWhole(s string) (obis.Value, bool) {
+	short := strings.TrimRight(s, "0")
+	zeros := len(s) - len(short)
+	if zeros > math.MaxInt8 {
+		return obis.Value{}, false
+	}
+	if n, err := strconv.ParseInt(short, 10, 64); err == nil {
+		return obis.Int(n, int8(zeros)), true
+	}
+	n, err := strconv.ParseUint(short, 10, 64)
+	return obis.Uint(n, int8(zeros)), err == nil
 }
 
 // senmlDecoder bounds what CBOR may hold.

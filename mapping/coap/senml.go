@@ -16,8 +16,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/fxamacker/cbor/v2"
-
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -63,6 +61,7 @@ var written = sync.OnceValue(func() map[obis.Unit]senmlUnit {
 
 // record is one SenML record: what of a reading, or of a cell of a profile, it carries.
 type record struct {
+	name    string    // in place of a code, for what is no reading
 	profile obis.Code // whose cell it is
 	code    obis.Code
 	rawID   []byte
@@ -77,20 +76,9 @@ type record struct {
 // profile begins with the profile's code and "/". Numbers are exact. Not
 // carried: quality, missing values, units that SenML does not know, events.
 func AppendSenML(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
-	dst = append(dst, '[')
-	start := len(dst)
-	lost := eachRecord(d, func(r record) {
-		if len(dst) == start {
-			dst = append(dst, '{')
-			if d.Meter.ID != "" {
-				dst = append(appendName(append(dst, `"bn":"`...), d.Meter.ID), `/",`...)
-			}
-		} else {
-			dst = append(dst, ',', '{')
-		}
-		dst = r.appendJSON(dst)
-	})
-	return append(dst, ']'), lost
+	p := openPack(dst, SenMLJSON, d.Meter.ID)
+	lost := eachRecord(d, p.add)
+	return p.close(), lost
 }
 
 // eachRecord calls use with the record of each value that SenML can carry.
@@ -192,6 +180,9 @@ func newRecord(code obis.Code, rawID []byte, unit obis.Unit, value obis.Value) (
 
 // appendID appends the name of the record.
 func (r *record) appendID(dst []byte) []byte {
+	if r.name != "" {
+		return append(dst, r.name...)
+	}
 	if r.profile.Valid() {
 		dst = append(appendCode(dst, r.profile), '/')
 	}
@@ -229,12 +220,12 @@ func appendName(dst []byte, s string) []byte {
 	return dst
 }
 
-// seconds returns the time as SenML has it: seconds since 1970, exactly.
-func (r *record) seconds() obis.Value {
-	if ms := r.at.UnixMilli(); ms%1000 != 0 {
+// seconds returns a time as SenML has it: seconds since 1970, exactly.
+func seconds(at time.Time) obis.Value {
+	if ms := at.UnixMilli(); ms%1000 != 0 {
 		return obis.Int(ms, -3)
 	}
-	return obis.Int(r.at.Unix(), 0)
+	return obis.Int(at.Unix(), 0)
 }
 
 func (r *record) appendJSON(dst []byte) []byte {
@@ -254,7 +245,7 @@ func (r *record) appendJSON(dst []byte) []byte {
 		dst = v.Append(append(dst, `,"v":`...))
 	}
 	if !r.at.IsZero() {
-		dst = r.seconds().Append(append(dst, `,"t":`...))
+		dst = seconds(r.at).Append(append(dst, `,"t":`...))
 	}
 	return append(dst, '}')
 }
@@ -273,82 +264,6 @@ func appendQuoted(dst []byte, s string) []byte {
 		}
 	}
 	return append(dst, '"')
-}
-
-// cborRecord is a record with the labels of RFC 8428, table 6. Numbers are
-// integers, decimal fractions (tag 4) or floats.
-type cborRecord struct {
-	BaseName    string  `cbor:"-2,keyasint,omitempty"`
-	BaseTime    any     `cbor:"-3,keyasint,omitempty"`
-	BaseUnit    string  `cbor:"-4,keyasint,omitempty"`
-	BaseValue   any     `cbor:"-5,keyasint,omitempty"`
-	BaseVersion uint    `cbor:"-1,keyasint,omitempty"`
-	Name        string  `cbor:"0,keyasint,omitempty"`
-	Unit        string  `cbor:"1,keyasint,omitempty"`
-	Value       any     `cbor:"2,keyasint,omitempty"`
-	String      *string `cbor:"3,keyasint,omitempty"`
-	Bool        *bool   `cbor:"4,keyasint,omitempty"`
-	Sum         any     `cbor:"5,keyasint,omitempty"`
-	Time        any     `cbor:"6,keyasint,omitempty"`
-	Data        []byte  `cbor:"8,keyasint,omitempty"`
-}
-
-// decimalFraction is the CBOR tag of [exponent, mantissa].
-const decimalFraction = 4
-
-// AppendSenMLCBOR appends a SenML pack in CBOR (application/senml+cbor), which
-// carries what [AppendSenML] does.
-func AppendSenMLCBOR(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss, error) {
-	pack := []cborRecord{}
-	lost := eachRecord(d, func(r record) {
-		c := cborRecord{Name: string(r.appendID(nil)), Unit: r.unit}
-		if len(pack) == 0 && d.Meter.ID != "" {
-			c.BaseName = string(appendName(nil, d.Meter.ID)) + "/"
-		}
-		switch v := r.value; v.Kind() {
-		case obis.KindBool:
-			n, _ := v.Enum()
-			b := n != 0
-			c.Bool = &b
-		case obis.KindText, obis.KindTime, obis.KindBits:
-			s := v.String()
-			c.String = &s
-		case obis.KindOctets, obis.KindTree:
-			b, _ := v.Bytes()
-			c.Data = append([]byte{}, b...)
-		default:
-			c.Value = cborNumber(v)
-		}
-		if !r.at.IsZero() {
-			c.Time = cborNumber(r.seconds())
-		}
-		pack = append(pack, c)
-	})
-	raw, err := cbor.Marshal(pack)
-	if err != nil {
-		return dst, nil, fmt.Errorf("coap: SenML: %w", err)
-	}
-	return append(dst, raw...), lost, nil
-}
-
-func cborNumber(v obis.Value) any {
-	if n, ok := v.Enum(); ok {
-		return n
-	}
-	if m, exp, ok := v.Decimal(); ok {
-		if whole, ok := v.Rescale(0); ok && exp > 0 {
-			m, exp, _ = whole.Decimal()
-		}
-		if exp == 0 {
-			return m
-		}
-		return cbor.Tag{Number: decimalFraction, Content: [2]int64{int64(exp), m}}
-	}
-	if m, exp, ok := v.Uint64(); ok && exp == 0 {
-		return m
-	}
-	f, _ := v.Float64()
-	return f
 }
 
 var errSenML = errors.New("coap: SenML")

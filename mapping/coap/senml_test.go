@@ -2,10 +2,12 @@ package coap
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"testing"
 	"time"
@@ -52,8 +54,7 @@ func TestSenML(t *testing.T) {
 }
 
 func TestSenMLCBOR(t *testing.T) {
-	pack, lost, err := AppendSenMLCBOR(nil, sample())
-	require.NoError(t, err)
+	pack, lost := AppendSenMLCBOR(nil, sample())
 	require.Equal(t, losses, fmt.Sprint(lost))
 	d, unread, err := ParseSenMLCBOR(pack)
 	require.NoError(t, err)
@@ -132,6 +133,32 @@ func TestUnitTable(t *testing.T) {
 	require.Len(t, senmlUnits(), len(rows)-1)
 }
 
+// Both forms say the same; only binary floats become decimals in JSON.
+func requireSame(t *testing.T, d *mapping.Data) {
+	json, _ := AppendSenML(nil, d)
+	cbor, _ := AppendSenMLCBOR(nil, d)
+	a, _, err := ParseSenML(json)
+	require.NoError(t, err, "%s", json)
+	b, _, err := ParseSenMLCBOR(cbor)
+	require.NoError(t, err, "%x", cbor)
+	require.Equal(t, a.Meter, b.Meter)
+	require.Len(t, b.Readings, len(a.Readings))
+	for i := range a.Readings {
+		x, y := &a.Readings[i], &b.Readings[i]
+		f, _ := x.Value.Float64()
+		g, _ := y.Value.Float64()
+		require.True(t, x.Value.Equal(y.Value) || f == g, "%v %v", x.Value, y.Value)
+		require.Equal(t, fmt.Sprint(x.ID(), x.Unit, x.Time), fmt.Sprint(y.ID(), y.Unit, y.Time))
+	}
+	require.Len(t, b.Profiles, len(a.Profiles))
+}
+
+func TestSameInBothForms(t *testing.T) {
+	requireSame(t, sample())
+	requireSame(t, &mapping.Data{Readings: []obis.Reading{reading("1-0:1.8.0", obis.WattHour, -4998, 16), reading("1-0:2.8.0", obis.WattHour, 0, 100), reading("1-0:3.8.0", obis.VarHour, math.MaxInt64, -18),
+		reading("1-0:4.8.0", obis.VarHour, math.MinInt64, 0), {Code: obis.MustParse("1-0:5.8.0"), Value: obis.Uint(math.MaxUint64, 0)}}})
+}
+
 func FuzzSenML(f *testing.F) {
 	pack, _ := AppendSenML(nil, sample())
 	f.Add(pack)
@@ -153,28 +180,33 @@ func FuzzSenML(f *testing.F) {
 }
 
 func FuzzSenMLCBOR(f *testing.F) {
-	pack, _, err := AppendSenMLCBOR(nil, sample())
-	require.NoError(f, err)
+	pack, _ := AppendSenMLCBOR(nil, sample())
 	f.Add(pack)
 	f.Fuzz(func(t *testing.T, doc []byte) {
 		d, _, err := ParseSenMLCBOR(doc)
 		if err != nil {
 			return
 		}
-		once, _, err := AppendSenMLCBOR(nil, d)
-		require.NoError(t, err)
+		requireSame(t, d)
+		once, _ := AppendSenMLCBOR(nil, d)
 		_, _, err = ParseSenMLCBOR(once)
 		require.NoError(t, err)
 	})
 }
 
-// BenchmarkSenML writes a thousand readings; the floor is a loop for just this pack.
-func BenchmarkSenML(b *testing.B) {
+// thousand returns a thousand readings.
+func thousand() *mapping.Data {
 	d := &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}}
 	at := obis.FromTime(time.Unix(1795176000, 0).UTC())
 	for i := range 1000 {
 		d.Readings = append(d.Readings, obis.Reading{Code: obis.Code{1, byte(i / 100), byte(1 + i%10), 8, byte(i / 10 % 10), 255}, Unit: obis.WattHour, Value: obis.Int(int64(i)*7919, -1), Time: at})
 	}
+	return d
+}
+
+// BenchmarkSenML writes a thousand readings; the floor is a loop for just this pack.
+func BenchmarkSenML(b *testing.B) {
+	d := thousand()
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
@@ -190,6 +222,29 @@ func BenchmarkSenML(b *testing.B) {
 			dst = strconv.AppendInt(append(dst, ".8."...), int64(i/10%10), 10)
 			dst = strconv.AppendInt(append(dst, `","u":"Wh","v":`...), int64(i)*7919, 10)
 			dst = append(dst, `,"t":1795176000},`...)
+		}
+	})
+}
+
+// BenchmarkSenMLCBOR does so in CBOR.
+func BenchmarkSenMLCBOR(b *testing.B) {
+	d := thousand()
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = AppendSenMLCBOR(dst[:0], d)
+	}
+	b.SetBytes(int64(len(dst)))
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/reading")
+	golden.OfFloor(b, func() {
+		dst = dst[:0]
+		for i := range 1000 {
+			dst = strconv.AppendInt(append(dst, 0xA4, 0, 0x69, '1', '-'), int64(i/100), 10)
+			dst = strconv.AppendInt(append(dst, ':'), int64(1+i%10), 10)
+			dst = strconv.AppendInt(append(dst, ".8."...), int64(i/10%10), 10)
+			dst = append(dst, 1, 0x62, 'W', 'h', 2, 0xC4, 0x82, 0x20, 0x1A)
+			dst = binary.BigEndian.AppendUint32(dst, uint32(i*7919))
+			dst = append(dst, 6, 0x1A, 0x6A, 0xFF, 0, 0)
 		}
 	})
 }

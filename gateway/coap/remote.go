@@ -1,0 +1,289 @@
+package coap
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/plgd-dev/go-coap/v3/message"
+	"github.com/plgd-dev/go-coap/v3/message/codes"
+	"github.com/plgd-dev/go-coap/v3/udp/client"
+
+	"github.com/openusm/meter/mapping/coap"
+)
+
+// remote is what the server remembers of one client.
+type remote struct {
+	server *Server
+	conn   *client.Conn
+	kick   chan struct{} // wakes the notifier
+
+	mu           sync.Mutex
+	seen         time.Time
+	asked        time.Time // when it was last asked whether it is still there
+	notifying    bool
+	observations map[string]*observation // by their tokens
+	transfers    map[query]*transfer
+}
+
+// observation is one resource that a client observes.
+type observation struct {
+	token  message.Token
+	query  query
+	szx    int
+	etag   [8]byte // of the representation that was sent last
+	sent   time.Time
+	number int32 // message id of the last notification
+}
+
+// transfer is a representation that a client fetches in blocks.
+type transfer struct {
+	rep  *coap.Representation
+	last time.Time
+}
+
+// idle is after how long a client that observes nothing gives way to a new one.
+const idle = 10 * time.Second
+
+// opened is told of each new client. Where there is no room for it, and none has
+// been silent for long, it is closed before its first message is read.
+func (s *Server) opened(conn *client.Conn) {
+	r := &remote{server: s, conn: conn, kick: make(chan struct{}, 1), seen: time.Now(), observations: map[string]*observation{}, transfers: map[query]*transfer{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.remotes) >= s.cfg.MaxRemotes && !s.makeRoom(r.seen) {
+		s.warn("coap: too many clients", "remote", conn.RemoteAddr().String())
+		_ = conn.Close()
+		return
+	}
+	s.remotes[conn] = r
+	conn.AddOnClose(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.remotes, conn)
+	})
+}
+
+// makeRoom forgets a client that observes nothing and has been silent.
+func (s *Server) makeRoom(now time.Time) bool {
+	for conn, r := range s.remotes {
+		r.mu.Lock()
+		leave := len(r.observations) == 0 && now.Sub(r.seen) > idle
+		r.mu.Unlock()
+		if leave {
+			delete(s.remotes, conn)
+			_ = conn.Close()
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) remote(conn *client.Conn) *remote {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remotes[conn]
+}
+
+// inactive forgets a client that said nothing for long. One that observes is sent
+// a notification, which it has to acknowledge.
+func (s *Server) inactive(conn *client.Conn) {
+	r := s.remote(conn)
+	if r == nil {
+		_ = conn.Close()
+		return
+	}
+	now := time.Now()
+	r.mu.Lock()
+	observes := len(r.observations) > 0
+	ask := now.Sub(r.asked) > s.patience()
+	if observes && ask {
+		r.asked = now
+		for _, o := range r.observations {
+			o.sent = time.Time{}
+			break
+		}
+	}
+	r.mu.Unlock()
+	switch {
+	case !observes:
+		_ = conn.Close()
+	case ask:
+		r.wake()
+	}
+}
+
+// patience is how long an acknowledgement may take.
+func (s *Server) patience() time.Duration { return (retransmits + 2) * s.cfg.AckTimeout }
+
+// next returns the number of the next notification, of 24 bits.
+func (s *Server) next() uint32 { return s.sequence.Add(1) & 0xFFFFFF }
+
+// representation returns what the tree has or, for a later block, what the
+// transfer began with.
+func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Time) (*coap.Representation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = now
+	for key, t := range r.transfers {
+		if now.Sub(t.last) > r.server.cfg.Transfer {
+			delete(r.transfers, key)
+		}
+	}
+	if t := r.transfers[q]; t != nil && at.number > 0 {
+		t.last = now
+		return t.rep, nil
+	}
+	rep, err := get(tree, q)
+	if err == nil {
+		r.keep(q, rep, at.size(), now)
+	}
+	return rep, err
+}
+
+func get(tree *coap.Tree, q query) (*coap.Representation, error) {
+	var queries []string
+	if q.queries != "" {
+		queries = strings.Split(q.queries, "&")
+	}
+	return tree.Get(q.path, queries, q.accept)
+}
+
+// keep keeps what does not fit into one block, in place of the oldest.
+func (r *remote) keep(q query, rep *coap.Representation, size int, now time.Time) {
+	if len(rep.Body) <= size {
+		delete(r.transfers, q)
+		return
+	}
+	if r.transfers[q] == nil && len(r.transfers) >= r.server.cfg.MaxTransfers {
+		var oldest query
+		var last time.Time
+		for key, t := range r.transfers {
+			if last.IsZero() || t.last.Before(last) {
+				oldest, last = key, t.last
+			}
+		}
+		delete(r.transfers, oldest)
+	}
+	r.transfers[q] = &transfer{rep, now}
+}
+
+// observe registers an observation, or renews it. It is false where there are too
+// many.
+func (r *remote) observe(token message.Token, q query, szx int, rep *coap.Representation) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key, o := range r.observations { // a new token for the same takes the place of the old one
+		if o.query == q && key != string(token) {
+			delete(r.observations, key)
+		}
+	}
+	if r.observations[string(token)] == nil && len(r.observations) >= r.server.cfg.MaxObservations {
+		return false
+	}
+	r.observations[string(token)] = &observation{token: append(message.Token{}, token...), query: q, szx: szx, etag: rep.ETag, sent: time.Now(), number: -1}
+	if !r.notifying {
+		r.notifying = true
+		go r.notify()
+	}
+	return true
+}
+
+func (r *remote) forget(token message.Token) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.observations, string(token))
+}
+
+// reset ends the observation whose last notification had this message id.
+func (r *remote) reset(number int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for token, o := range r.observations {
+		if o.number == number {
+			delete(r.observations, token)
+		}
+	}
+}
+
+func (r *remote) wake() {
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// notify sends notifications until the client is gone or observes no more. There
+// is one at a time under way (NSTART, RFC 7252): what changes meanwhile is sent
+// in its last state.
+func (r *remote) notify() {
+	for {
+		select {
+		case <-r.kick:
+		case <-r.conn.Context().Done():
+			return
+		}
+		for {
+			r.mu.Lock()
+			if len(r.observations) == 0 {
+				r.notifying = false
+				r.mu.Unlock()
+				return
+			}
+			due, rep, code := r.due(r.server.tree.Load(), time.Now())
+			r.mu.Unlock()
+			if due == nil {
+				break
+			}
+			if err := r.send(due, rep, code); err != nil {
+				r.server.cfg.Logger.Info("coap: an observer does not answer", "remote", r.conn.RemoteAddr().String(), "path", due.query.path, "err", err)
+				r.mu.Lock()
+				clear(r.observations)
+				r.notifying = false
+				r.mu.Unlock()
+				_ = r.conn.Close()
+				return
+			}
+		}
+	}
+}
+
+// due returns an observation whose resource changed, or whose last notification
+// grows old, and what to send. What is gone is sent as an error, and observed no more.
+func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Representation, codes.Code) {
+	for token, o := range r.observations {
+		rep, err := get(tree, o.query)
+		if err != nil {
+			delete(r.observations, token)
+			return o, nil, codeOf(err)
+		}
+		if rep.ETag == o.etag && now.Sub(o.sent) < r.server.cfg.MaxAge/2 {
+			continue
+		}
+		o.etag, o.sent, o.number = rep.ETag, now, r.conn.GetMessageID()
+		r.keep(o.query, rep, block{szx: o.szx}.size(), now)
+		return o, rep, codes.Content
+	}
+	return nil, nil, 0
+}
+
+// send sends a notification and waits until it is acknowledged.
+func (r *remote) send(o *observation, rep *coap.Representation, code codes.Code) error {
+	ctx, stop := context.WithTimeout(r.conn.Context(), r.server.patience())
+	defer stop()
+	m, release := acquire(ctx, r.conn)
+	defer release()
+	m.SetType(message.Confirmable)
+	m.SetToken(o.token)
+	if rep == nil {
+		refuse(m, code, "the meter shows it no more")
+		return r.conn.WriteMessage(m)
+	}
+	m.SetMessageID(o.number)
+	m.SetCode(code)
+	m.SetObserve(r.server.next())
+	r.server.describe(m, rep)
+	setBlock(m, rep, block{szx: o.szx})
+	return r.conn.WriteMessage(m)
+}
