@@ -2,4 +2,9 @@ module github.com/openusm/meter/mapping/iec104
 
 go 1.26.0
 
-require github.com/thinkgos/go-iecp5 v1.2.1
+require (
+	github.com/stretchr/testify v1.12.1
+	github.com/thinkgos/go-iecp5 v1.2.1
+)
+
+require go.yaml.in/yaml/v3 v3.0.5 // indirect
