@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -464,7 +465,7 @@ func appendValuesJSON(dst []byte, list []value) []byte {
 		case lwm2mBoolean:
 			dst = v.value.Append(append(dst, `,"vb":`...))
 		case lwm2mString:
-			dst = appendQuoted(append(dst, `,"vs":`...), v.value.String())
+			dst = jsontext.AppendString(append(dst, `,"vs":`...), v.value.String())
 		default:
 			dst = v.value.Append(append(dst, `,"v":`...))
 		}

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -237,7 +238,7 @@ func (r *record) appendJSON(dst []byte) []byte {
 	case obis.KindBool:
 		dst = v.Append(append(dst, `,"vb":`...))
 	case obis.KindText, obis.KindTime, obis.KindBits:
-		dst = appendQuoted(append(dst, `,"vs":`...), v.String())
+		dst = jsontext.AppendString(append(dst, `,"vs":`...), v.String())
 	case obis.KindOctets, obis.KindTree:
 		b, _ := v.Bytes()
 		dst = append(base64.RawURLEncoding.AppendEncode(append(dst, `,"vd":"`...), b), '"')
@@ -248,22 +249,6 @@ func (r *record) appendJSON(dst []byte) []byte {
 		dst = seconds(r.at).Append(append(dst, `,"t":`...))
 	}
 	return append(dst, '}')
-}
-
-// appendQuoted appends valid UTF-8 as a JSON string.
-func appendQuoted(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	for _, c := range s {
-		switch {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', byte(c))
-		case c < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
-		default:
-			dst = utf8.AppendRune(dst, c)
-		}
-	}
-	return append(dst, '"')
 }
 
 var errSenML = errors.New("coap: SenML")
