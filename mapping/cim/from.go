@@ -200,6 +200,12 @@ func qualitiesOf(f obis.Flags) (list []Quality, left obis.Flags) {
 
 func (b *builder) profile(m *MeterReading, i int) {
 	p := b.data.Profiles[i]
+	if p.Code.Valid() {
+		b.lose(mapping.Profile, i, 0, "its code: CIM has no names for blocks of intervals")
+	}
+	if p.Period != 0 && byKey(data().periods, p.Period) == 0 {
+		b.lose(mapping.Profile, i, 0, "its period: CIM has no measuring period of %d s", p.Period)
+	}
 	for c := range p.Columns {
 		col := &p.Columns[c]
 		text, exp, shared, ok := b.typeOf(Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: MediumOf(b.data, col.Code)})
@@ -258,7 +264,11 @@ func (t *tables) addEvent(row []string) error {
 
 func (b *builder) event(m *MeterReading, i int) {
 	e := &b.data.Events[i]
-	out := EndDeviceEvent{Reason: e.Text, Details: []Detail{{"log", e.Log.String()}, {"id", strconv.FormatUint(uint64(e.ID), 10)}}}
+	out := EndDeviceEvent{Reason: e.Text}
+	if e.Log.Valid() {
+		out.Details = append(out.Details, Detail{"log", e.Log.String()})
+	}
+	out.Details = append(out.Details, Detail{"id", strconv.FormatUint(uint64(e.ID), 10)})
 	for _, t := range data().events {
 		if t.log == e.Log && t.id == e.ID {
 			out.Type = t.name
@@ -273,6 +283,9 @@ func (b *builder) event(m *MeterReading, i int) {
 	}
 	for p := range e.Params {
 		out.Details = append(out.Details, Detail{e.Params[p].ID(), e.Params[p].Value.String()})
+		if u := e.Params[p].Unit; u != obis.UnitUnknown {
+			b.lose(mapping.Event, i, 0, "the unit %v of its %s", u, e.Params[p].ID())
+		}
 	}
 	if e.Quality.Flags != 0 {
 		b.lose(mapping.Event, i, e.Quality.Flags, "")
