@@ -22,6 +22,7 @@ type Document struct {
 	Readings     []MeterReading
 	ReadingTypes []TypeDescription
 	other        []*xmltext.Node
+	types        map[ReadingType]typeName // that were given so far, to all meters
 }
 
 // Header is that of a message of IEC 61968-100. Empty fields are left out.

@@ -159,3 +159,15 @@ func TestMeterWithoutID(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, want, back.Data(nil)[0].Meter)
 }
+
+// A type of one document cannot be cold water for one meter and hot water for another.
+func TestTypesOfSeveralMeters(t *testing.T) {
+	water := func(code string) *mapping.Data {
+		return &mapping.Data{Readings: []obis.Reading{{Code: obis.MustParse(code), Unit: obis.CubicMetre, Value: obis.Int(5, 0)}}}
+	}
+	var doc Document
+	require.Empty(t, doc.Add(water("9-0:1.0.0"), nil))
+	require.Equal(t, "[reading 0: its code: 9-0:1.0.0*255 has the same reading type]", fmt.Sprint(doc.Add(water("8-0:1.0.0"), nil)))
+	require.Empty(t, doc.Add(water("9-0:1.0.0"), nil))
+	require.Len(t, doc.ReadingTypes, 1)
+}

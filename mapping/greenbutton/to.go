@@ -19,7 +19,7 @@ func (f *Feed) Data(rules *cim.Rules) (list []*mapping.Data, unread []string) {
 	x := &index{feed: f, rules: rules}
 	x.find()
 	for i, e := range x.points {
-		d := &mapping.Data{Meter: obis.Meter{ID: meterID(f, e), Medium: media[x.service(i)]}}
+		d := &mapping.Data{Meter: obis.Meter{ID: meterID(e), Medium: media[x.service(i)]}}
 		for j := range x.readings {
 			if x.parents[j] == i {
 				x.meterReading(d, j)
@@ -45,8 +45,8 @@ func (f *Feed) Data(rules *cim.Rules) (list []*mapping.Data, unread []string) {
 var media = map[int]obis.Medium{0: obis.Electricity, 1: obis.Gas, 2: obis.Water, 4: obis.Heat}
 
 // meterID is the title of a usage point, where this package wrote it, or its link.
-func meterID(f *Feed, e *Entry) string {
-	if strings.TrimPrefix(f.Title, "Meter ") == e.Title && e.Title != "" {
+func meterID(e *Entry) string {
+	if e.Title != "" && strings.HasPrefix(self(e), "/"+pathSegment(e.Title)+"/UsagePoint/") {
 		return e.Title
 	}
 	return self(e)
