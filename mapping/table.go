@@ -101,9 +101,12 @@ func (t *Table[T]) Over(base *Table[T]) (*Table[T], error) {
 }
 
 // Find returns the target of a code, nil where no rule is for it.
-func (t *Table[T]) Find(c obis.Code) *T {
+func (t *Table[T]) Find(c obis.Code) *T { return t.FindFunc(c, func(*T) bool { return true }) }
+
+// FindFunc returns the first target of a code that fits, nil where there is none.
+func (t *Table[T]) FindFunc(c obis.Code, fits func(*T) bool) *T {
 	for _, i := range t.byC[c[2]] {
-		if t.Rules[i].Match(c) {
+		if t.Rules[i].Match(c) && fits(&t.Rules[i].Target) {
 			return &t.Rules[i].Target
 		}
 	}

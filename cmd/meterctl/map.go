@@ -207,14 +207,7 @@ func toCIM(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error
 	all := &cim.Document{}
 	var lost []mapping.Loss
 	for _, d := range list {
-		doc, l := cim.New(d, r)
-		all.Readings = append(all.Readings, doc.Readings...)
-		for _, t := range doc.ReadingTypes {
-			if !slices.ContainsFunc(all.ReadingTypes, func(o cim.TypeDescription) bool { return o.MRID == t.MRID }) {
-				all.ReadingTypes = append(all.ReadingTypes, t)
-			}
-		}
-		lost = append(lost, l...)
+		lost = append(lost, all.Add(d, r)...)
 	}
 	return all.AppendXML(nil), lost, nil
 }

@@ -41,6 +41,13 @@ func toParquet(list []*mapping.Data, _ io.Reader) ([]byte, []mapping.Loss, error
 		if _, err := w.Write(rows); err != nil {
 			return nil, nil, err
 		}
+		for i := range d.Readings {
+			if r := &d.Readings[i]; !r.Start.IsZero() {
+				if _, ok := r.Start.Instant(d.Clock); !ok {
+					lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
+				}
+			}
+		}
 		for i := range d.Events {
 			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
 		}

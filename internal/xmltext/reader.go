@@ -500,8 +500,11 @@ func (r *Reader) Content() ([]byte, error) {
 			return nil, err
 		case parts == 0:
 			text = r.Text
+			if !hasPrefix(r.text[r.at:], "</") { // more may come, in the memory of this part
+				text = bytes.Clone(text)
+			}
 		default:
-			text = append(append([]byte(nil), text...), r.Text...)
+			text = append(text, r.Text...)
 		}
 		parts++
 	}

@@ -146,3 +146,27 @@ func BenchmarkReader(b *testing.B) {
 		}
 	})
 }
+
+// Comments and CDATA sections split a text; its parts must not share memory, nor be copied for each of them.
+func TestContentInParts(t *testing.T) {
+	for doc, want := range map[string]string{
+		"<a>1&lt;2<!-- x -->3&gt;4</a>":            "1<23>4",
+		"<a>x&amp;<![CDATA[&amp;\r\n]]>&amp;y</a>": "x&&amp;\n&y",
+		"<a>&lt;</a>": "<",
+		"<a>" + strings.Repeat("1<!---->", 4) + "</a>": "1111",
+	} {
+		r := NewReader([]byte(doc))
+		_, err := r.Next()
+		require.NoError(t, err)
+		got, err := r.Content()
+		require.NoError(t, err)
+		require.Equal(t, want, string(got), doc)
+	}
+	doc := []byte("<a>" + strings.Repeat("1<!---->", 1<<19) + "</a>")
+	r := NewReader(doc)
+	_, err := r.Next()
+	require.NoError(t, err)
+	got, err := r.Content()
+	require.NoError(t, err)
+	require.Len(t, got, 1<<19)
+}

@@ -2,6 +2,7 @@ package cim
 
 import (
 	"bytes"
+	"strconv"
 	"time"
 
 	"github.com/openusm/meter/internal/xmltext"
@@ -21,6 +22,7 @@ type Document struct {
 	Readings     []MeterReading
 	ReadingTypes []TypeDescription
 	other        []*xmltext.Node
+	types        map[ReadingType]typeName // that were given so far, to all meters
 }
 
 // Header is that of a message of IEC 61968-100. Empty fields are left out.
@@ -129,11 +131,16 @@ func (t DateTime) Time() (obis.Time, bool) {
 	if t.text == "" {
 		return obis.FromTime(t.time), true
 	}
-	if at, err := time.Parse(time.RFC3339, t.text); err == nil {
+	// In UTC, lest a zone of this machine that has the same offset puts in its summer time.
+	if at, err := time.ParseInLocation(time.RFC3339, t.text, time.UTC); err == nil {
 		return obis.FromTime(at), true
 	}
 	if at, err := time.Parse("2006-01-02T15:04:05", t.text); err == nil {
-		return obis.LocalTime(at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), at.Second()), true
+		local := obis.LocalTime(at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), at.Second())
+		if at.Nanosecond() != 0 {
+			local.Hundredths = uint8(at.Nanosecond() / 1e7)
+		}
+		return local, true
 	}
 	return obis.Time{}, false
 }
@@ -288,6 +295,15 @@ func (e *EndDeviceEvent) append(dst []byte) []byte {
 func parseValue(text []byte) obis.Value {
 	if v, ok := obis.ParseNumber(text); ok {
 		return v
+	}
+	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
+		return obis.Uint(n, 0)
+	}
+	digits := bytes.TrimRight(text, "0") // of a number with more digits than the model has
+	if v, ok := obis.ParseNumber(digits); ok && bytes.IndexByte(text, '.') < 0 {
+		if v, ok = v.Shift(len(text) - len(digits)); ok {
+			return v
+		}
 	}
 	if len(text) == 0 {
 		return obis.Value{}

@@ -16,20 +16,29 @@ const authority = "openusm"
 // carry: readings without a reading type, without a value or of another kind
 // than a number, quality flags without a ReadingQualityType.
 func New(d *mapping.Data, rules *Rules) (*Document, []mapping.Loss) {
-	b := builder{data: d, rules: rules, types: map[ReadingType]typeName{}}
-	m := MeterReading{Meter: meterOf(&d.Meter)}
-	m.Readings = make([]Reading, 0, len(d.Readings))
-	for i := range d.Readings {
+	doc := &Document{}
+	return doc, doc.Add(d, rules)
+}
+
+// Add adds to the document what another meter said, as [New] does.
+func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
+	if d.types == nil {
+		d.types = map[ReadingType]typeName{}
+	}
+	b := builder{data: data, rules: rules, doc: d}
+	m := MeterReading{Meter: meterOf(&data.Meter)}
+	m.Readings = make([]Reading, 0, len(data.Readings))
+	for i := range data.Readings {
 		b.reading(&m, i)
 	}
-	for i := range d.Profiles {
+	for i := range data.Profiles {
 		b.profile(&m, i)
 	}
-	for i := range d.Events {
+	for i := range data.Events {
 		b.event(&m, i)
 	}
-	b.doc.Readings = []MeterReading{m}
-	return &b.doc, b.lost
+	d.Readings = append(d.Readings, m)
+	return b.lost
 }
 
 func meterOf(m *obis.Meter) *Meter {
@@ -54,8 +63,7 @@ func meterNames(m *obis.Meter) []meterName {
 type builder struct {
 	data  *mapping.Data
 	rules *Rules
-	doc   Document
-	types map[ReadingType]typeName
+	doc   *Document
 	lost  []mapping.Loss
 }
 
@@ -77,10 +85,10 @@ func (b *builder) typeOf(q Quantity) (text string, exp int, shared obis.Code, ok
 	if !ok {
 		return "", 0, shared, false
 	}
-	name, seen := b.types[t]
+	name, seen := b.doc.types[t]
 	if !seen {
 		name = typeName{q.Code, t.String()}
-		b.types[t] = name
+		b.doc.types[t] = name
 		if back, ok := b.rules.QuantityOf(t); !ok || back.Code != q.Code {
 			b.doc.ReadingTypes = append(b.doc.ReadingTypes, TypeDescription{
 				MRID: name.text, Names: []Name{{q.Code.String(), "OBIS", authority}},
@@ -200,6 +208,12 @@ func qualitiesOf(f obis.Flags) (list []Quality, left obis.Flags) {
 
 func (b *builder) profile(m *MeterReading, i int) {
 	p := b.data.Profiles[i]
+	if p.Code.Valid() {
+		b.lose(mapping.Profile, i, 0, "its code: CIM has no names for blocks of intervals")
+	}
+	if p.Period != 0 && byKey(data().periods, p.Period) == 0 {
+		b.lose(mapping.Profile, i, 0, "its period: CIM has no measuring period of %d s", p.Period)
+	}
 	for c := range p.Columns {
 		col := &p.Columns[c]
 		text, exp, shared, ok := b.typeOf(Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: MediumOf(b.data, col.Code)})
@@ -258,7 +272,11 @@ func (t *tables) addEvent(row []string) error {
 
 func (b *builder) event(m *MeterReading, i int) {
 	e := &b.data.Events[i]
-	out := EndDeviceEvent{Reason: e.Text, Details: []Detail{{"log", e.Log.String()}, {"id", strconv.FormatUint(uint64(e.ID), 10)}}}
+	out := EndDeviceEvent{Reason: e.Text}
+	if e.Log.Valid() {
+		out.Details = append(out.Details, Detail{"log", e.Log.String()})
+	}
+	out.Details = append(out.Details, Detail{"id", strconv.FormatUint(uint64(e.ID), 10)})
 	for _, t := range data().events {
 		if t.log == e.Log && t.id == e.ID {
 			out.Type = t.name
@@ -273,6 +291,9 @@ func (b *builder) event(m *MeterReading, i int) {
 	}
 	for p := range e.Params {
 		out.Details = append(out.Details, Detail{e.Params[p].ID(), e.Params[p].Value.String()})
+		if u := e.Params[p].Unit; u != obis.UnitUnknown {
+			b.lose(mapping.Event, i, 0, "the unit %v of its %s", u, e.Params[p].ID())
+		}
 	}
 	if e.Quality.Flags != 0 {
 		b.lose(mapping.Event, i, e.Quality.Flags, "")

@@ -10,7 +10,9 @@ import (
 )
 
 // Data returns what the document says of each of its meters. Values whose
-// reading type has no code keep the type as their raw id.
+// reading type has no code keep the type as their raw id, and have its unit and
+// multiplier. A value that its multiplier takes out of all bounds is as it was
+// written, and marked.
 func (d *Document) Data(rules *Rules) []*mapping.Data {
 	r := resolver{rules: rules, seen: map[string]resolved{}, names: map[string]obis.Code{}}
 	for _, t := range d.ReadingTypes {
@@ -47,17 +49,19 @@ func (r *resolver) resolve(ref string) resolved {
 	var out resolved
 	t, err := ParseReadingType(ref)
 	if err == nil {
-		if q, ok := r.rules.QuantityOf(t); ok {
-			out = resolved{q, obis.RuleStandard, int(t[Multiplier]) - q.Exp}
+		q, ok := r.rules.QuantityOf(t)
+		rule := obis.RuleStandard
+		if !ok {
+			rule = obis.RuleNone
+			q.Unit, q.Exp = UnitOf(t[Unit])
 		}
+		out = resolved{q, rule, int(t[Multiplier]) - q.Exp}
 	}
 	if code, ok := r.names[ref]; ok {
 		out.Code, out.rule = code, obis.RuleDeclared
-		if u := data().unitNumber(t[Unit]); out.Unit == obis.UnitUnknown && u != nil {
-			out.Unit, out.shift = u.unit, int(t[Multiplier])-u.exp
-		}
-		if p := r.rules.table().Find(code); p != nil && p.unit != obis.UnitUnknown {
-			out.Unit = p.unit
+		own := func(p *pattern) bool { return p.vars[Unit] == 0 && p.parts[Unit] == t[Unit] }
+		if p := r.rules.table().FindFunc(code, own); p != nil {
+			out.Unit, out.shift = p.unit, int(t[Multiplier])
 		}
 		if period, known := byNumber(data().periods, t[MeasuringPeriod]); known {
 			out.Period = period
@@ -98,14 +102,21 @@ func (r *resolver) reading(x *Reading, ref string) obis.Reading {
 	if q.rule == obis.RuleNone {
 		out.RawID = []byte(ref)
 	}
-	if shifted, ok := x.Value.Shift(q.shift); ok && q.shift != 0 {
-		out.Value = shifted
+	var scaled bool
+	if out.Value, scaled = x.Value.Shift(q.shift); !scaled && numeric(x.Value) {
+		out.Quality.Flags |= obis.ScalerUnknown
 	}
 	out.Time, _ = x.TimeStamp.Time()
 	for _, quality := range x.Qualities {
 		out.Quality.Flags |= flagOf(quality.Type)
 	}
 	return out
+}
+
+func numeric(v obis.Value) bool {
+	_, _, signed := v.Decimal()
+	_, _, unsigned := v.Uint64()
+	return signed || unsigned
 }
 
 // flagOf returns the flag of a ReadingQualityType: that of its row, else that of
@@ -180,7 +191,7 @@ func sameTimes(p *obis.Profile, b *IntervalBlock) bool {
 func (m *Meter) meter() obis.Meter {
 	out := obis.Meter{ID: m.MRID}
 	for _, n := range m.Names {
-		if out.ID == "" {
+		if out.ID == "" && (n.Type == "ID" || n.Authority != authority) {
 			out.ID = n.Name
 		}
 		switch n.Type {

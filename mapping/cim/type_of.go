@@ -4,8 +4,12 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// billing is the macro period of values that were taken at the end of a billing period.
-const billing = 8
+// Macro periods: of values that were taken at the end of a billing period, and of daily ones.
+const (
+	billing = 8
+	daily   = 11
+	day     = 24 * 3600 // seconds
+)
 
 // commodities are those of the media whose channel on an electricity meter has a code of its own.
 var commodities = map[obis.Medium]int32{obis.Electricity: 1, obis.Gas: 7, obis.Water: 9, obis.HotWater: 9, obis.Heat: 12, obis.Cooling: 13}
@@ -23,37 +27,30 @@ type Quantity struct {
 // its values are to be divided. It is not ok where no rule is for the code, or
 // not for its unit.
 func (r *Rules) TypeOf(q Quantity) (t ReadingType, exp int, ok bool) {
-	p := r.table().Find(q.Code)
+	p := r.table().FindFunc(q.Code, func(p *pattern) bool { return p.takes(&q) })
 	if p == nil {
 		return ReadingType{}, 0, false
 	}
 	t = p.parts
-	var u *unit
 	if p.vars[Unit] == 'U' {
-		if u = data().unit(q.Unit); u == nil {
-			return ReadingType{}, 0, false
-		}
+		u := data().unit(q.Unit)
 		t[Unit], exp = u.number, u.exp
-	} else if q.Unit != p.unit && !(q.Unit == obis.UnitUnknown && p.unit == obis.Count) {
-		return ReadingType{}, 0, false
 	}
 	if p.vars[FlowDirection] == 'Q' {
-		f := data().flow(q.Code)
-		if f == nil || u == nil || f.quantity != u.quantity {
-			return ReadingType{}, 0, false
-		}
-		t[FlowDirection] = f.number
-	}
-	if p.vars[MacroPeriod] == 'F' && q.Code[5] != obis.FCurrent {
-		t[MacroPeriod] = billing
+		t[FlowDirection] = data().flow(q.Code).number
 	}
 	if p.vars[MeasuringPeriod] == 'T' {
 		t[MeasuringPeriod] = byKey(data().periods, q.Period)
 	}
+	switch {
+	case p.vars[MacroPeriod] != 'F':
+	case q.Code[5] != obis.FCurrent:
+		t[MacroPeriod] = billing
+	case q.Period == day:
+		t[MacroPeriod], t[MeasuringPeriod] = daily, 0
+	}
 	if p.vars[Commodity] == 'M' {
-		if t[Commodity], ok = commodities[q.Medium]; !ok {
-			return ReadingType{}, 0, false
-		}
+		t[Commodity] = commodities[q.Medium]
 	}
 	if p.vars[TOU] == 'E' {
 		t[TOU] = int32(q.Code[4])
@@ -65,6 +62,22 @@ func (r *Rules) TypeOf(q Quantity) (t ReadingType, exp int, ok bool) {
 		t[Phases] = byKey(data().phases, int32(q.Code.Phase()))
 	}
 	return t, exp, true
+}
+
+// takes reports whether the pattern is for the unit and the medium of a quantity with its code.
+func (p *pattern) takes(q *Quantity) bool {
+	if _, known := commodities[q.Medium]; p.vars[Commodity] == 'M' && !known {
+		return false
+	}
+	if p.vars[Unit] != 'U' {
+		return q.Unit == p.unit || q.Unit == obis.UnitUnknown && p.unit == obis.Count
+	}
+	u := data().unit(q.Unit)
+	if u == nil || p.vars[FlowDirection] != 'Q' {
+		return u != nil
+	}
+	f := data().flow(q.Code)
+	return f != nil && f.quantity == u.quantity
 }
 
 // unit returns the row of a unit of the model.
@@ -129,7 +142,7 @@ func (r *Rules) QuantityOf(t ReadingType) (q Quantity, ok bool) {
 		for _, codes := range rules[i].Codes {
 			for c := int(codes.Lo[2]); c <= int(codes.Hi[2]); c++ {
 				if found, ok := p.quantity(t, codes, byte(c)); ok {
-					found.Period = q.Period
+					found.Period = max(found.Period, q.Period)
 					return found, true
 				}
 			}
@@ -156,7 +169,11 @@ func (p *pattern) quantity(t ReadingType, codes obis.Pattern, c byte) (q Quantit
 	if codes.Hi[5] == obis.FCurrent {
 		q.Code[5] = obis.FCurrent
 	}
-	if p.vars[MacroPeriod] == 'F' && t[MacroPeriod] != 0 {
+	switch {
+	case p.vars[MacroPeriod] != 'F' || t[MacroPeriod] == 0:
+	case t[MacroPeriod] == daily && (t[MeasuringPeriod] == 0 || byKey(data().periods, day) == t[MeasuringPeriod]):
+		q.Period = day
+	default:
 		return Quantity{}, false
 	}
 	var quantity string

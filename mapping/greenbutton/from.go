@@ -241,7 +241,7 @@ func (b *builder) reading(i int) {
 	t[cim.Multiplier] = int32(ten)
 	x := IntervalReading{Value: n, has: hasValue}
 	if timed {
-		x.Period = Period{Duration: uint32(period), Start: start}
+		x.Period = Period{Duration: uint32(end - start), Start: start}
 		x.has |= hasPeriod
 	}
 	var left obis.Flags
@@ -269,7 +269,12 @@ func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost 
 		if !ok || from.After(at) {
 			return start, end, true, "the start of its interval"
 		}
-		start = from.Unix()
+		if start = from.Unix(); end-start > 1<<32-1 {
+			return end, end, true, "the start of its interval"
+		}
+		if from.Nanosecond() != 0 {
+			lost = "the fraction of its second"
+		}
 	}
 	return start, end, true, lost
 }
@@ -282,6 +287,9 @@ func (b *builder) profile(i int) {
 		if !ok {
 			b.lose(mapping.Profile, i, 0, "row %d: its time, which is no instant: %v", row, p.Times[row])
 			return
+		}
+		if at.Nanosecond() != 0 {
+			b.lose(mapping.Profile, i, 0, "row %d: the fraction of its second", row)
 		}
 		times[row] = at.Unix()
 	}

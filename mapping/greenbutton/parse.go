@@ -106,11 +106,11 @@ func (r *reader) feed(f *Feed) error {
 func (r *reader) entry(e *Entry) error {
 	h := head{id: &e.ID, title: &e.Title, published: &e.Published, updated: &e.Updated, links: &e.Links}
 	err := r.children(&h, func(p *part) (err error) {
-		if r.Name.Local != "content" || twice(h.layout, partContent) || !markup(p.attrs) {
+		if r.Name.Local != "content" || h.seen[partContent] || !markup(p.attrs) {
 			p.node, err = r.Tree()
 			return err
 		}
-		p.kind = partContent
+		p.kind, h.seen[partContent] = partContent, true
 		return r.content(e)
 	})
 	e.layout = h.layout
@@ -122,6 +122,7 @@ type head struct {
 	id, title, published, updated *string
 	links                         *[]Link
 	layout                        []part
+	seen                          [partContent + 1]bool // the kinds that stand once and were read
 }
 
 // children reads the children of a feed or an entry; those that are not of the
@@ -136,8 +137,8 @@ func (r *reader) children(h *head, other func(p *part) error) error {
 		p := part{attrs: slices.Clone(r.Attrs)}
 		kind, text := h.element(r.Name.Local)
 		switch {
-		case text != nil && !twice(h.layout, kind):
-			p.kind = kind
+		case text != nil && !h.seen[kind]:
+			p.kind, h.seen[kind] = kind, true
 			err = r.text(text)
 		case r.Name.Local == "link":
 			p.kind, p.index = partLink, len(*h.links)
@@ -166,11 +167,6 @@ func (h *head) element(name string) (partKind, *string) {
 		return partUpdated, h.updated
 	}
 	return partNode, nil
-}
-
-// twice reports whether an element that stands once has been read already.
-func twice(layout []part, kind partKind) bool {
-	return slices.ContainsFunc(layout, func(p part) bool { return p.kind == kind })
 }
 
 // markup reports whether a content is XML, which ESPI's is.

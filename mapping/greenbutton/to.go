@@ -1,6 +1,7 @@
 package greenbutton
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,17 +19,17 @@ func (f *Feed) Data(rules *cim.Rules) (list []*mapping.Data, unread []string) {
 	x := &index{feed: f, rules: rules}
 	x.find()
 	for i, e := range x.points {
-		d := &mapping.Data{Meter: obis.Meter{ID: meterID(f, e), Medium: media[x.service(i)]}}
-		for j, m := range x.readings {
+		d := &mapping.Data{Meter: obis.Meter{ID: meterID(e), Medium: media[x.service(i)]}}
+		for j := range x.readings {
 			if x.parents[j] == i {
-				x.meterReading(d, m)
+				x.meterReading(d, j)
 			}
 		}
 		list = append(list, d)
 	}
 	if len(list) == 0 && len(x.blocks) > 0 { // no feed, but a resource by itself
 		d := &mapping.Data{}
-		x.meterReading(d, nil)
+		x.meterReading(d, -1)
 		list = append(list, d)
 	}
 	for _, o := range x.others {
@@ -44,8 +45,8 @@ func (f *Feed) Data(rules *cim.Rules) (list []*mapping.Data, unread []string) {
 var media = map[int]obis.Medium{0: obis.Electricity, 1: obis.Gas, 2: obis.Water, 4: obis.Heat}
 
 // meterID is the title of a usage point, where this package wrote it, or its link.
-func meterID(f *Feed, e *Entry) string {
-	if strings.TrimPrefix(f.Title, "Meter ") == e.Title && e.Title != "" {
+func meterID(e *Entry) string {
+	if e.Title != "" && strings.HasPrefix(self(e), "/"+pathSegment(e.Title)+"/UsagePoint/") {
 		return e.Title
 	}
 	return self(e)
@@ -68,6 +69,8 @@ type index struct {
 	readings []*Entry
 	parents  []int // of each meter reading: the number of its usage point
 	blocks   []*Entry
+	owners   []int             // of each block: the number of its meter reading, -1 where it has none
+	byLink   map[string]*Entry // the types by their links
 	types    []*Entry
 	others   []other
 }
@@ -95,6 +98,13 @@ func (x *index) find() {
 	}
 	for _, m := range x.readings {
 		x.parents = append(x.parents, parent(x.points, m))
+	}
+	for _, b := range x.blocks {
+		x.owners = append(x.owners, parent(x.readings, b))
+	}
+	x.byLink = make(map[string]*Entry, len(x.types))
+	for _, e := range slices.Backward(x.types) { // the first of a link counts
+		x.byLink[self(e)] = e
 	}
 	for i := range x.feed.Entries {
 		e := &x.feed.Entries[i]
@@ -157,14 +167,18 @@ func (x *index) service(point int) int {
 	return -1
 }
 
-// meterReading adds the values of a meter reading; nil stands for all there are.
-func (x *index) meterReading(d *mapping.Data, m *Entry) {
+// meterReading adds the values of the meter reading of a number; -1 stands for all there are.
+func (x *index) meterReading(d *mapping.Data, number int) {
+	var m *Entry
+	if number >= 0 {
+		m = x.readings[number]
+	}
 	t, title := x.typeOf(m)
 	q, rule, raw := x.quantity(t, title)
-	exp := int(t.Type[cim.Multiplier]) - q.Exp
+	exp, scale := int(t.Type[cim.Multiplier])-q.Exp, obis.Flags(0)
 	var values []IntervalReading
-	for _, e := range x.blocks {
-		if m != nil && (len(x.readings) > 1 || parent([]*Entry{m}, e) != 0) && x.readings[max(parent(x.readings, e), 0)] != m {
+	for i, e := range x.blocks {
+		if m != nil && max(x.owners[i], 0) != number {
 			continue
 		}
 		for _, c := range e.Content {
@@ -173,8 +187,13 @@ func (x *index) meterReading(d *mapping.Data, m *Entry) {
 			}
 		}
 	}
-	if t.IntervalLength == 0 && len(values) == 1 {
-		d.Readings = append(d.Readings, values[0].reading(q, rule, raw, exp))
+	if exp < -128 || exp > 127 { // no power of ten of the model: the digits are all that is known
+		exp, scale = 0, obis.ScalerUnknown
+	}
+	if t.IntervalLength == 0 && len(values) == 1 && (m == nil || !strings.HasPrefix(m.Title, titlePrefix)) {
+		r := values[0].reading(q, rule, raw, exp)
+		r.Quality.Flags |= scale
+		d.Readings = append(d.Readings, r)
 		return
 	}
 	p := x.profile(d, m, t, values)
@@ -186,7 +205,7 @@ func (x *index) meterReading(d *mapping.Data, m *Entry) {
 		} else {
 			col.Append(obis.Int(v.Value, int8(exp)))
 		}
-		if flags := cim.ESPIFlags(v.Qualities); flags != 0 {
+		if flags := cim.ESPIFlags(v.Qualities) | scale; flags != 0 {
 			col.Quality.Add(i, obis.Quality{Flags: flags})
 		}
 	}
@@ -195,16 +214,17 @@ func (x *index) meterReading(d *mapping.Data, m *Entry) {
 
 // typeOf returns the reading type of a meter reading, and its title.
 func (x *index) typeOf(m *Entry) (*ReadingType, string) {
-	for _, e := range x.types {
-		related := m == nil || len(x.types) == 1
-		if m != nil {
-			for _, l := range m.Links {
-				related = related || l.Rel == "related" && l.Href == self(e)
+	var e *Entry
+	if len(x.types) == 1 || m == nil && len(x.types) > 0 {
+		e = x.types[0]
+	} else if m != nil {
+		for _, l := range m.Links {
+			if l.Rel == "related" && e == nil {
+				e = x.byLink[l.Href]
 			}
 		}
-		if !related {
-			continue
-		}
+	}
+	if e != nil {
 		for _, c := range e.Content {
 			if t, ok := c.(*ReadingType); ok {
 				return t, e.Title
@@ -295,10 +315,15 @@ func summary(d *mapping.Data, o *Other) bool {
 			continue
 		}
 		ten, _ := childInt(o, n.Name.Local, "powerOfTenMultiplier")
+		if uom != int64(int32(uom)) || ten != int64(int32(ten)) {
+			continue
+		}
 		unit, exp := cim.UnitOf(int32(uom))
 		r := obis.Reading{RawID: []byte(n.Name.Local), Unit: unit, Value: obis.Int(value, 0)}
 		if shifted, ok := r.Value.Shift(int(ten) - exp); ok {
 			r.Value = shifted
+		} else {
+			r.Quality.Flags = obis.ScalerUnknown
 		}
 		if at, ok := childInt(o, n.Name.Local, "timeStamp"); ok && at >= -maxSeconds && at <= maxSeconds {
 			r.Time = moment(at)

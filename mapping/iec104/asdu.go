@@ -56,7 +56,7 @@ func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
 		}
 		a.AppendBytes(b)
 	case Total:
-		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&invalid != 0}
+		r := asdu.BinaryCounterReading{CounterReading: p.count, HasCarry: p.carry, IsInvalid: p.quality&(invalid|notTopical) != 0}
 		if f := p.frozen; useFrozen && f != nil {
 			r = asdu.BinaryCounterReading{CounterReading: f.count, HasCarry: f.carry, IsInvalid: f.bad, SeqNumber: f.number}
 			at, bad = f.at, false

@@ -19,7 +19,9 @@ type Point struct {
 	Exp     int8      // power of ten of one count of a total
 
 	count    int32   // of a total
+	turns    int64   // how often the count went through zero
 	float    float32 // of a value
+	counted  bool    // a count was set before
 	on       bool    // of a single
 	carry    bool    // the count went through zero since the reading before
 	quality  byte    // descriptor: IV 80, NT 40, SB 20, BL 10, OV 01
@@ -69,7 +71,7 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 	lose := func(part mapping.Part, i int, f obis.Flags, format string, args ...any) {
 		lost = append(lost, mapping.Loss{Part: part, Index: i, Flags: f, Reason: fmt.Sprintf(format, args...)})
 	}
-	seen := map[string]bool{}
+	seen, shown := map[string]bool{}, map[string]bool{}
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		id := r.ID()
@@ -87,20 +89,21 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			lose(mapping.Reading, i, r.Quality.Flags, "%s", reason)
 			continue
 		}
+		shown[id] = true
 		before := *p
 		if reason := p.set(r, d.Clock, received); reason != "" {
 			lose(mapping.Reading, i, 0, "%s", reason)
 		}
 		// The time tag tells of the clock and of summer time.
-		if _, left := descriptor(r.Quality); left&^(obis.ClockInvalid|obis.DST) != 0 {
-			lose(mapping.Reading, i, left&^(obis.ClockInvalid|obis.DST), "")
+		if left := p.Kind.unshown(r.Quality) &^ (obis.ClockInvalid | obis.DST); left != 0 {
+			lose(mapping.Reading, i, left, "")
 		}
 		if p.count != before.count || p.float != before.float || p.on != before.on || p.quality != before.quality || before.at.IsZero() {
 			changed = append(changed, p)
 		}
 	}
 	for _, p := range m.points { // what the meter no longer shows is not topical
-		if !seen[p.ID] && p.quality&notTopical == 0 {
+		if !shown[p.ID] && p.quality&notTopical == 0 {
 			p.quality |= notTopical
 			p.at = received
 			changed = append(changed, p)
@@ -181,7 +184,7 @@ func countExponent(v obis.Value, exp int8) int8 {
 
 // set takes the value of a reading, and says what of it is lost.
 func (p *Point) set(r *obis.Reading, clock obis.Clock, received time.Time) (lost string) {
-	p.quality, _ = descriptor(r.Quality)
+	p.quality = descriptor(r.Quality)
 	at, ok := r.Time.Instant(clock)
 	if !ok {
 		at = received
@@ -196,7 +199,11 @@ func (p *Point) set(r *obis.Reading, clock obis.Clock, received time.Time) (lost
 	}
 	switch p.Kind {
 	case Single:
-		n, _ := r.Value.Enum()
+		n, ok := r.Value.Enum()
+		if !ok {
+			p.quality |= invalid
+			return "neither true nor false: shown as invalid"
+		}
 		p.on = n != 0
 	case Value:
 		v := r.Value
@@ -225,33 +232,38 @@ func (p *Point) setTotal(v obis.Value, lost string) string {
 		p.quality |= invalid
 		return "no decimal number: shown as invalid"
 	}
-	n, whole := shift(m, int(exp)-int(p.Exp))
+	n, whole, fits := shift(m, int(exp)-int(p.Exp))
+	if !fits {
+		p.quality |= invalid
+		return fmt.Sprintf("more than 2^63 counts of 10^%d: shown as invalid", p.Exp)
+	}
 	if !whole {
 		lost = fmt.Sprintf("digits below 10^%d", p.Exp)
 	}
-	count := int32(n % modulus)
 	if n >= modulus || n <= -modulus {
 		lost = fmt.Sprintf("%d counts are shown modulo 2^31", n)
 	}
-	p.carry = p.carry || !p.at.IsZero() && n >= 0 && count < p.count && p.count > modulus/2
-	p.count = count
+	turns := n / modulus
+	p.carry = p.carry || p.counted && turns > p.turns
+	p.count, p.turns, p.counted = int32(n%modulus), turns, true
 	return lost
 }
 
-// shift returns m times 10^n, cut to whole numbers that 63 bits hold, and whether that is exact.
-func shift(m int64, n int) (int64, bool) {
-	exact := true
+// shift returns m times 10^n cut to a whole number, whether that is exact, and
+// whether it fits into 64 bits.
+func shift(m int64, n int) (cut int64, exact, fits bool) {
+	exact = true
 	for ; n < 0 && m != 0; n++ {
 		exact = exact && m%10 == 0
 		m /= 10
 	}
 	for ; n > 0 && m != 0; n-- {
 		if m > math.MaxInt64/10 || m < math.MinInt64/10 {
-			return m, false
+			return 0, false, false
 		}
 		m *= 10
 	}
-	return m, exact
+	return m, exact, true
 }
 
 // freeze keeps the counts of the totals of a group, 0 for all of them.
@@ -264,7 +276,7 @@ func (m *image) freeze(group uint8, now time.Time) {
 		if p.frozen != nil {
 			number = (p.frozen.number + 1) & 0x1F
 		}
-		p.frozen = &frozen{count: p.count, carry: p.carry, bad: p.quality&invalid != 0, at: now, number: number}
+		p.frozen = &frozen{count: p.count, carry: p.carry, bad: p.quality&(invalid|notTopical) != 0, at: now, number: number}
 		p.carry = false
 	}
 }

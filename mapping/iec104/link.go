@@ -51,6 +51,7 @@ var errSequence = errors.New("frame out of sequence")
 type link struct {
 	cfg     *Config
 	started bool
+	ending  bool        // STOPDT is confirmed when the frames that wait are acknowledged
 	sent    uint16      // N(S) of the next frame
 	acked   uint16      // oldest frame that is not acknowledged
 	got     uint16      // N(S) of the next frame from the peer
@@ -86,16 +87,22 @@ func (l *link) feed(now time.Time, frame []byte) (asdu []byte, function byte, re
 		}
 		return frame[6:], 0, reply, nil
 	case c[0]&3 == 1:
-		return nil, 0, nil, l.acknowledge(binary.LittleEndian.Uint16(c[2:]) >> 1)
+		if err := l.acknowledge(binary.LittleEndian.Uint16(c[2:]) >> 1); err != nil {
+			return nil, 0, nil, err
+		}
+		return nil, 0, l.confirmStop(nil), nil
 	}
 	function = c[0]
 	switch function {
 	case startAct:
-		l.started = true
+		l.started, l.ending = true, false
 		reply = unnumbered(startCon)
 	case stopAct:
-		l.started = false
-		reply = append(l.supervise(nil), unnumbered(stopCon)...)
+		l.started, l.ending = false, true
+		if l.unacknowledged() > 0 {
+			reply = l.supervise(nil)
+		}
+		reply = l.confirmStop(reply)
 	case testAct:
 		reply = unnumbered(testCon)
 	case testCon:
@@ -106,6 +113,16 @@ func (l *link) feed(now time.Time, frame []byte) (asdu []byte, function byte, re
 		return nil, 0, nil, &ParseError{"control", 2, fmt.Errorf("function %#02x of a U frame", function)}
 	}
 	return nil, function, reply, nil
+}
+
+// confirmStop appends the confirmation of STOPDT once nothing waits for an
+// acknowledgement any more.
+func (l *link) confirmStop(dst []byte) []byte {
+	if !l.ending || len(l.times) > 0 {
+		return dst
+	}
+	l.ending = false
+	return append(dst, unnumbered(stopCon)...)
 }
 
 // acknowledge takes N(R): all frames before it have arrived.
@@ -164,6 +181,9 @@ func (l *link) tick(now time.Time) (send []byte, next time.Time, err error) {
 		l.testing = now
 	}
 	next = l.heard.Add(l.cfg.t3())
+	if !l.testing.IsZero() {
+		next = l.testing.Add(l.cfg.t1())
+	}
 	earlier := func(t time.Time) {
 		if t.Before(next) {
 			next = t
@@ -171,9 +191,6 @@ func (l *link) tick(now time.Time) (send []byte, next time.Time, err error) {
 	}
 	if len(l.times) > 0 {
 		earlier(l.times[0].Add(l.cfg.t1()))
-	}
-	if !l.testing.IsZero() {
-		next = l.testing.Add(l.cfg.t1())
 	}
 	if !l.owed.IsZero() {
 		earlier(l.owed.Add(l.cfg.t2()))

@@ -53,20 +53,32 @@ var qualities = sync.OnceValue(func() (list []qualityBits) {
 	return list
 })
 
-// descriptor returns the quality descriptor of flags, and the flags that it
-// cannot express. What must not be used is always invalid.
-func descriptor(q obis.Quality) (bits byte, lost obis.Flags) {
-	lost = q.Flags
+// descriptor returns the quality descriptor of flags. What must not be used is
+// always invalid.
+func descriptor(q obis.Quality) (bits byte) {
 	for _, row := range qualities() {
 		if q.Flags&row.flag != 0 {
 			bits |= row.bits
-			lost &^= row.flag
 		}
 	}
 	if v := q.Validity(); v == obis.Bad || v == obis.NoValue {
 		bits |= invalid
 	}
-	return bits, lost
+	return bits
+}
+
+// qualityOf are the bits of the descriptor that an element of each kind has.
+var qualityOf = [...]byte{Value: 0xF1, Total: invalid, Single: 0xF0}
+
+// unshown returns the flags that the element of a kind cannot express.
+func (k Kind) unshown(q obis.Quality) obis.Flags {
+	lost := q.Flags
+	for _, row := range qualities() {
+		if row.bits&qualityOf[k] != 0 {
+			lost &^= row.flag
+		}
+	}
+	return lost
 }
 
 // Bits of the quality descriptor.

@@ -1,7 +1,9 @@
 package iec104
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +21,7 @@ type session struct {
 	conn    *stream.Conn
 	link    link
 	answers [][]byte // ASDUs that wait for their turn, before events
+	waiting [][]byte // the frames that wait for an acknowledgement: those that are events, nil for answers
 	wake    chan struct{}
 	results chan result
 	chosen  choice
@@ -84,6 +87,7 @@ func (x *session) run(ctx context.Context) error {
 		case r := <-x.results:
 			x.finish(r)
 		case <-x.wake:
+			x.displaced()
 		case <-timer.C:
 		}
 	}
@@ -130,12 +134,14 @@ func (x *session) fill(dst []byte) []byte {
 		case len(x.answers) > 0:
 			dst = x.link.send(now, dst, x.answers[0])
 			x.answers = x.answers[1:]
+			x.waiting = append(x.waiting, nil)
 		default:
 			event := x.event()
 			if event == nil {
 				return dst
 			}
 			dst = x.link.send(now, dst, event)
+			x.waiting = append(x.waiting, event)
 		}
 	}
 	return dst
@@ -160,6 +166,7 @@ func (x *session) take(ctx context.Context, frame []byte) error {
 	if err != nil {
 		return err
 	}
+	x.trim()
 	switch function {
 	case startAct:
 		x.start()
@@ -177,6 +184,9 @@ func (x *session) take(ctx context.Context, frame []byte) error {
 	return nil
 }
 
+// trim forgets what the master has acknowledged.
+func (x *session) trim() { x.waiting = x.waiting[len(x.waiting)-len(x.link.times):] }
+
 // start makes this session the one of its group that transfers data.
 func (x *session) start() {
 	x.station.mu.Lock()
@@ -192,11 +202,37 @@ func (x *session) start() {
 	}
 }
 
+// displaced stops the transfer where another connection of the group has it now.
+func (x *session) displaced() {
+	x.station.mu.Lock()
+	defer x.station.mu.Unlock()
+	if x.link.started && x.group.active != x {
+		x.link.started = false
+		x.giveBack()
+	}
+}
+
 func (x *session) stop() {
 	x.station.mu.Lock()
 	defer x.station.mu.Unlock()
 	if x.group.active == x {
 		x.group.active = nil
+	}
+}
+
+// giveBack returns to the group the events that the master has not acknowledged:
+// the next connection tells them once more, since they may be lost.
+func (x *session) giveBack() {
+	var events [][]byte
+	for i, event := range x.waiting {
+		if event != nil {
+			events = append(events, event)
+		}
+		x.waiting[i] = nil
+	}
+	x.group.events = append(events, x.group.events...)
+	if a := x.group.active; a != nil && len(events) > 0 {
+		a.rouse()
 	}
 }
 
@@ -213,10 +249,13 @@ func (x *session) endOfInitialization() []byte {
 	return raw
 }
 
+// testBit of the cause of transmission marks what was only sent as a test.
+const testBit = 0x80
+
 // mirror returns an ASDU of the master with another cause of transmission.
 func mirror(raw []byte, cause asdu.Cause, negative bool) []byte {
 	out := append([]byte(nil), raw...)
-	out[2] = out[2]&0x80 | byte(cause) // the test bit stays
+	out[2] = out[2]&testBit | byte(cause)
 	if negative {
 		out[2] |= 0x40
 	}
@@ -242,6 +281,10 @@ func (x *session) handle(ctx context.Context, raw []byte) error {
 			err = io.ErrUnexpectedEOF
 		}
 		return &ParseError{"ASDU", 6, fmt.Errorf("of type %d: %w", raw[0], err)}
+	}
+	if a.CommonAddr == asdu.GlobalCommonAddr { // what is asked of all, each answers with its own address
+		raw = bytes.Clone(raw)
+		binary.LittleEndian.PutUint16(raw[4:], uint16(x.station.enc.common))
 	}
 	x.station.mu.Lock()
 	defer x.station.mu.Unlock()
@@ -391,6 +434,8 @@ func (x *session) command(ctx context.Context, a *asdu.ASDU, raw []byte) {
 		answer(asdu.UnknownIOA, true)
 	case !ok || x.station.cfg.Command == nil || x.busy:
 		answer(asdu.ActivationCon, true)
+	case raw[2]&testBit != 0: // a test of the way hither: nothing is to be done
+		answer(asdu.ActivationCon, false)
 	case only:
 		x.chosen = choice{p.Address, on, now.Add(selected)}
 		answer(asdu.ActivationCon, false)
@@ -402,9 +447,9 @@ func (x *session) command(ctx context.Context, a *asdu.ASDU, raw []byte) {
 		x.busy = true
 		point := *p
 		go func() {
-			ctx, cancel := context.WithTimeout(ctx, commandTime)
+			limited, cancel := context.WithTimeout(ctx, commandTime)
 			defer cancel()
-			err := x.station.cfg.Command(ctx, point, on)
+			err := x.station.cfg.Command(limited, point, on)
 			select {
 			case x.results <- result{raw, err}:
 			case <-ctx.Done():

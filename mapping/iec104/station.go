@@ -91,7 +91,6 @@ func NewStation(cfg *Config) *Station {
 type group struct {
 	config  *Group // nil for that of a single connection
 	events  [][]byte
-	dropped int
 	active  *session
 	greeted bool // the end of initialization was told
 }
@@ -126,7 +125,6 @@ func (s *Station) Update(d *mapping.Data, received time.Time) []mapping.Loss {
 func (g *group) add(event []byte, most int) {
 	if len(g.events) >= most {
 		g.events = slices.Delete(g.events, 0, len(g.events)-most+1)
-		g.dropped++
 	}
 	g.events = append(g.events, event)
 }
@@ -185,6 +183,7 @@ func (s *Station) leave(x *session) {
 	if x.group.active == x {
 		x.group.active = nil
 	}
+	x.giveBack()
 	if x.group.config == nil {
 		s.groups = slices.DeleteFunc(s.groups, func(g *group) bool { return g == x.group })
 	}

@@ -74,8 +74,13 @@ func TestRollover(t *testing.T) {
 func TestDescriptor(t *testing.T) {
 	require.Len(t, qualities(), bytes.Count(qualitiesCSV, []byte("\n"))-3)
 	for flag := obis.Flags(1); flag <= obis.ScalerUnknown; flag <<= 1 {
-		bits, lost := descriptor(obis.Quality{Flags: flag})
-		require.Equal(t, bits == 0, lost == flag, "%v", flag)
+		bits := descriptor(obis.Quality{Flags: flag})
+		for kind, has := range qualityOf {
+			lost := Kind(kind).unshown(obis.Quality{Flags: flag})
+			if bits&has == 0 {
+				require.Equal(t, flag, lost, "%v", flag)
+			}
+		}
 		if v := (obis.Quality{Flags: flag}).Validity(); v == obis.Bad || v == obis.NoValue {
 			require.NotZero(t, bits&invalid, "%v", flag)
 		}
@@ -89,6 +94,92 @@ func TestNotTopical(t *testing.T) {
 	d.Readings = d.Readings[:1]
 	s.Update(d, noon)
 	require.Equal(t, byte(notTopical), s.image.byID["1-0:32.7.0*255"].quality&notTopical)
+}
+
+// What a point cannot show as it is, it shows as invalid or not at all, and says so.
+func TestBentValues(t *testing.T) {
+	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:1.8.0,total,1,77,-1\n"))
+	require.NoError(t, err)
+	s := NewStation(&Config{Rules: rules})
+	total := obis.Reading{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(modulus-9, -1)}
+	single := obis.Reading{Code: obis.MustParse("0-0:96.3.10"), Value: obis.Bool(true)}
+	update := func(list ...obis.Reading) string {
+		return fmt.Sprint(s.Update(&mapping.Data{Readings: list}, noon))
+	}
+	require.Equal(t, "[]", update(total, single))
+	total.Value, single.Value = obis.Int(3, 0), obis.Int(1, 0)
+	require.Equal(t, "[reading 1: neither true nor false: shown as invalid]", update(total, single))
+	require.False(t, s.image.points[0].carry, "a new meter that begins at zero is no overflow")
+	total.Value = obis.Int(5, 100)
+	require.Equal(t, "[reading 0: more than 2^63 counts of 10^-1: shown as invalid]", update(total))
+	require.NotZero(t, s.image.points[0].quality&invalid)
+	total.Value, total.Quality.Flags = obis.Int(4, 0), obis.Estimated
+	require.Equal(t, "[reading 0: quality estimated not carried]", update(total), "a counter reading has no bit for it")
+	total.Unit, total.Quality.Flags = obis.VarHour, 0
+	require.Equal(t, "[reading 0: its unit, once Wh, is varh now]", update(total))
+	require.NotZero(t, s.image.points[0].quality&notTopical, "the count is that of before")
+	s.image.freeze(0, noon)
+	require.True(t, s.image.points[0].frozen.bad)
+}
+
+// A stop is confirmed when what was sent is acknowledged; what never was, the next connection tells again.
+func TestStopAndGiveBack(t *testing.T) {
+	s := NewStation(&Config{Groups: []Group{{Name: "a"}}})
+	begin := func() *session {
+		x := &session{station: s, group: s.groups[0], link: link{cfg: &s.cfg, heard: noon}, wake: make(chan struct{}, 1), results: make(chan result)}
+		require.NoError(t, feed(x, "07000000"))
+		return x
+	}
+	s.groups[0].greeted = true
+	first := begin()
+	s.Update(sample(), noon)
+	sent := first.fill(nil)
+	require.Len(t, first.link.times, 2)
+	require.Len(t, first.waiting, 2)
+	_, _, reply, err := first.link.feed(noon, frame("13000000"))
+	require.NoError(t, err)
+	require.Empty(t, reply, "two frames wait for an acknowledgement")
+	_, _, reply, err = first.link.feed(noon, frame("01000400"))
+	require.NoError(t, err)
+	require.Equal(t, unnumbered(stopCon), reply)
+	first.trim()
+
+	second := begin()
+	s.leave(first)
+	s.Update(&mapping.Data{}, noon) // all is stale now
+	list := second.fill(nil)
+	require.Len(t, second.waiting, 2)
+	third := begin()
+	second.displaced()
+	require.False(t, second.link.started)
+	require.Equal(t, list, third.fill(nil), "what nobody acknowledged is told again")
+	require.NotEqual(t, list, sent)
+	require.NoError(t, feed(third, "01000200"))
+	require.Len(t, third.waiting, 1)
+}
+
+func feed(x *session, control string) error {
+	_, function, _, err := x.link.feed(noon, frame(control))
+	x.trim()
+	if function == startAct {
+		x.start()
+	}
+	return err
+}
+
+// A station answers broadcasts with its own address, and carries out nothing that is marked as a test.
+func TestBroadcastAndTest(t *testing.T) {
+	s := NewStation(&Config{CommonAddress: 7, Command: func(context.Context, Point, bool) error { panic("a test is no command") }})
+	s.Update(sample(), noon)
+	x := &session{station: s, group: &group{}, link: link{cfg: &s.cfg}}
+	require.NoError(t, x.handle(t.Context(), []byte{100, 1, 6, 0, 0xFF, 0xFF, 0, 0, 0, 20}))
+	require.Len(t, x.answers, 4)
+	for _, a := range x.answers {
+		require.Equal(t, []byte{7, 0}, a[4:6])
+	}
+	x.answers = nil
+	require.NoError(t, x.handle(t.Context(), []byte{45, 1, 0x86, 0, 7, 0, 0x21, 0x4E, 0, 1}))
+	require.Equal(t, [][]byte{{45, 1, 0x87, 0, 7, 0, 0x21, 0x4E, 0, 1}}, x.answers)
 }
 
 func TestReadRulesRefuses(t *testing.T) {
@@ -415,7 +506,7 @@ func TestRedundancyGroup(t *testing.T) {
 	third := dial(t, address)
 	d.Readings[1].Value = obis.Int(99, 0)
 	s.Update(d, noon)
-	require.Contains(t, third.wait(t, 1)[0], "value 1 99 ", "the connection that started last")
+	require.Contains(t, third.wait(t, 6)[5], "value 1 99 ", "the connection that started last, behind what no one acknowledged")
 	require.Empty(t, second.got)
 
 	conn, done := peer(t, s)

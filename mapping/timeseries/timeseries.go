@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/openusm/meter/mapping"
@@ -47,13 +48,21 @@ func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 		if r.Quality.Flags != 0 {
 			dst = appendString(append(dst, ",quality="...), r.Quality.Flags.String())
 		}
-		if at, ok := r.Time.Instant(d.Clock); ok {
+		switch at, ok := r.Time.Instant(d.Clock); {
+		case ok && inNanoseconds(at):
 			dst = strconv.AppendInt(append(dst, ' '), at.UnixNano(), 10)
+		case ok:
+			lost = append(lost, mapping.Loss{Index: i, Reason: "its time, outside of 1678 to 2261"})
+		case !r.Time.IsZero():
+			lost = append(lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
 		}
 		dst = append(dst, '\n')
 	}
 	return dst, append(lost, mapping.ReadingsOnly(d)...)
 }
+
+// inNanoseconds reports whether 64 bits hold the nanoseconds of a time since 1970.
+func inNanoseconds(t time.Time) bool { return t.Year() > 1677 && t.Year() < 2262 }
 
 // appendTag appends a tag with its escapes; InfluxDB knows no empty tags.
 func appendTag(dst []byte, key, value string) []byte {
@@ -131,11 +140,14 @@ func text(v obis.Value) string {
 // AppendPrometheus appends the readings that are numbers in the text exposition
 // format. A metric is named after the quantity and its unit
 // (meter_active_energy_import_wh_total); tariff, phase and code are labels. A
-// quality other than good is a sample of meter_quality for each flag.
+// quality other than good is a sample of meter_quality for each flag. Of readings
+// with one id and unit only the first is carried: a second sample of a series
+// would spoil the whole exposition.
 func AppendPrometheus(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	var lost []mapping.Loss
 	samples := make([]promSample, 0, len(d.Readings))
 	names := map[metricKey]string{}
+	series := make(map[seriesKey]bool, len(d.Readings))
 	flagged := false
 	for i := range d.Readings {
 		r := &d.Readings[i]
@@ -143,10 +155,18 @@ func AppendPrometheus(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 		if reason == "" && !numeric(r.Value) {
 			reason = "not a number"
 		}
+		id := seriesKey{code: r.Code, unit: r.Unit}
+		if !r.Code.Valid() {
+			id.raw = string(r.RawID)
+		}
+		if reason == "" && series[id] {
+			reason = "another reading has its id"
+		}
 		if reason != "" {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
+		series[id] = true
 		key := metricKey{withoutLabels(r.Code), r.Unit}
 		name, ok := names[key]
 		if !ok {
@@ -188,6 +208,13 @@ func AppendPrometheus(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 type promSample struct {
 	metric  string
 	reading *obis.Reading
+}
+
+// seriesKey tells samples apart.
+type seriesKey struct {
+	code obis.Code
+	unit obis.Unit
+	raw  string
 }
 
 // metricKey is what a metric is named after.
@@ -281,8 +308,18 @@ func appendLabel(dst []byte, key, value string) []byte {
 	if value == "" {
 		return dst
 	}
-	dst = append(append(dst, ','), key...)
-	return strconv.AppendQuote(append(dst, '='), value)
+	dst = append(append(append(dst, ','), key...), '=', '"')
+	for _, r := range value { // the format has these three escapes and no others
+		switch r {
+		case '"', '\\':
+			dst = append(dst, '\\', byte(r))
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
 }
 
 // csvHeader names the columns of AppendCSV.

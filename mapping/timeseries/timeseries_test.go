@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -83,4 +84,25 @@ func ExampleAppendInflux() {
 	}})
 	fmt.Print(string(lines))
 	// Output: meter,id=ABC12345678,obis=6-0:1.0.0*255,unit=Wh value=1234500
+}
+
+// A series has one sample, labels have the escapes of the format, and no time is wrapped.
+func TestPrometheusSeries(t *testing.T) {
+	r := obis.Reading{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(1, 0), Quality: obis.Quality{Flags: obis.Estimated}}
+	other := r
+	other.Unit = obis.VarHour
+	d := &mapping.Data{Meter: obis.Meter{ID: "a\t\"\\\n\u200b"}, Readings: []obis.Reading{r, r, other}}
+	out, lost := AppendPrometheus(nil, d)
+	require.Equal(t, "[reading 1: another reading has its id; quality estimated not carried]", fmt.Sprint(lost))
+	require.Equal(t, 2, strings.Count(string(out), " 1\n")-strings.Count(string(out), "flag="))
+	require.Contains(t, string(out), "{meter=\"a\t\\\"\\\\\\n\u200b\",obis=")
+}
+
+func TestInfluxTimes(t *testing.T) {
+	r := obis.Reading{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(1, 0), Time: obis.LocalTime(2026, 11, 20, 12, 0, 0)}
+	far := r
+	far.Time = obis.FromTime(time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC))
+	out, lost := AppendInflux(nil, &mapping.Data{Readings: []obis.Reading{r, far}})
+	require.Equal(t, "[reading 0: its time, which is no instant reading 1: its time, outside of 1678 to 2261]", fmt.Sprint(lost))
+	require.Equal(t, strings.Repeat("meter,obis=1-0:1.8.0*255 value=1\n", 2), string(out))
 }
