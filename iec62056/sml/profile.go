@@ -74,6 +74,9 @@ func (c *cursor) pack(p *obis.Profile) {
 		if c.err == nil && n != len(p.Columns) {
 			c.fail("valueList", at, fmt.Errorf("%d values for %d columns", n, len(p.Columns)))
 		}
+		if c.err != nil {
+			return
+		}
 		for i := range n {
 			c.list("valueEntry", 2)
 			c.cell(&p.Columns[i])
