@@ -3,7 +3,6 @@ package meter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -58,8 +57,9 @@ func (f *iedFace) stamped(readings []obis.Reading, received time.Time) []obis.Re
 }
 
 func lossTexts(r *Result, lost []mapping.Loss) (texts []string) {
+	d := &mapping.Data{Readings: r.Readings}
 	for _, l := range lost {
-		texts = append(texts, fmt.Sprintf("%s: %v", r.Readings[l.Index].ID(), l))
+		texts = append(texts, d.Describe(l))
 	}
 	return texts
 }

@@ -54,6 +54,14 @@ func (l Loss) String() string {
 	return fmt.Sprintf("%v %d: %s; quality %v not carried", l.Part, l.Index, l.Reason, l.Flags)
 }
 
+// Describe says what was lost, and of which reading.
+func (d *Data) Describe(l Loss) string {
+	if l.Part == Reading && l.Index < len(d.Readings) {
+		return d.Readings[l.Index].ID() + ": " + l.String()
+	}
+	return l.String()
+}
+
 // ReadingsOnly returns what a target loses that has neither profiles nor events.
 func ReadingsOnly(d *Data) (lost []Loss) {
 	for i := range d.Profiles {

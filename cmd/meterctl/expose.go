@@ -72,6 +72,11 @@ type updater interface {
 	Update(r *meter.Result) (lost []string)
 }
 
+// eventShower is an updater that shows events, too, and decides when they are read.
+type eventShower interface {
+	addEvents(ctx context.Context, s meter.Session, r *meter.Result) error
+}
+
 func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
 	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen) })
 }
@@ -147,7 +152,7 @@ func poll(ctx context.Context, s meter.Session, face updater) (*meter.Result, er
 	} else if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	if f, ok := face.(*coapFace); ok {
+	if f, ok := face.(eventShower); ok {
 		return r, f.addEvents(ctx, s, r)
 	}
 	return r, nil

@@ -11,7 +11,6 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/gateway/coap"
-	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -76,7 +75,8 @@ func (f *coapFace) Update(r *meter.Result) (lost []string) {
 	if len(r.Readings) > 0 && !slices.ContainsFunc(r.Readings, func(x obis.Reading) bool { return x.Quality.Flags&silent != silent }) {
 		return nil
 	}
-	d := &mapping.Data{Meter: r.Meter, Readings: slices.Clone(r.Readings), Profiles: slices.Clone(r.Profiles), Events: r.Events, Clock: r.Clock}
+	d := dataOf(r)
+	d.Readings, d.Profiles = slices.Clone(r.Readings), slices.Clone(r.Profiles)
 	for i := range d.Readings {
 		d.Readings[i] = d.Readings[i].Clone()
 	}
@@ -84,11 +84,7 @@ func (f *coapFace) Update(r *meter.Result) (lost []string) {
 		d.Profiles[i] = d.Profiles[i].Clone()
 	}
 	for _, l := range f.server.Update(d) {
-		what := l.String()
-		if l.Part == mapping.Reading && l.Index < len(d.Readings) {
-			what = d.Readings[l.Index].ID() + ": " + what
-		}
-		lost = append(lost, what)
+		lost = append(lost, d.Describe(l))
 	}
 	return lost
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/openusm/meter"
-	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/iec104"
 )
 
@@ -30,13 +29,9 @@ func (f *stationFace) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 }
 
 func (f *stationFace) Update(r *meter.Result) (lost []string) {
-	d := &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock}
+	d := dataOf(r)
 	for _, l := range f.station.Update(d, time.Now()) {
-		text := l.String()
-		if l.Part == mapping.Reading {
-			text = r.Readings[l.Index].ID() + ": " + text
-		}
-		lost = append(lost, text)
+		lost = append(lost, d.Describe(l))
 	}
 	for _, p := range f.station.Points() {
 		if !f.known[p.Address] {

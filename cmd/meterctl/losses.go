@@ -3,13 +3,13 @@ package main
 import (
 	"bytes"
 	_ "embed" // samples.csv
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/iec104"
 	"github.com/openusm/meter/obis"
@@ -22,15 +22,13 @@ var samplesCSV []byte
 
 // samples are readings of all kinds of meter, all good and with a time.
 func samples() ([]obis.Reading, error) {
-	r := csv.NewReader(bytes.NewReader(samplesCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(samplesCSV)
 	if err != nil {
 		return nil, err
 	}
 	var doc bytes.Buffer
 	doc.WriteString(`{"schema":"` + meter.Schema + `","readings":[`)
-	for i, row := range rows[1:] {
+	for i, row := range rows {
 		if i > 0 {
 			doc.WriteByte(',')
 		}

@@ -154,7 +154,7 @@ func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, er
 		} else if err != nil {
 			return nil, nil, err
 		}
-		list = append(list, &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events})
+		list = append(list, dataOf(r))
 	}
 }
 

@@ -46,15 +46,21 @@ func (a *app) print(r *meter.Result) error {
 	return usagef("unknown output format %q", a.output)
 }
 
-// readingsOf returns the readings of a result for a mapping.
+// dataOf returns what a result says, for a mapping.
+func dataOf(r *meter.Result) *mapping.Data {
+	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock}
+}
+
+// readingsOf returns the readings of a result alone.
 func readingsOf(r *meter.Result) *mapping.Data {
-	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Clock: r.Clock}
+	d := dataOf(r)
+	d.Profiles, d.Events = nil, nil
+	return d
 }
 
 func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) error {
 	for _, l := range lost {
-		x := &r.Readings[l.Index]
-		fmt.Fprintf(a.stderr, "warning: %s: %v\n", x.ID(), l)
+		fmt.Fprintln(a.stderr, "warning:", dataOf(r).Describe(l))
 	}
 	if len(r.Profiles)+len(r.Events) > 0 {
 		fmt.Fprintf(a.stderr, "warning: %s carries neither profiles nor events\n", a.output)

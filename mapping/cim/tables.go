@@ -3,7 +3,6 @@ package cim
 import (
 	"bytes"
 	"embed"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -75,13 +75,11 @@ func readRows(file string, add func(row []string) error) error {
 	if err != nil {
 		return err
 	}
-	r := csv.NewReader(bytes.NewReader(raw))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(raw)
 	if err != nil {
 		return err
 	}
-	for _, row := range rows[1:] {
+	for _, row := range rows {
 		if err := add(row); err != nil {
 			return fmt.Errorf("cim: %s: %w", file, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	_ "embed" // units.csv
 	"encoding/base64"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
@@ -33,13 +33,11 @@ type senmlUnit struct {
 
 // senmlUnits reads units.csv, which the tests check.
 var senmlUnits = sync.OnceValue(func() (list []senmlUnit) {
-	r := csv.NewReader(bytes.NewReader(unitsCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(unitsCSV)
 	if err != nil {
 		return nil
 	}
-	for _, row := range rows[1:] {
+	for _, row := range rows {
 		u, ok := obis.UnitByName(row[0])
 		exp, err := strconv.Atoi(row[2])
 		if ok && err == nil {

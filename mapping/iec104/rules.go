@@ -14,12 +14,12 @@ package iec104
 import (
 	"bytes"
 	_ "embed" // the tables
-	"encoding/csv"
 	"fmt"
 	"io"
 	"strconv"
 	"sync"
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -37,13 +37,11 @@ type qualityBits struct {
 
 // qualities reads the table, which the tests check.
 var qualities = sync.OnceValue(func() (list []qualityBits) {
-	r := csv.NewReader(bytes.NewReader(qualitiesCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(qualitiesCSV)
 	if err != nil {
 		return nil
 	}
-	for _, row := range rows[1:] {
+	for _, row := range rows {
 		flag, ok := obis.ParseFlag(row[0])
 		bits, err := strconv.ParseUint(row[1], 16, 8)
 		if ok && err == nil {

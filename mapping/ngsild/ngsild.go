@@ -12,7 +12,6 @@ package ngsild
 
 import (
 	"bytes"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +23,7 @@ import (
 
 	_ "embed" // the tables
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
@@ -82,11 +82,9 @@ var builtin = sync.OnceValue(func() *mapping.Table[attribute] {
 })
 
 var units = sync.OnceValue(func() map[obis.Unit]unitCode {
-	r := csv.NewReader(bytes.NewReader(unitsCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(unitsCSV)
 	list := map[obis.Unit]unitCode{}
-	for _, row := range rows[min(1, len(rows)):] {
+	for _, row := range rows {
 		u, ok := obis.UnitByName(row[0])
 		exp, bad := strconv.Atoi(row[2])
 		if ok && errors.Join(err, bad) == nil {

@@ -3,12 +3,12 @@ package timeseries
 import (
 	"bytes"
 	_ "embed" // classes.csv
-	"encoding/csv"
 	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
@@ -25,13 +25,11 @@ type deviceClass struct {
 
 // deviceClasses reads classes.csv, which the tests check.
 var deviceClasses = sync.OnceValue(func() (list []deviceClass) {
-	r := csv.NewReader(bytes.NewReader(classesCSV))
-	r.Comment = '#'
-	rows, err := r.ReadAll()
+	rows, err := csvrows.Read(classesCSV)
 	if err != nil {
 		return nil
 	}
-	for _, row := range rows[1:] {
+	for _, row := range rows {
 		if u, ok := obis.UnitByName(row[0]); ok {
 			list = append(list, deviceClass{u, row[1], row[2], row[3]})
 		}
