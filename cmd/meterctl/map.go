@@ -188,11 +188,13 @@ func timeIn(clock obis.Clock) timeseries.AppendTime {
 	return func(dst []byte, t obis.Time) []byte { return meter.AppendTimeText(dst, t, clock) }
 }
 
-func cimRules(rules io.Reader) (*cim.Rules, error) {
+// ownRules reads a user's rules of a target; nil, for which the built-in ones
+// stand, where there are none.
+func ownRules[T any](rules io.Reader, read func(io.Reader) (*T, error)) (*T, error) {
 	if rules == nil {
 		return nil, nil
 	}
-	r, err := cim.ReadRules(rules)
+	r, err := read(rules)
 	if err != nil {
 		return nil, configError{err}
 	}
@@ -200,7 +202,7 @@ func cimRules(rules io.Reader) (*cim.Rules, error) {
 }
 
 func toCIM(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
-	r, err := cimRules(rules)
+	r, err := ownRules(rules, cim.ReadRules)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,7 +215,7 @@ func toCIM(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error
 }
 
 func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
-	r, err := cimRules(rules)
+	r, err := ownRules(rules, cim.ReadRules)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -225,7 +227,7 @@ func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
 }
 
 func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
-	r, err := cimRules(rules)
+	r, err := ownRules(rules, cim.ReadRules)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -243,11 +245,9 @@ func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, erro
 }
 
 func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
-	var r *ngsild.Rules
-	if rules != nil {
-		if r, err = ngsild.ReadRules(rules); err != nil {
-			return nil, nil, configError{err}
-		}
+	r, err := ownRules(rules, ngsild.ReadRules)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, d := range list {
 		var l []mapping.Loss
@@ -260,10 +260,8 @@ func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping
 // toIEC61850 writes the values of the IED that "meterctl expose --as iec61850" shows, one on each line.
 func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
 	o := &ied.Options{}
-	if rules != nil {
-		if o.Rules, err = ied.ReadRules(rules); err != nil {
-			return nil, nil, configError{err}
-		}
+	if o.Rules, err = ownRules(rules, ied.ReadRules); err != nil {
+		return nil, nil, err
 	}
 	for _, d := range list {
 		o.Clock = d.Clock
@@ -296,11 +294,9 @@ func toSenMLCBOR(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 
 // toLwM2M writes one line for each meter.
 func toLwM2M(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
-	var r *coap.Rules
-	if rules != nil {
-		if r, err = coap.ReadRules(rules); err != nil {
-			return nil, nil, configError{err}
-		}
+	r, err := ownRules(rules, coap.ReadRules)
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, d := range list {
 		var l []mapping.Loss
@@ -318,7 +314,7 @@ func fromSenML(parse func([]byte) (*mapping.Data, []string, error)) mapSource {
 }
 
 func fromESPI(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
-	r, err := cimRules(rules)
+	r, err := ownRules(rules, cim.ReadRules)
 	if err != nil {
 		return nil, nil, err
 	}
