@@ -136,10 +136,24 @@ func parseNumber(s string) (obis.Value, bool) {
 	if !ok {
 		v, ok = parseWhole(mantissa)
 	}
+	if !ok && exponent == 0 {
+		return parseFar(mantissa)
+	}
 	if !ok || exponent == 0 {
 		return v, ok
 	}
 	return v.Shift(max(min(exponent, 1000), -1000))
+}
+
+// parseFar reads a number that lies outside the decimal exponents of
+// [obis.Value]: a float of CBOR is written as such. Text that is not exactly
+// the shortest form of a float is refused, since its digits would be lost.
+func parseFar(s string) (obis.Value, bool) {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || strconv.FormatFloat(f, 'f', -1, 64) != s {
+		return obis.Value{}, false
+	}
+	return obis.Float64(math.Float64bits(f), 0), true
 }
 
 // parseWhole reads a whole number of more digits than [obis.ParseNumber] takes:
