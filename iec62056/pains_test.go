@@ -3,7 +3,6 @@ package iec62056
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/openusm/meter/obis"
 	"github.com/stretchr/testify/require"
@@ -156,20 +155,6 @@ func TestReaderThatJoinsInTheMiddle(t *testing.T) {
 		require.Equal(t, 2, n)
 		require.Equal(t, uint64(1), s.Stats().ChecksumErrors)
 	}
-}
-
-func TestReporterIsQuietWithoutErrors(t *testing.T) {
-	var r Reporter
-	_, due := r.Due(time.Unix(0, 0), Stats{Messages: 5, Skipped: 9})
-	require.False(t, due)
-	since, due := r.Due(time.Unix(1, 0), Stats{Messages: 6, Malformed: 1})
-	require.True(t, due)
-	require.EqualValues(t, 1, since.Malformed)
-	_, due = r.Due(time.Unix(60, 0), Stats{Malformed: 2})
-	require.False(t, due)
-	since, due = r.Due(time.Unix(61, 0), Stats{Malformed: 3})
-	require.True(t, due)
-	require.EqualValues(t, 2, since.Malformed)
 }
 
 func FuzzParseProfiles(f *testing.F) {

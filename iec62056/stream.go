@@ -4,50 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"time"
 
 	"github.com/openusm/meter/iec62056/internal/field"
+	"github.com/openusm/meter/internal/wire"
 )
 
-// Stats counts what a reader of pushed data saw.
-type Stats struct {
-	Messages       uint64 // that were whole and right
-	ChecksumErrors uint64
-	Malformed      uint64 // broken in another way
-	Skipped        uint64 // octets that belong to no message
-}
-
-func (s Stats) since(before Stats) Stats {
-	return Stats{
-		s.Messages - before.Messages, s.ChecksumErrors - before.ChecksumErrors,
-		s.Malformed - before.Malformed, s.Skipped - before.Skipped,
-	}
-}
-
-// Reporter keeps a bad line from flooding a log: it says when there is
-// something to report, and never more often than once in its interval. The
-// zero Reporter reports once a minute.
-type Reporter struct {
-	Every time.Duration // 0 means one minute
-
-	last     time.Time
-	reported Stats
-}
-
-// Due returns what came since the last report, if there were errors among it
-// and the last report is long enough ago. The first error is reported at once.
-func (r *Reporter) Due(now time.Time, s Stats) (since Stats, due bool) {
-	every := r.Every
-	if every <= 0 {
-		every = time.Minute
-	}
-	since = s.since(r.reported)
-	if since.ChecksumErrors+since.Malformed == 0 || !r.last.IsZero() && now.Sub(r.last) < every {
-		return Stats{}, false
-	}
-	r.last, r.reported = now, s
-	return since, true
-}
+// Stats counts what a stream met.
+type Stats = wire.Stats
 
 // Stream finds readouts in what a meter of mode D (or A) sends by itself: it
 // joins pieces, skips noise, and goes on behind a broken readout. The zero

@@ -312,26 +312,6 @@ func TestStreamNoiseLikeEncryption(t *testing.T) {
 	require.Equal(t, string(v5), string(m.Raw))
 }
 
-// A bad contact makes every telegram wrong; the log gets one line a minute.
-func TestChecksumErrorsAreReportedOnceAMinute(t *testing.T) {
-	v5 := load(t, "v5.txt")
-	v5[300] ^= 1
-	var s Stream
-	var r iec62056.Reporter
-	now := time.Unix(0, 0)
-	var reports []uint64
-	for range 150 {
-		s.Feed(v5)
-		_, ok := s.Next()
-		require.False(t, ok)
-		if since, due := r.Due(now, s.Stats()); due {
-			reports = append(reports, since.ChecksumErrors)
-		}
-		now = now.Add(time.Second)
-	}
-	require.Equal(t, []uint64{1, 60, 60}, reports)
-}
-
 func TestExplain(t *testing.T) {
 	b := load(t, "v5.txt")
 	var got []string
