@@ -1,0 +1,167 @@
+package serve
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// echo answers each line with itself.
+func echo(ctx context.Context, c net.Conn) error {
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
+	defer stop()
+	_, err := io.Copy(c, c)
+	return err
+}
+
+// start serves on loopback until the test ends.
+func start(t *testing.T, cfg *Config, handle func(context.Context, net.Conn) error) string {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	at := make(chan string, 1)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Listen(ctx, "tcp", "127.0.0.1:0", cfg, func(a net.Addr) { at <- a.String() }, handle)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ended)
+	})
+	return <-at
+}
+
+func dial(t *testing.T, from, to string) net.Conn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", to)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// answers reports whether the other side still echoes.
+func answers(c net.Conn) bool {
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	if _, err := fmt.Fprintln(c, "hello"); err != nil {
+		return false
+	}
+	line, err := bufio.NewReader(c).ReadString('\n')
+	return err == nil && line == "hello\n"
+}
+
+func TestSilentConnectionsLockNobodyOut(t *testing.T) {
+	to := start(t, &Config{Max: 64}, echo)
+	busy := dial(t, "127.0.0.1", to)
+	require.True(t, answers(busy))
+	for range 200 {
+		dial(t, "127.0.0.1", to)
+	}
+	time.Sleep(2 * restless)
+	late := dial(t, "127.0.0.1", to)
+	require.True(t, answers(late), "a new client is served")
+	require.True(t, answers(busy), "who said something is not the first to go")
+}
+
+func TestHostWithMostConnectionsMakesRoom(t *testing.T) {
+	to := start(t, &Config{Max: 16}, echo)
+	quiet := dial(t, "127.0.0.2", to)
+	require.True(t, answers(quiet))
+	var greedy []net.Conn
+	for range 40 {
+		c := dial(t, "127.0.0.1", to)
+		answers(c)
+		greedy = append(greedy, c)
+		time.Sleep(restless / 10)
+	}
+	time.Sleep(2 * restless)
+	require.True(t, answers(dial(t, "127.0.0.3", to)))
+	require.True(t, answers(quiet), "one connection of another host stays")
+	require.False(t, answers(greedy[0]))
+}
+
+func TestPerHost(t *testing.T) {
+	var served atomic.Int32
+	to := start(t, &Config{Max: 16, PerHost: 2}, func(ctx context.Context, c net.Conn) error {
+		served.Add(1)
+		defer served.Add(-1)
+		return echo(ctx, c)
+	})
+	for range 6 {
+		dial(t, "127.0.0.1", to)
+		time.Sleep(restless + 10*time.Millisecond)
+	}
+	require.Eventually(t, func() bool { return served.Load() == 2 }, time.Second, time.Millisecond)
+}
+
+func TestIdleEnds(t *testing.T) {
+	to := start(t, &Config{Idle: 40 * time.Millisecond}, echo)
+	c := dial(t, "127.0.0.1", to)
+	require.True(t, answers(c))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	_, err := c.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+}
+
+// failing is a listener that is out of descriptors at first.
+type failing struct {
+	net.Listener
+	left atomic.Int32
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.left.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
+}
+
+func TestOutOfDescriptors(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	f := &failing{Listener: l}
+	f.left.Store(3)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Accept(ctx, f, nil, echo) }()
+	require.True(t, answers(dial(t, "127.0.0.1", l.Addr().String())))
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+func TestEndLeavesNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(t.Context())
+	at, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- Listen(ctx, "tcp", "127.0.0.1:0", nil, func(a net.Addr) { at <- a.String() }, echo)
+	}()
+	to := <-at
+	for range 8 {
+		require.True(t, answers(dial(t, "127.0.0.1", to)))
+	}
+	cancel()
+	require.NoError(t, <-ended)
+	for range 1000 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+}
+
+func TestListenRefusesABadAddress(t *testing.T) {
+	err := Listen(t.Context(), "tcp", "127.0.0.1:-1", nil, nil, echo)
+	var op *net.OpError
+	require.True(t, errors.As(err, &op), "%v", err)
+}
