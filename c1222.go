@@ -2,24 +2,39 @@ package meter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 
 	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/ansic12/epsem"
+	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/ansic12/psem"
+	"github.com/openusm/meter/ansic12/receive"
 	"github.com/openusm/meter/ansic12/session"
-	"github.com/openusm/meter/ansic12/tables"
+	"github.com/openusm/meter/keys"
 )
 
-// dialC1222 opens a conversation by C12.22. The address has the AP titles of the meter
-// and, behind a comma, ours, each absolute (1.3.6.1.4.1.99.1) or relative (.42.7);
-// without them messages go to whoever is there. Behind a further comma "sessionless"
-// has each request stand alone.
+// c1222Driver speaks ANSI C12.22.
+func c1222Driver() Driver {
+	return Driver{
+		Protocol:  C1222,
+		Detect:    epsem.Detect,
+		Reader:    func(cfg *Config) (Reader, error) { return newC12Reader(C1222, receive.Messages, cfg) },
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return &epsemExplainer{cfg, note}, nil },
+		Dial:      dialC1222,
+		Tries: func(t Target) []Try {
+			if t.Scheme == "tcp" || t.Scheme == "udp" {
+				return []Try{{"C12.22", 60, quick(dialC1222)}}
+			}
+			return nil
+		},
+		Simulate: simulateC1222,
+	}
+}
+
+// dialC1222 opens a conversation by C12.22.
 func dialC1222(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	names, err := network(cfg)
 	if err != nil {
@@ -32,38 +47,23 @@ func dialC1222(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	names.Datagrams = t.Scheme == "udp"
 	layer := Layer{Name: "c12.22"}
 	if names.Security != epsem.Clear {
-		layer.Security, layer.Verified = weakSecurity, &[]bool{true}[0]
+		layer.Security, layer.Tag = receive.WeakSecurity, TagVerified
 	}
-	s := &c12Session{client: session.NewNetworkClient(rw, names, sessionConfig(cfg)), cfg: cfg, protocol: C1222, layers: []Layer{layer}}
-	return s.open(ctx)
+	s := &c12Session{client: session.NewNetworkClient(rw, names, c12Config(cfg)), cfg: cfg, protocol: C1222, layers: []Layer{layer}}
+	return openC12(ctx, s)
 }
 
-// tryC1222 is dialC1222 where the address may be meant for another protocol.
-func tryC1222(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	own := *cfg
-	if _, err := network(cfg); err != nil {
-		own.Address = ""
-	}
-	return dialC1222(ctx, t, &own)
-}
-
-// weakSecurity is what a layer says of EAX'.
-const weakSecurity = "EAX' (weak)"
-
-// network reads the address of a meter and the key that secures messages.
+// network reads the titles, and the key that secures messages.
 func network(cfg *Config) (n session.Network, err error) {
-	parts := strings.Split(cfg.Address, ",")
-	if last := len(parts) - 1; strings.TrimSpace(parts[last]) == "sessionless" {
-		n.Sessionless, parts = true, parts[:last]
-	}
-	if len(parts) > 2 {
-		return n, fmt.Errorf("meter: address %q, want for example .42.7,.1,sessionless", cfg.Address)
-	}
-	for i, to := range []*epsem.Title{&n.Called, &n.Calling} {
-		if i >= len(parts) || strings.TrimSpace(parts[i]) == "" {
+	n.Sessionless = cfg.C12.Sessionless
+	for _, t := range []struct {
+		text string
+		to   *epsem.Title
+	}{{cfg.C12.Called, &n.Called}, {cfg.C12.Calling, &n.Calling}} {
+		if t.text == "" {
 			continue
 		}
-		if *to, err = epsem.ParseTitle(strings.TrimSpace(parts[i])); err != nil {
+		if *t.to, err = epsem.ParseTitle(t.text); err != nil {
 			return n, fmt.Errorf("meter: %w", err)
 		}
 	}
@@ -78,18 +78,40 @@ func network(cfg *Config) (n session.Network, err error) {
 
 // eaxKey returns the key of EAX' and its number: the key "c1222-N" with the lowest number
 // among the keys by meter, else the one key if it has 16 octets, under number 0.
-func eaxKey(keys Keys) (key []byte, id uint8, ok bool) {
-	for name, own := range keys.ByMeter {
-		number, found := strings.CutPrefix(name, "c1222-")
-		n, err := strconv.ParseUint(number, 10, 8)
-		if found && err == nil && len(own.Key) == 16 && (!ok || uint8(n) < id) {
-			key, id, ok = own.Key, uint8(n), true
+func eaxKey(set keys.Set) (key []byte, id uint8, ok bool) {
+	for n := range 256 {
+		if own, found := set.ByMeter["c1222-"+strconv.Itoa(n)]; found && len(own.Key) == 16 {
+			return own.Key, uint8(n), true
 		}
 	}
-	if !ok && len(keys.Key) == 16 {
-		return keys.Key, 0, true
+	return set.Key, 0, len(set.Key) == 16
+}
+
+// secureC12 gives a receiver the keys that there are.
+func secureC12(own *receive.Config, cfg *Config) error {
+	if _, _, ok := eaxKey(cfg.Keys); ok || cfg.Keys.Find != nil {
+		own.Key = func(id uint8) []byte { return cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key }
 	}
-	return key, id, ok
+	var err error
+	if len(cfg.Keys.Key) == osgp.KeyLen {
+		own.Digest = (*osgp.Key)(append([]byte(nil), cfg.Keys.Key...))
+		own.Address, err = osgpAddress(cfg.OSGP.Address)
+	}
+	return err
+}
+
+// osgpAddress reads subnet and node, as 1.2; "" is all zero.
+func osgpAddress(text string) (a osgp.Address, err error) {
+	if text == "" {
+		return a, nil
+	}
+	subnet, node, ok := strings.Cut(text, ".")
+	n, bad := strconv.ParseUint(subnet, 10, 8)
+	m, worse := strconv.ParseUint(node, 10, 8)
+	if !ok || bad != nil || worse != nil {
+		return a, fmt.Errorf("meter: address %q, want subnet and node, as 1.2", text)
+	}
+	return osgp.Address{Subnet: byte(n), Node: byte(m)}, nil
 }
 
 // networkSimulator is the simulated meter as a station of C12.22.
@@ -100,222 +122,57 @@ func (s networkSimulator) Serve(ctx context.Context, rw io.ReadWriteCloser) erro
 	return s.ServeNetwork(ctx, rw)
 }
 
-// PacketSimulator is a simulator that answers datagrams, too.
-type PacketSimulator interface {
-	Simulator
-	// ServePacket answers the datagrams that come to conn until ctx ends.
-	ServePacket(ctx context.Context, conn net.PacketConn) error
-}
-
-// simulatedC1222 describes the simulated meter; its title is that of the address.
-func simulatedC1222(cfg *SimulatorConfig) (*ansicsim.Config, error) {
+// simulateC1222 returns the simulated meter, whose title is the one that is called.
+func simulateC1222(cfg *SimulatorConfig) (Simulator, error) {
 	names, err := network(&cfg.Config)
 	if err != nil {
 		return nil, err
 	}
-	own := simulatedC1218(cfg)
+	own := simulatedC12(cfg)
 	own.Key = nil
 	own.Network = ansicsim.NetworkConfig{Title: names.Called, Key: names.Key, KeyID: names.KeyID}
-	return own, nil
+	return networkSimulator{ansicsim.New(own)}, nil
 }
 
-// decodeC1222 decodes the messages of a capture: the services in them as those of
-// C12.18. Secured ones need the key; that their MAC is right proves little (EAX').
-func decodeC1222(b []byte, cfg *Config) (*Result, error) {
-	d, err := newC12Decoder(C1222, cfg)
-	if err != nil {
-		return nil, err
-	}
-	for len(b) > 0 {
-		m, n, err := epsem.Parse(b)
-		if err == nil {
-			err = d.message(&m, cfg)
-		}
-		if err != nil {
-			if errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
-				return nil, err
-			}
-			if len(d.result.Layers) == 0 {
-				return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
-			}
-			d.fail(err)
-			break
-		}
-		b = b[n:]
-	}
-	return d.finish()
+// epsemExplainer explains messages, and the services in those that are ciphered
+// where their key is there.
+type epsemExplainer struct {
+	cfg  *Config
+	note func(Note)
 }
 
-// message takes the services of one message.
-func (d *c12Decoder) message(m *epsem.Message, cfg *Config) error {
-	layer := Layer{Name: "c12.22"}
-	services, err := m.Services()
-	if m.Security() != epsem.Clear {
-		services, err = d.secured(m, cfg, &layer)
+func (e *epsemExplainer) Explain(b []byte, offset int) (int, error) {
+	m, n, err := epsem.Parse(b)
+	if err == nil {
+		b = b[:n]
 	}
-	if err != nil {
-		return err
+	if err := epsem.Explain(b, noter(e.note, b, offset, 0)); err != nil {
+		return 0, err
 	}
-	d.result.Layers = append(d.result.Layers, layer)
-	d.pushed = m.Response() == epsem.ResponseNever
-	d.unverified = layer.Verified != nil && !*layer.Verified
-	for _, service := range services {
-		if len(service) > 0 {
-			d.service(service)
-		}
-	}
-	return nil
-}
-
-// messageKey returns the key with which a message was secured, and its number.
-func messageKey(m *epsem.Message, cfg *Config) (key Secret, id uint8) {
-	id, _ = m.KeyID()
-	return cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key, id
-}
-
-// secured checks and deciphers a message with the key of its number, "c1222-N"
-// among the keys by meter, or else with the only one.
-func (d *c12Decoder) secured(m *epsem.Message, cfg *Config, layer *Layer) ([][]byte, error) {
-	key, id := messageKey(m, cfg)
-	layer.Security = weakSecurity
-	if len(key) == 0 {
-		if m.Security() == epsem.Ciphered {
-			return nil, fmt.Errorf("meter: %w: message is ciphered with key %d", ErrMissingKey, id)
-		}
-		layer.Verified = &[]bool{false}[0]
-		d.result.warn("the MAC could not be checked: no key %d", id)
-		return m.Services()
+	id, _ := m.KeyID()
+	key := e.cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key
+	if m.Security() != epsem.Ciphered || len(key) == 0 {
+		return n, nil
 	}
 	opened, err := m.Verify(key)
 	if err != nil {
-		return nil, fmt.Errorf("meter: %w: %w", ErrAuth, err)
+		return 0, c12Error(err)
 	}
-	layer.Verified = &[]bool{true}[0]
-	return opened.Services, nil
-}
-
-// epsem explains the messages of a capture, and the services in those that are
-// ciphered where their key is there.
-func (e *explainer) epsem() error {
-	for at := 0; at < len(e.b); {
-		part := e.b[at:]
-		m, n, err := epsem.Parse(part)
-		if err == nil {
-			part = part[:n]
-		}
-		if err := epsem.Explain(part, e.at(part, at, 0)); err != nil {
-			return err
-		}
-		if key, _ := messageKey(&m, e.cfg); m.Security() == epsem.Ciphered && len(key) > 0 {
-			if err := e.deciphered(&m, key, at+n); err != nil {
-				return err
-			}
-		}
-		at += n
-	}
-	return nil
-}
-
-// deciphered notes the services of a message that ends at an offset of the input. Their
-// octets stand where the ciphered ones do.
-func (e *explainer) deciphered(m *epsem.Message, key Secret, end int) error {
-	opened, err := m.Verify(key)
-	if err != nil {
-		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
-	}
-	at := end - len(m.MAC) - len(m.Body)
+	// The octets of the services stand where the ciphered ones do.
+	at := offset + n - len(m.MAC) - len(m.Body)
 	for _, service := range opened.Services {
 		at += len(epsem.AppendService(nil, service)) - len(service)
-		note := e.at(service, at, 3)
+		note := noter(e.note, service, at, 3)
 		switch {
 		case len(service) == 0:
 		case service[0] < byte(psem.ServiceIdentify):
 			note(0, len(service), 0, "answer", psem.Status(service[0]).String())
 		default:
 			if err := psem.ExplainRequest(service, note); err != nil {
-				return err
+				return 0, err
 			}
 		}
 		at += len(service)
 	}
-	return nil
-}
-
-// c1222Finder finds the messages of C12.22 that meters push: writes of their tables that
-// want no answer. It remembers the tables of each meter, as they say how others are read.
-type c1222Finder struct {
-	cfg     *Config
-	in      []byte
-	meters  map[string]*tables.Device // by calling AP title
-	damaged uint64
-}
-
-// maxMeters is how many meters a finder remembers.
-const maxMeters = 1024
-
-func newC1222Finder(cfg *Config) *c1222Finder {
-	return &c1222Finder{cfg: cfg, meters: map[string]*tables.Device{}}
-}
-
-func (f *c1222Finder) feed(b []byte) {
-	if len(f.in)+len(b) > maxPending {
-		f.in = nil
-	}
-	f.in = append(f.in, b...)
-}
-
-func (f *c1222Finder) next() (*Result, error, bool) {
-	if len(f.in) == 0 {
-		return nil, nil, false
-	}
-	m, n, err := epsem.Parse(f.in)
-	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, nil, false
-	case err != nil:
-		f.damaged++
-		f.in = nil // where the next message begins cannot be told
-		return nil, nil, false
-	}
-	f.in = f.in[n:len(f.in):len(f.in)] // results alias what came
-	r, err := f.result(&m)
-	return r, err, true
-}
-
-func (f *c1222Finder) result(m *epsem.Message) (*Result, error) {
-	d, err := newC12Decoder(C1222, f.cfg)
-	if err != nil {
-		return nil, err
-	}
-	calling, _ := m.Get(epsem.TagCalling)
-	name := string(epsem.Title(calling).Absolute())
-	if known := f.meters[name]; known != nil {
-		d.device = known
-	}
-	if err := d.message(m, f.cfg); err != nil {
-		if errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
-	}
-	r, err := d.finish()
-	if d.device != nil && (f.meters[name] != nil || len(f.meters) < maxMeters) {
-		f.meters[name] = d.device
-	}
-	return r, err
-}
-
-func (f *c1222Finder) broken() uint64 { return f.damaged }
-
-// datagram hands on the messages of one datagram. What it leaves behind is no part of the next.
-func (f *c1222Finder) datagram(b []byte, handle func(*Result, error)) {
-	damaged := f.damaged
-	f.feed(b)
-	for r, err, ok := f.next(); ok; r, err, ok = f.next() {
-		handle(r, err)
-	}
-	if len(f.in) > 0 || f.damaged > damaged {
-		handle(nil, fmt.Errorf("meter: %w: a datagram of %d octets is no message of C12.22", ErrFrame, len(b)))
-	}
-	f.in = nil
+	return n, nil
 }

@@ -1,106 +1,211 @@
 package meter
 
 import (
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"strings"
+	"io"
 
 	"github.com/openusm/meter/mbus/wmbus"
-	"github.com/openusm/meter/obis"
 )
 
 // Decode decodes the messages in b, one after the other, to one result. It
 // finds out the protocol where cfg does not name it. What could be decoded is
-// returned even beside an error that wraps [ErrPartial]. The result aliases b.
+// returned even beside an error that wraps [ErrPartial].
 func Decode(b []byte, cfg *Config) (*Result, error) {
-	if cfg == nil {
-		cfg = &Config{}
-	}
+	return NewDecoder(cfg).Decode(b)
+}
+
+// Decoder decodes captures one after the other, and uses its memory again. It
+// is not safe for concurrent use.
+//
+// [Decoder.Decode] takes a capture as a whole; Feed, End and Next take one that
+// is too long for that, message by message.
+type Decoder struct {
+	cfg     *Config
+	readers []reader // by protocol, made when they are first needed
+	result  Result
+	part    Result
+	octets  []byte // of a line
+
+	reader Reader // of what is fed
+}
+
+type reader struct {
+	protocol Protocol
+	Reader
+}
+
+// NewDecoder returns a decoder; cfg may be nil.
+func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: cfg.prepared(false)} }
+
+// Decode is [Decode], whose result is valid until the next use of d.
+func (d *Decoder) Decode(b []byte) (*Result, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("meter: %w: no octets", ErrFrame)
 	}
-	protocol := cfg.Protocol
-	if protocol == "" || protocol == Auto {
-		var err error
-		if protocol, err = Detect(b); err != nil {
-			return nil, err
+	driver, err := d.cfg.detect(b)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.open(driver)
+	if err != nil {
+		return nil, err
+	}
+	d.result.reset()
+	d.result.Clock = d.cfg.Clock
+	r.Feed(b)
+	r.End()
+	return d.gather(r)
+}
+
+// open returns a reader for a capture that begins.
+func (d *Decoder) open(driver *Driver) (Reader, error) {
+	if driver.Reader == nil {
+		return nil, fmt.Errorf("meter: decode %s: %w", driver.Protocol, ErrNotSupported)
+	}
+	for _, known := range d.readers {
+		if known.protocol == driver.Protocol {
+			return known, nil
 		}
 	}
-	switch protocol {
-	case DLMS:
-		return decodeDLMS(b, cfg)
-	case APDU:
-		return decodeAPDU(b, cfg)
-	case IEC62056:
-		return decodeIEC62056(b, cfg)
-	case P1:
-		return decodeP1(b, cfg)
-	case SML:
-		return decodeSML(b, cfg)
-	case WMBus:
-		return decodeWMBus(b, cfg)
-	case C1218:
-		return decodeC1218(b, cfg)
-	case C1222:
-		return decodeC1222(b, cfg)
-	case C1219:
-		return decodeC1219(b, cfg)
-	case OSGP:
-		return decodeOSGP(b, cfg)
-	case MBus:
-		return decodeMBus(b, cfg)
+	r, err := driver.Reader(d.cfg)
+	if err != nil {
+		return nil, err
 	}
-	return nil, fmt.Errorf("meter: decode %s: %w", protocol, ErrNotSupported)
+	d.readers = append(d.readers, reader{driver.Protocol, r})
+	return r, nil
+}
+
+// gather joins the messages of a capture: all that was decoded, with an error
+// for what was not.
+func (d *Decoder) gather(r Reader) (*Result, error) {
+	all := &d.result
+	var partial error
+	decoded := 0
+	for {
+		into := all
+		if decoded > 0 {
+			into = &d.part
+			into.reset()
+		}
+		err := r.Next(into)
+		switch {
+		case err == io.EOF:
+			if decoded == 0 {
+				return nil, fmt.Errorf("meter: %w: no message", ErrFrame)
+			}
+			return all, partial
+		case err == nil, errors.Is(err, ErrPartial):
+			partial = errors.Join(partial, err)
+			if decoded++; decoded > 1 {
+				all.add(into.Clone())
+			} else if r.Pending() > 0 {
+				*all = *all.Clone()
+			}
+		case decoded == 0:
+			d.drain(r)
+			return nil, err
+		default:
+			all.warn("%v", err)
+			partial = errors.Join(partial, fmt.Errorf("meter: %w: %w", ErrPartial, err))
+		}
+	}
+}
+
+// drain takes what a capture that cannot be read leaves in a reader.
+func (d *Decoder) drain(r Reader) {
+	for {
+		d.part.reset()
+		if r.Next(&d.part) == io.EOF {
+			return
+		}
+	}
+}
+
+// Feed adds octets of a capture that is decoded message by message. The first
+// ones must be enough to tell the protocol, where the configuration does not
+// name it: a few hundred octets.
+func (d *Decoder) Feed(b []byte) error {
+	if d.reader == nil {
+		driver, err := d.cfg.detect(b)
+		if err != nil {
+			return err
+		}
+		if d.reader, err = d.open(driver); err != nil {
+			return err
+		}
+	}
+	d.reader.Feed(b)
+	return nil
+}
+
+// End says that the capture has no more octets.
+func (d *Decoder) End() {
+	if d.reader != nil {
+		d.reader.End()
+	}
+}
+
+// Next returns what the next message says, valid until the next use of d. The
+// error is io.ErrUnexpectedEOF where more octets are needed, and io.EOF behind
+// the last message; any other one is that of one message.
+func (d *Decoder) Next() (*Result, error) {
+	if d.reader == nil {
+		return nil, io.EOF
+	}
+	d.result.reset()
+	d.result.Clock = d.cfg.Clock
+	err := d.reader.Next(&d.result)
+	switch {
+	case err == io.EOF:
+		d.reader = nil
+		return nil, err
+	case err != nil && !errors.Is(err, ErrPartial):
+		return nil, err
+	}
+	return &d.result, err
 }
 
 // DecodeText decodes one line of a log: the hexadecimal digits of a frame, or
 // a line of a radio receiver (rtl-wmbus, CUL).
 func DecodeText(line string, cfg *Config) (*Result, error) {
-	if cfg == nil {
-		cfg = &Config{}
+	return NewDecoder(cfg).DecodeText([]byte(line))
+}
+
+// DecodeText is [DecodeText], whose result is valid until the next use of d.
+func (d *Decoder) DecodeText(line []byte) (*Result, error) {
+	if b, ok := unhex(d.octets[:0], line); ok && d.cfg.Protocol != WMBus {
+		d.octets = b
+		return d.Decode(b)
 	}
-	b, err := hex.DecodeString(strings.Join(strings.Fields(line), ""))
-	if err == nil && cfg.Protocol != WMBus {
-		return Decode(b, cfg)
-	}
-	reception, radio := wmbus.ParseLine([]byte(line))
+	reception, radio := wmbus.ParseLine(line)
 	if radio != nil {
 		return nil, fmt.Errorf("meter: %w: the line is neither hexadecimal nor that of a radio receiver", ErrFrame)
 	}
-	return decodeWMBus(reception.Frame, cfg)
+	protocol := d.cfg.Protocol
+	defer func() { d.cfg.Protocol = protocol }()
+	d.cfg.Protocol = WMBus
+	return d.Decode(reception.Frame)
 }
 
-// choose keeps the readings that match one of the patterns, where there are
-// any, and says which patterns match none.
-func (r *Result) choose(patterns []obis.Pattern) (*Result, error) {
-	if len(patterns) == 0 {
-		return r, nil
-	}
-	matched := make([]bool, len(patterns))
-	kept := r.Readings[:0]
-	for _, x := range r.Readings {
-		keep := false
-		for i, p := range patterns {
-			if p.Match(x.Code) {
-				keep, matched[i] = true, true
-			}
+// unhex appends the octets of hexadecimal digits, between which white space may stand.
+func unhex(dst, text []byte) ([]byte, bool) {
+	high, odd := byte(0), false
+	for _, c := range text {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			c = c|0x20 - 'a' + 10
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			continue
+		default:
+			return dst, false
 		}
-		if keep {
-			kept = append(kept, x)
+		if odd {
+			dst = append(dst, high<<4|c)
 		}
+		high, odd = c, !odd
 	}
-	r.Readings = kept
-	var missing []string
-	for i, p := range patterns {
-		if !matched[i] {
-			missing = append(missing, p.String())
-		}
-	}
-	if missing == nil {
-		return r, nil
-	}
-	if len(kept) == 0 {
-		return nil, fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
-	}
-	return r, fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
+	return dst, !odd && len(dst) > 0
 }

@@ -1,12 +1,15 @@
 package meter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,24 +19,22 @@ const connectTimeout = 10 * time.Second
 
 // Dial opens a session with the meter at a target (see [ParseTarget]). Where
 // the protocol is Auto it finds out, which takes a few seconds on a serial line.
+// At a target where meters call in it waits for the first one: see [Accept].
 func Dial(ctx context.Context, target string, cfg *Config) (Session, error) {
-	if cfg == nil {
-		cfg = &Config{}
-	}
 	t, err := ParseTarget(target)
 	if err != nil {
 		return nil, err
 	}
+	cfg = cfg.prepared(true)
 	switch t.Scheme {
 	case "file", "stdin":
 		return nil, fmt.Errorf("meter: %s is no meter: decode it", target)
+	case "listen":
+		return dialIn(ctx, t, cfg)
 	case "sim":
-		protocol, err := simulatedProtocol(t.Address)
-		if err != nil {
+		if cfg.Protocol, err = cfg.simulated(t.Address); err != nil {
 			return nil, err
 		}
-		own := *cfg
-		own.Protocol, cfg = protocol, &own
 	}
 	if cfg.Protocol == "" || cfg.Protocol == Auto {
 		return detectSession(ctx, t, cfg)
@@ -43,11 +44,66 @@ func Dial(ctx context.Context, target string, cfg *Config) (Session, error) {
 
 // dialProtocol opens a session in the protocol that cfg names.
 func dialProtocol(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	open := dialer(cfg.Protocol)
-	if open == nil {
+	d := cfg.driver(cfg.Protocol)
+	if d == nil || d.Dial == nil {
 		return nil, fmt.Errorf("meter: %s: %w: no session in protocol %s", t, ErrNotSupported, cfg.Protocol)
 	}
-	return open(ctx, t, cfg)
+	return d.Dial(ctx, t, cfg)
+}
+
+// detectTimeout is how long each attempt waits for an answer where the caller names no time.
+const detectTimeout = 2 * time.Second
+
+// detectSession tries the protocols one after the other and reports what it tried.
+func detectSession(ctx context.Context, t Target, cfg *Config) (Session, error) {
+	var tries []Try
+	var protocols []Protocol
+	for d := range cfg.drivers {
+		if d.Tries == nil {
+			continue
+		}
+		for _, try := range d.Tries(t) {
+			at, _ := slices.BinarySearchFunc(tries, try, func(a, b Try) int { return cmp.Or(cmp.Compare(a.Rank, b.Rank), -1) })
+			tries, protocols = slices.Insert(tries, at, try), slices.Insert(protocols, at, d.Protocol)
+		}
+	}
+	var tried []string
+	last := ErrNotSupported
+	for i, try := range tries {
+		if cfg.Tried != nil {
+			cfg.Tried(try.Name)
+		}
+		own := *cfg
+		own.Protocol = protocols[i]
+		if own.Retries == 0 {
+			own.Retries = -1
+		}
+		s, err := try.Dial(ctx, t, &own)
+		if err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil || !unheard(err) {
+			return nil, err
+		}
+		tried, last = append(tried, try.Name), err
+	}
+	return nil, fmt.Errorf("meter: %s: tried %s: %w", t, strings.Join(tried, ", "), last)
+}
+
+// quick returns a way to dial that waits no longer for an answer than detection may.
+func quick(dial func(context.Context, Target, *Config) (Session, error)) func(context.Context, Target, *Config) (Session, error) {
+	return func(ctx context.Context, t Target, cfg *Config) (Session, error) {
+		own := *cfg
+		if own.Timeout == 0 {
+			own.Timeout = detectTimeout
+		}
+		return dial(ctx, t, &own)
+	}
+}
+
+// unheard reports whether an attempt failed as one in a protocol that the meter does not speak.
+func unheard(err error) bool {
+	return errors.Is(err, ErrTimeout) || errors.Is(err, ErrHungUp) || errors.Is(err, ErrFrame)
 }
 
 // Open opens the connection of a target at the given line settings, which only
@@ -81,33 +137,11 @@ func Open(ctx context.Context, t Target, cfg *Config) (io.ReadWriteCloser, error
 
 // open opens the connection for a protocol whose usual line settings are baud and framing.
 func (cfg *Config) open(ctx context.Context, t Target, baud int, framing string) (io.ReadWriteCloser, error) {
-	if t.Baud == 0 {
-		t.Baud = baud
-	}
-	if t.Framing == "" {
-		t.Framing = framing
-	}
+	t.Baud, t.Framing = cmp.Or(t.Baud, baud), cmp.Or(t.Framing, framing)
 	if cfg.Open != nil {
 		return cfg.Open(ctx, t, cfg)
 	}
 	return Open(ctx, t, cfg)
-}
-
-// String returns the target as ParseTarget reads it.
-func (t Target) String() string {
-	switch t.Scheme {
-	case "sim":
-		return "sim:" + t.Address
-	case "file", "stdin":
-		return t.Address
-	case "serial":
-		s := "serial://" + t.Address
-		if t.Baud != 0 {
-			s += fmt.Sprintf("?baud=%d&framing=%s", t.Baud, t.Framing)
-		}
-		return s
-	}
-	return t.Scheme + "://" + t.Address
 }
 
 // outcome gives the errors of connections the sentinel on which callers branch.
@@ -122,46 +156,4 @@ func outcome(err error) error {
 		return fmt.Errorf("meter: %w: %w", ErrHungUp, err)
 	}
 	return fmt.Errorf("meter: %w", err)
-}
-
-// dialer returns how a session in a protocol is opened, nil where there is none.
-func dialer(p Protocol) func(context.Context, Target, *Config) (Session, error) {
-	switch p {
-	case DLMS:
-		return dialDLMS
-	case IEC62056:
-		return dialIEC62056
-	case MBus:
-		return dialMBus
-	case C1218:
-		return dialC1218
-	case C1222:
-		return dialC1222
-	case P1, SML, WMBus:
-		return dialPush
-	}
-	return nil
-}
-
-// attempts returns the ways to reach a meter of unknown protocol, the likeliest first.
-func attempts(t Target) []attempt {
-	switch t.Scheme {
-	case "udp":
-		return []attempt{{"DLMS wrapper", DLMS, dialWrapper}, {"C12.22", C1222, tryC1222}}
-	case "tcp":
-		return []attempt{
-			{"DLMS wrapper", DLMS, dialWrapper}, {"DLMS HDLC", DLMS, dialHDLC},
-			{"M-Bus", MBus, dialMBus}, {"IEC 62056-21", IEC62056, dialModeE}, {"C12.18", C1218, dialC1218}, {"C12.22", C1222, tryC1222},
-			{"push", Auto, heardPush(0, "", 12*time.Second)},
-		}
-	}
-	return []attempt{
-		{"push at 115200 8N1", Auto, heardPush(115200, "8N1", 11*time.Second)},
-		{"push at 9600 8N1", Auto, heardPush(9600, "8N1", 11*time.Second)},
-		{"push at 2400 8E1", Auto, heardPush(2400, "8E1", 6*time.Second)},
-		{"IEC 62056-21 sign-on at 300 7E1", IEC62056, dialModeE},
-		{"DLMS HDLC at 9600 8N1", DLMS, dialHDLC},
-		{"M-Bus at 2400 8E1", MBus, dialMBus},
-		{"C12.18 at 9600 8N1", C1218, dialC1218},
-	}
 }

@@ -3,13 +3,7 @@ package meter
 import (
 	"errors"
 	"fmt"
-
-	"github.com/openusm/meter/ansic12/osgp"
-	"github.com/openusm/meter/iec61850/goose"
-	"github.com/openusm/meter/iec61850/mms"
-	"github.com/openusm/meter/iec62056/p1"
-	"github.com/openusm/meter/iec62056/sml"
-	"github.com/openusm/meter/mbus"
+	"io"
 )
 
 // Note is one field of an explained message.
@@ -24,75 +18,81 @@ type Note struct {
 // Explain calls note for each field of the messages in b, in the order of
 // the octets, as far as they can be read, and returns the error where it broke.
 func Explain(b []byte, cfg *Config, note func(Note)) error {
-	if cfg == nil {
-		cfg = &Config{}
+	e, err := NewExplainer(b, cfg, note)
+	if err != nil {
+		return err
 	}
-	protocol := cfg.Protocol
-	if protocol == "" || protocol == Auto {
-		var err error
-		if protocol, err = Detect(b); err != nil {
+	for at := 0; at < len(b); {
+		n, err := e.Explain(b[at:], at)
+		if err != nil {
 			return err
 		}
+		at += n
 	}
-	e := explainer{b: b, cfg: cfg, note: note}
-	var err error
-	switch protocol {
-	case DLMS:
-		err = e.dlms()
-	case APDU:
-		body := withoutLLC(b)
-		err = e.apdu(body, len(b)-len(body), 0)
-	case IEC62056:
-		err = e.iec62056()
-	case P1:
-		err = p1.Explain(b, e.at(b, 0, 0))
-	case SML:
-		err = sml.Explain(b, e.at(b, 0, 0))
-	case WMBus:
-		err = e.wmbus()
-	case C1218:
-		err = e.psem()
-	case C1222:
-		err = e.epsem()
-	case C1219:
-		err = e.table()
-	case OSGP:
-		err = osgp.Explain(b, e.at(b, 0, 0))
-	case MBus:
-		err = e.mbus()
-	case MMS:
-		err = mms.Explain(b, e.at(b, 0, 0))
-	case GOOSE:
-		err = goose.Explain(b, e.at(b, 0, 0))
-	default:
-		return fmt.Errorf("meter: explain %s: %w", protocol, ErrNotSupported)
+	return nil
+}
+
+// NewExplainer returns what explains messages of the protocol that cfg names, or
+// of which the octets in head are. Messages are given to it one after the other.
+func NewExplainer(head []byte, cfg *Config, note func(Note)) (Explainer, error) {
+	cfg = cfg.prepared(false)
+	driver, err := cfg.detect(head)
+	if err != nil {
+		return nil, err
 	}
+	if driver.Explainer == nil {
+		return nil, fmt.Errorf("meter: explain %s: %w", driver.Protocol, ErrNotSupported)
+	}
+	e, err := driver.Explainer(cfg, note)
+	if err != nil {
+		return nil, explained(err)
+	}
+	return explainer{e}, nil
+}
+
+// explainer gives errors their sentinels, and sees to it that explaining advances.
+type explainer struct{ Explainer }
+
+func (e explainer) Explain(b []byte, offset int) (int, error) {
+	n, err := e.Explainer.Explain(b, offset)
+	if err == nil && n <= 0 {
+		err = fmt.Errorf("%d octets: %w", len(b), io.ErrUnexpectedEOF)
+	}
+	return n, explained(err)
+}
+
+func explained(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrMissingKey), errors.Is(err, ErrAuth), errors.Is(err, ErrFrame):
+	case err == nil, errors.Is(err, ErrMissingKey), errors.Is(err, ErrAuth), errors.Is(err, ErrNotSupported), errors.Is(err, ErrFrame):
 		return err
-	case errors.As(err, new(*mbus.SecurityError)):
-		return mbusError(err)
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
-// explainer collects the notes of the protocols' own Explain functions.
-type explainer struct {
-	b    []byte
-	cfg  *Config
-	note func(Note)
-
-	titles *dlmsDecoder // knows the system titles that the capture has told so far
-}
-
-// at returns a function that notes fields of the part of octets that lies at
+// noter returns a function that notes fields of the part of octets that lies at
 // offset in the input and is nested depth deep.
-func (e *explainer) at(octets []byte, offset, depth int) func(off, n, d int, field, meaning string) {
+func noter(note func(Note), octets []byte, offset, depth int) func(off, n, d int, field, meaning string) {
 	return func(off, n, d int, field, meaning string) {
 		var part []byte
 		if 0 <= off && off <= off+n && off+n <= len(octets) {
 			part = octets[off : off+n]
 		}
-		e.note(Note{Offset: offset + off, Octets: part, Depth: depth + d, Field: field, Meaning: meaning})
+		note(Note{Offset: offset + off, Octets: part, Depth: depth + d, Field: field, Meaning: meaning})
 	}
+}
+
+// explains is an Explainer made of a function that explains the first message of
+// b, and returns its length.
+type explains struct {
+	note  func(Note)
+	first func(b []byte, note func(off, n, depth int, field, meaning string)) (int, error)
+}
+
+func (e explains) Explain(b []byte, offset int) (int, error) {
+	return e.first(b, noter(e.note, b, offset, 0))
+}
+
+// whole makes of a function that explains all of b one that says how long that is.
+func whole(explain func(b []byte, note func(off, n, depth int, field, meaning string)) error) func([]byte, func(int, int, int, string, string)) (int, error) {
+	return func(b []byte, note func(int, int, int, string, string)) (int, error) { return len(b), explain(b, note) }
 }

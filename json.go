@@ -1,170 +1,227 @@
 package meter
 
 import (
-	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/obis"
 )
 
 // Schema names the JSON form of a Result.
 const Schema = "meterctl/v1"
 
-type resultJSON struct {
-	Schema   string        `json:"schema"`
-	Protocol Protocol      `json:"protocol,omitempty"`
-	Meter    meterJSON     `json:"meter"`
-	Readings []readingJSON `json:"readings"`
-	Events   []eventJSON   `json:"events"`
-	Profiles []profileJSON `json:"profiles"`
-	Layers   []Layer       `json:"layers,omitempty"`
-	Warnings []string      `json:"warnings"`
-}
+// MarshalJSON returns what [Result.AppendJSON] appends.
+func (r *Result) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 
-type meterJSON struct {
-	ID           string `json:"id,omitempty"`
-	Manufacturer string `json:"manufacturer,omitempty"`
-	Serial       string `json:"serial,omitempty"`
-	Model        string `json:"model,omitempty"`
-	Firmware     string `json:"firmware,omitempty"`
-	Version      string `json:"version,omitempty"`
-	SystemTitle  string `json:"system_title,omitempty"`
-	Medium       string `json:"medium,omitempty"`
-}
-
-type readingJSON struct {
-	OBIS    string          `json:"obis,omitempty"`
-	RawID   string          `json:"raw_id,omitempty"`
-	Name    string          `json:"name,omitempty"`
-	Value   json.RawMessage `json:"value"`
-	Unit    string          `json:"unit,omitempty"`
-	UCUM    string          `json:"ucum,omitempty"`
-	Start   string          `json:"start,omitempty"`
-	End     string          `json:"end,omitempty"`
-	Time    string          `json:"time,omitempty"`
-	Quality []string        `json:"quality"`
-	Rule    string          `json:"rule"`
-	Source  any             `json:"source,omitempty"`
-}
-
-type eventJSON struct {
-	Log     string        `json:"log,omitempty"`
-	ID      uint32        `json:"id"`
-	Time    string        `json:"time,omitempty"`
-	Text    string        `json:"text,omitempty"`
-	Params  []readingJSON `json:"params,omitempty"`
-	Quality []string      `json:"quality"`
-}
-
-type profileJSON struct {
-	OBIS    string              `json:"obis,omitempty"`
-	Period  int32               `json:"period_s"`
-	Columns []columnJSON        `json:"columns"`
-	Rows    [][]json.RawMessage `json:"rows"`
-}
-
-type columnJSON struct {
-	OBIS  string `json:"obis,omitempty"`
-	RawID string `json:"raw_id,omitempty"`
-	Name  string `json:"name,omitempty"`
-	Unit  string `json:"unit,omitempty"`
-}
-
-// MarshalJSON returns the result in the form of [Schema]: numbers as exact
+// AppendJSON appends the result in the form of [Schema]: numbers as exact
 // decimals in the unprefixed unit, text as strings, bits as "0b…", octets as
 // "0x…", times in RFC 3339 (without zone where none is known), missing as null.
-func (r *Result) MarshalJSON() ([]byte, error) {
-	out := resultJSON{
-		Schema: Schema, Protocol: r.Protocol, Layers: r.Layers,
-		Meter: meterJSON{
-			ID: r.Meter.ID, Manufacturer: r.Meter.Manufacturer, Serial: r.Meter.Serial, Model: r.Meter.Model,
-			Firmware: r.Meter.Firmware, Version: r.Meter.Version, SystemTitle: r.Meter.SystemTitle, Medium: r.Meter.Medium.String(),
-		},
-		Readings: []readingJSON{}, Events: []eventJSON{}, Profiles: []profileJSON{},
-		Warnings: append([]string{}, r.Warnings...),
-	}
+func (r *Result) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"schema":"`+Schema+`"`...)
+	dst = member(dst, `,"protocol":`, string(r.Protocol))
+	dst = appendMeter(append(dst, `,"meter":`...), &r.Meter)
+	dst = append(dst, `,"readings":[`...)
 	for i := range r.Readings {
-		out.Readings = append(out.Readings, r.reading(&r.Readings[i]))
+		dst = r.appendReading(comma(dst), &r.Readings[i])
 	}
+	dst = append(dst, `],"events":[`...)
 	for i := range r.Events {
-		out.Events = append(out.Events, r.event(&r.Events[i]))
+		dst = r.appendEvent(comma(dst), &r.Events[i])
 	}
+	dst = append(dst, `],"profiles":[`...)
 	for _, p := range r.Profiles {
-		out.Profiles = append(out.Profiles, r.profile(p))
+		dst = r.appendProfile(comma(dst), p)
 	}
-	return marshal(out)
+	if len(r.Layers) > 0 {
+		dst = append(dst, `],"layers":[`...)
+		for i := range r.Layers {
+			dst = r.Layers[i].AppendJSON(comma(dst))
+		}
+	}
+	dst = append(dst, `],"warnings":[`...)
+	for _, w := range r.Warnings {
+		dst = jsontext.AppendString(comma(dst), w)
+	}
+	return append(dst, ']', '}')
 }
 
-// marshal is json.Marshal that leaves <, > and & alone.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+// comma appends what parts the elements of a list.
+func comma(dst []byte) []byte {
+	if last := dst[len(dst)-1]; last == '[' || last == '{' {
+		return dst
+	}
+	return append(dst, ',')
 }
 
-func (r *Result) reading(x *obis.Reading) readingJSON {
-	out := readingJSON{
-		OBIS: x.Code.String(), Name: obis.Describe(x.Code), Value: r.value(x.Value), Unit: x.Unit.String(),
-		Quality: x.Quality.Flags.Names(nil), Rule: x.Rule.String(),
+// member appends a name with its comma and a text, where there is one.
+func member(dst []byte, name, text string) []byte {
+	if text == "" {
+		return dst
 	}
-	if u := x.Unit.UCUM(); u != out.Unit {
-		out.UCUM = u
+	return jsontext.AppendString(append(dst, name...), text)
+}
+
+func appendMeter(dst []byte, m *obis.Meter) []byte {
+	dst = append(dst, '{')
+	for _, f := range [...]struct{ name, text string }{
+		{`"id":`, m.ID}, {`"manufacturer":`, m.Manufacturer}, {`"serial":`, m.Serial}, {`"model":`, m.Model},
+		{`"firmware":`, m.Firmware}, {`"version":`, m.Version}, {`"system_title":`, m.SystemTitle}, {`"medium":`, m.Medium.String()},
+	} {
+		if f.text != "" {
+			dst = member(comma(dst), f.name, f.text)
+		}
+	}
+	return append(dst, '}')
+}
+
+// AppendJSON appends the layer as a JSON object.
+func (l *Layer) AppendJSON(dst []byte) []byte {
+	dst = jsontext.AppendString(append(dst, `{"name":`...), l.Name)
+	dst = member(dst, `,"control":`, l.Control)
+	dst = member(dst, `,"security":`, l.Security)
+	if l.Security != "" {
+		dst = append(dst, `,"protected":true`...)
+	}
+	if l.Tag != TagNone {
+		dst = strconv.AppendBool(append(dst, `,"verified":`...), l.Tag == TagVerified)
+	}
+	if l.Counted {
+		dst = strconv.AppendUint(append(dst, `,"counter":`...), uint64(l.Counter), 10)
+	}
+	return append(dst, '}')
+}
+
+func (r *Result) appendReading(dst []byte, x *obis.Reading) []byte {
+	dst = append(dst, '{')
+	if x.Code.Valid() {
+		dst = append(dst, `"obis":"`...)
+		dst, _ = x.Code.AppendText(dst)
+		dst = append(dst, `",`...)
 	}
 	if !x.Code.Valid() || x.Rule == obis.RuleNone {
-		out.RawID = obis.RawIDText(x.RawID)
+		if len(x.RawID) > 0 {
+			dst = append(appendRawID(append(dst, `"raw_id":`...), x.RawID), ',')
+		}
+	}
+	dst = appendName(dst, x.Code)
+	dst = r.appendValue(append(dst, `"value":`...), x.Value)
+	unit := x.Unit.String()
+	dst = member(dst, `,"unit":`, unit)
+	if ucum := x.Unit.UCUM(); ucum != unit {
+		dst = member(dst, `,"ucum":`, ucum)
 	}
 	switch {
 	case !x.Start.IsZero():
-		out.Start, out.End = r.time(x.Start), r.time(x.Time)
+		dst = r.appendTime(append(dst, `,"start":`...), x.Start)
+		if !x.Time.IsZero() {
+			dst = r.appendTime(append(dst, `,"end":`...), x.Time)
+		}
 	case !x.Time.IsZero():
-		out.Time = r.time(x.Time)
+		dst = r.appendTime(append(dst, `,"time":`...), x.Time)
 	}
-	if int(x.Source) < len(r.Sources) {
-		out.Source = r.Sources[x.Source]
+	dst = appendFlags(append(dst, `,"quality":`...), x.Quality.Flags)
+	dst = append(append(append(dst, `,"rule":"`...), x.Rule.String()...), '"')
+	if i := int(x.Source); i < len(r.Sources) && r.Sources[i] != nil {
+		dst = r.Sources[i].AppendJSON(append(dst, `,"source":`...))
 	}
-	return out
+	return append(dst, '}')
 }
 
-func (r *Result) event(e *obis.Event) eventJSON {
-	out := eventJSON{Log: e.Log.String(), ID: e.ID, Time: r.time(e.Time), Text: e.Text, Quality: e.Quality.Flags.Names(nil)}
-	for i := range e.Params {
-		out.Params = append(out.Params, r.reading(&e.Params[i]))
+// appendName appends what a code stands for, with a comma behind it, where that is known.
+func appendName(dst []byte, c obis.Code) []byte {
+	const key = `"name":"`
+	start := len(dst)
+	dst = append(dst, key...)
+	if dst = obis.AppendDescription(dst, c); len(dst) == start+len(key) {
+		return dst[:start]
 	}
-	return out
+	return append(dst, `",`...)
 }
 
-func (r *Result) profile(p *obis.Profile) profileJSON {
-	out := profileJSON{OBIS: p.Code.String(), Period: p.Period, Columns: []columnJSON{}, Rows: [][]json.RawMessage{}}
-	for _, c := range p.Columns {
-		column := columnJSON{OBIS: c.Code.String(), Name: obis.Describe(c.Code), Unit: c.Unit.String()}
-		if !c.Code.Valid() {
-			column.RawID = obis.RawIDText(c.RawID)
+func appendRawID(dst, id []byte) []byte { return jsontext.AppendString(dst, obis.RawIDText(id)) }
+
+func appendFlags(dst []byte, f obis.Flags) []byte {
+	if f == 0 {
+		return append(dst, `["good"]`...)
+	}
+	dst = append(dst, '[')
+	for _, name := range f.Names(nil) {
+		dst = jsontext.AppendString(comma(dst), name)
+	}
+	return append(dst, ']')
+}
+
+func (r *Result) appendEvent(dst []byte, e *obis.Event) []byte {
+	dst = append(dst, '{')
+	if e.Log.Valid() {
+		dst = append(dst, `"log":"`...)
+		dst, _ = e.Log.AppendText(dst)
+		dst = append(dst, `",`...)
+	}
+	dst = strconv.AppendUint(append(dst, `"id":`...), uint64(e.ID), 10)
+	if !e.Time.IsZero() {
+		dst = r.appendTime(append(dst, `,"time":`...), e.Time)
+	}
+	dst = member(dst, `,"text":`, e.Text)
+	if len(e.Params) > 0 {
+		dst = append(dst, `,"params":[`...)
+		for i := range e.Params {
+			dst = r.appendReading(comma(dst), &e.Params[i])
 		}
-		out.Columns = append(out.Columns, column)
+		dst = append(dst, ']')
 	}
+	return append(appendFlags(append(dst, `,"quality":`...), e.Quality.Flags), '}')
+}
+
+func (r *Result) appendProfile(dst []byte, p *obis.Profile) []byte {
+	dst = append(dst, '{')
+	if p.Code.Valid() {
+		dst = append(dst, `"obis":"`...)
+		dst, _ = p.Code.AppendText(dst)
+		dst = append(dst, `",`...)
+	}
+	dst = strconv.AppendInt(append(dst, `"period_s":`...), int64(p.Period), 10)
+	dst = append(dst, `,"columns":[`...)
+	for i := range p.Columns {
+		dst = appendColumn(comma(dst), &p.Columns[i])
+	}
+	dst = append(dst, `],"rows":[`...)
 	for row := range p.Len() {
-		cells := []json.RawMessage{jsonString(r.time(p.Times[row])), r.status(p.Quality.At(row))}
+		dst = r.appendTime(append(comma(dst), '['), p.Times[row])
+		dst = jsontext.AppendString(append(dst, ','), p.Quality.At(row).Flags.String())
 		for i := range p.Columns {
-			cells = append(cells, r.value(p.Columns[i].At(row)))
+			dst = r.appendValue(append(dst, ','), p.Columns[i].At(row))
 		}
-		out.Rows = append(out.Rows, cells)
+		dst = append(dst, ']')
 	}
-	return out
+	return append(dst, ']', '}')
 }
 
-// status shows the quality of a row as its flags.
-func (r *Result) status(q obis.Quality) json.RawMessage { return jsonString(q.Flags.String()) }
+func appendColumn(dst []byte, c *obis.Column) []byte {
+	dst = append(dst, '{')
+	if c.Code.Valid() {
+		dst = append(dst, `"obis":"`...)
+		dst, _ = c.Code.AppendText(dst)
+		dst = append(dst, '"')
+	} else if len(c.RawID) > 0 {
+		dst = appendRawID(append(dst, `"raw_id":`...), c.RawID)
+	}
+	if name := obis.Describe(c.Code); name != "" {
+		dst = member(comma(dst), `"name":`, name)
+	}
+	if unit := c.Unit.String(); unit != "" {
+		dst = member(comma(dst), `"unit":`, unit)
+	}
+	return append(dst, '}')
+}
 
-// time shows t as an instant where that is known, else as the meter's fields.
-func (r *Result) time(t obis.Time) string { return TimeText(t, r.Clock) }
+// appendTime appends t as an instant where that is known, else as the meter's fields.
+func (r *Result) appendTime(dst []byte, t obis.Time) []byte {
+	return append(AppendTimeText(append(dst, '"'), t, r.Clock), '"')
+}
 
 // TimeText returns t in RFC 3339: as an instant where deviation or zone is known, else without zone.
 func TimeText(t obis.Time, clock obis.Clock) string { return string(AppendTimeText(nil, t, clock)) }
@@ -181,24 +238,29 @@ func AppendTimeText(dst []byte, t obis.Time, clock obis.Clock) []byte {
 	return at.AppendFormat(dst, time.RFC3339)
 }
 
-func (r *Result) value(v obis.Value) json.RawMessage {
+func (r *Result) appendValue(dst []byte, v obis.Value) []byte {
 	switch v.Kind() {
 	case obis.KindNone:
-		return json.RawMessage("null")
+		return append(dst, "null"...)
 	case obis.KindInt, obis.KindUint, obis.KindBool, obis.KindEnum:
-		return v.Append(nil)
+		return v.Append(dst)
 	case obis.KindFloat32, obis.KindFloat64:
-		if text := v.Append(nil); text[len(text)-1] <= '9' { // neither NaN nor ±Inf
-			return text
+		start := len(dst)
+		if dst = v.Append(dst); dst[len(dst)-1] <= '9' { // neither NaN nor ±Inf
+			return dst
 		}
-		return json.RawMessage("null")
+		return append(dst[:start], "null"...)
 	case obis.KindTime:
 		t, _ := v.Time()
-		return jsonString(r.time(t))
+		return r.appendTime(dst, t)
 	case obis.KindText:
-		return jsonString(Latin1(v))
+		b, _ := v.Bytes()
+		if utf8.Valid(b) {
+			return jsontext.AppendString(dst, b)
+		}
+		return jsontext.AppendString(dst, Latin1(v))
 	}
-	return jsonString(v.String())
+	return append(v.Append(append(dst, '"')), '"')
 }
 
 // Latin1 returns a text value as UTF-8: as it is where it is valid, else read as Latin-1.
@@ -212,246 +274,4 @@ func Latin1(v obis.Value) string {
 		s.WriteRune(rune(c))
 	}
 	return s.String()
-}
-
-func jsonString(s string) json.RawMessage {
-	b, err := marshal(s)
-	if err != nil {
-		return json.RawMessage("null")
-	}
-	return b
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote. Numbers stay exact; texts stay
-// texts, so that bits and octets come back as what their prefix says.
-func (r *Result) UnmarshalJSON(b []byte) error {
-	var in resultJSON
-	if err := json.Unmarshal(b, &in); err != nil {
-		return err
-	}
-	if in.Schema != Schema {
-		return fmt.Errorf("meter: schema %q, want %q", in.Schema, Schema)
-	}
-	*r = Result{Protocol: in.Protocol, Layers: in.Layers, Warnings: in.Warnings}
-	r.Meter = obis.Meter{
-		ID: in.Meter.ID, Manufacturer: in.Meter.Manufacturer, Serial: in.Meter.Serial, Model: in.Meter.Model,
-		Firmware: in.Meter.Firmware, Version: in.Meter.Version, SystemTitle: in.Meter.SystemTitle, Medium: mediumByName(in.Meter.Medium),
-	}
-	for i, x := range in.Readings {
-		reading, err := x.parse()
-		if err != nil {
-			return fmt.Errorf("meter: reading %d: %w", i, err)
-		}
-		reading.Source = uint32(len(r.Sources))
-		r.Sources = append(r.Sources, x.Source)
-		r.Readings = append(r.Readings, reading)
-	}
-	for i, x := range in.Events {
-		event, err := x.parse()
-		if err != nil {
-			return fmt.Errorf("meter: event %d: %w", i, err)
-		}
-		r.Events = append(r.Events, event)
-	}
-	for i, x := range in.Profiles {
-		profile, err := x.parse()
-		if err != nil {
-			return fmt.Errorf("meter: profile %d: %w", i, err)
-		}
-		r.Profiles = append(r.Profiles, profile)
-	}
-	return nil
-}
-
-func mediumByName(name string) obis.Medium {
-	for m := obis.Unknown; m <= obis.Abstract; m++ {
-		if m.String() == name {
-			return m
-		}
-	}
-	return obis.Unknown
-}
-
-func (x readingJSON) parse() (out obis.Reading, err error) {
-	if x.OBIS != "" {
-		if out.Code, err = obis.ParseCode(x.OBIS); err != nil {
-			return out, err
-		}
-	}
-	if x.RawID != "" {
-		if octets, hexed := strings.CutPrefix(x.RawID, "0x"); hexed {
-			out.RawID, err = hex.DecodeString(octets)
-		} else {
-			out.RawID = []byte(x.RawID)
-		}
-		if err != nil {
-			return out, err
-		}
-	}
-	if x.Unit != "" {
-		var ok bool
-		if out.Unit, ok = obis.UnitByName(x.Unit); !ok {
-			return out, fmt.Errorf("unknown unit %q", x.Unit)
-		}
-	}
-	if out.Value, err = parseValue(x.Value); err != nil {
-		return out, err
-	}
-	if out.Start, err = parseTime(x.Start); err != nil {
-		return out, err
-	}
-	if out.Time, err = parseTime(x.Time + x.End); err != nil {
-		return out, err
-	}
-	if out.Quality.Flags, err = parseFlags(x.Quality); err != nil {
-		return out, err
-	}
-	for rule := obis.RuleNone; rule <= obis.RuleManufacturer; rule++ {
-		if rule.String() == x.Rule {
-			out.Rule = rule
-		}
-	}
-	return out, nil
-}
-
-func parseFlags(names []string) (f obis.Flags, err error) {
-	for _, name := range names {
-		flag, ok := obis.ParseFlag(name)
-		if !ok {
-			return 0, fmt.Errorf("unknown quality %q", name)
-		}
-		f |= flag
-	}
-	return f, nil
-}
-
-func parseValue(raw json.RawMessage) (obis.Value, error) {
-	text := string(bytes.TrimSpace(raw))
-	switch {
-	case text == "" || text == "null":
-		return obis.Value{}, nil
-	case text == "true" || text == "false":
-		return obis.Bool(text == "true"), nil
-	case text[0] != '"':
-		v, ok := obis.ParseNumber([]byte(text))
-		if !ok {
-			return v, fmt.Errorf("value %s is no decimal number of 18 digits", text)
-		}
-		return v, nil
-	}
-	var s string
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return obis.Value{}, err
-	}
-	if octets, ok := strings.CutPrefix(s, "0x"); ok {
-		if b, err := hex.DecodeString(octets); err == nil {
-			return obis.Octets(b), nil
-		}
-	}
-	if bits, ok := strings.CutPrefix(s, "0b"); ok && strings.Trim(bits, "01") == "" {
-		b := make([]byte, (len(bits)+7)/8)
-		for i, c := range bits {
-			b[i/8] |= byte(c-'0') << (7 - i%8)
-		}
-		return obis.Bits(b, len(bits)), nil
-	}
-	if t, err := parseTime(s); err == nil && len(s) >= len("2026-11-20") {
-		return obis.Moment(t), nil
-	}
-	return obis.Text([]byte(s)), nil
-}
-
-// parseTime reads what TimeText writes: RFC 3339 with or without zone, a date
-// alone, and seconds from an unknown start.
-func parseTime(s string) (obis.Time, error) {
-	if s == "" {
-		return obis.Time{}, nil
-	}
-	if at, err := time.Parse(time.RFC3339, s); err == nil {
-		return obis.FromTime(at), nil
-	}
-	if seconds, ok := strings.CutSuffix(s, "s"); ok {
-		n, err := strconv.ParseInt(seconds, 10, 32)
-		return obis.Relative(int32(n)), err
-	}
-	if at, err := time.Parse("2006-01-02", s); err == nil {
-		return obis.LocalTime(at.Year(), int(at.Month()), at.Day(), obis.Unspecified, obis.Unspecified, obis.Unspecified), nil
-	}
-	at, err := time.Parse("2006-01-02T15:04:05", s)
-	if err != nil {
-		return obis.Time{}, err
-	}
-	return obis.LocalTime(at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), at.Second()), nil
-}
-
-func (x eventJSON) parse() (out obis.Event, err error) {
-	out = obis.Event{ID: x.ID, Text: x.Text}
-	if x.Log != "" {
-		if out.Log, err = obis.ParseCode(x.Log); err != nil {
-			return out, err
-		}
-	}
-	if out.Time, err = parseTime(x.Time); err != nil {
-		return out, err
-	}
-	if out.Quality.Flags, err = parseFlags(x.Quality); err != nil {
-		return out, err
-	}
-	for _, p := range x.Params {
-		reading, err := p.parse()
-		if err != nil {
-			return out, err
-		}
-		out.Params = append(out.Params, reading)
-	}
-	return out, nil
-}
-
-func (x profileJSON) parse() (*obis.Profile, error) {
-	p := &obis.Profile{Period: x.Period, Columns: make([]obis.Column, len(x.Columns))}
-	var err error
-	if x.OBIS != "" {
-		if p.Code, err = obis.ParseCode(x.OBIS); err != nil {
-			return nil, err
-		}
-	}
-	for i, c := range x.Columns {
-		described, err := readingJSON{OBIS: c.OBIS, RawID: c.RawID, Unit: c.Unit}.parse()
-		if err != nil {
-			return nil, err
-		}
-		p.Columns[i].Code, p.Columns[i].RawID, p.Columns[i].Unit = described.Code, described.RawID, described.Unit
-	}
-	for n, cells := range x.Rows {
-		if len(cells) != len(x.Columns)+2 {
-			return nil, fmt.Errorf("row %d has %d cells, want %d", n, len(cells), len(x.Columns)+2)
-		}
-		var at, status string
-		if err := json.Unmarshal(cells[0], &at); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(cells[1], &status); err != nil {
-			return nil, err
-		}
-		t, err := parseTime(at)
-		if err != nil {
-			return nil, err
-		}
-		flags, err := parseFlags(strings.Split(status, ","))
-		if err != nil {
-			return nil, err
-		}
-		p.Times = append(p.Times, t)
-		if flags != 0 {
-			p.Quality.Add(n, obis.Quality{Flags: flags})
-		}
-		for i, cell := range cells[2:] {
-			v, err := parseValue(cell)
-			if err != nil {
-				return nil, err
-			}
-			p.Columns[i].Append(v)
-		}
-	}
-	return p, nil
 }

@@ -1,42 +1,41 @@
 package meter
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"sync"
 	"time"
 
-	"github.com/openusm/meter/cosem/hdlc"
-	"github.com/openusm/meter/cosem/wrapper"
-	"github.com/openusm/meter/iec62056/p1"
-	"github.com/openusm/meter/iec62056/sml"
 	"github.com/openusm/meter/internal/stream"
-	"github.com/openusm/meter/mbus"
-	"github.com/openusm/meter/mbus/link"
-	"github.com/openusm/meter/mbus/wmbus"
+	"github.com/openusm/meter/serve"
 )
 
-// Listen hands on what meters push (P1, SML, radio telegrams, DLMS
-// notifications in HDLC, wrapper or M-Bus frames, tables by C12.22) until ctx or the connection
-// ends. A message that cannot be read gives an error and ends nothing; wrong
-// checksums are counted and told of once a minute.
+// Listen hands on what meters push until ctx or the connection ends. A message
+// that cannot be read gives an error and ends nothing; wrong checksums are
+// counted and told of once a minute. A result is valid until handle returns,
+// which is called by one goroutine at a time.
+//
+// Messages of meters whose keys are known must be protected as those imply, and
+// their counters must grow: a replay is an error, and no reading.
 //
 // On udp targets, on tcp targets of protocol DLMS or C1222, and on tcp targets without a
 // host or with a wildcard, Listen waits there for meters; else it connects.
-// M-Bus and C12.22 are heard only where cfg names them.
+// C12.22 is heard only where cfg names it.
 // On a serial port whose target names no rate it tries the usual ones in turn
 // until something comes.
 func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result, error)) error {
-	if cfg == nil {
-		cfg = &Config{}
-	}
 	t, err := ParseTarget(target)
 	if err != nil {
+		return err
+	}
+	cfg = cfg.prepared(true)
+	if _, err := newListener(cfg, handle); err != nil {
 		return err
 	}
 	switch {
@@ -51,7 +50,7 @@ func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result
 	if err != nil {
 		return err
 	}
-	return newListener(cfg, handle).run(ctx, rw, time.Time{})
+	return listenOn(ctx, rw, cfg, handle, time.Time{})
 }
 
 func isWildcard(address string) bool {
@@ -60,65 +59,33 @@ func isWildcard(address string) bool {
 }
 
 const (
-	maxPushers  = 1024            // connections served at once
+	maxPushers  = 1024            // connections, or senders of datagrams, that are remembered at once
 	idlePusher  = 5 * time.Minute // a meter that is silent for so long is disconnected
 	maxDatagram = 65535
 )
 
 // listenTCP accepts meters and listens to each of them.
 func listenTCP(ctx context.Context, t Target, cfg *Config, handle func(*Result, error)) error {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", t.Address)
-	if err != nil {
-		return fmt.Errorf("meter: %w: %w", ErrConnect, err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
-	defer stop()
-	messages := make(chan func())
-	places := make(chan struct{}, maxPushers)
-	failed := make(chan error, 1)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				failed <- err
-				return
-			}
-			select {
-			case places <- struct{}{}:
-			default:
-				_ = conn.Close()
-				continue
-			}
-			go func() {
-				defer func() { <-places }()
-				l := newListener(cfg, func(r *Result, err error) {
-					select {
-					case messages <- func() { handle(r, err) }:
-					case <-ctx.Done():
-					}
-				})
-				l.idle = idlePusher
-				_ = l.run(ctx, conn, time.Time{}) // one meter that breaks off is no failure
-			}()
-		}
-	}()
-	for {
-		select {
-		case deliver := <-messages:
-			deliver()
-		case err := <-failed:
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return fmt.Errorf("meter: %w: %w", ErrConnect, err)
-		case <-ctx.Done():
-			return ctx.Err()
+	var mu sync.Mutex
+	inTurn := func(r *Result, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if ctx.Err() == nil {
+			handle(r, err)
 		}
 	}
+	limits := &serve.Config{Max: maxPushers, Idle: idlePusher, Logger: cfg.Logger}
+	err := serve.Listen(ctx, "tcp", t.Address, limits, nil, func(ctx context.Context, c net.Conn) error {
+		return listenOn(ctx, c, cfg, inTurn, time.Time{}) // one meter that breaks off is no failure
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return fmt.Errorf("meter: %w: %w", ErrConnect, err)
 }
 
-// listenUDP takes each datagram for one message.
+// listenUDP takes each datagram for whole messages. What a sender begins over
+// several datagrams is remembered for the last senders.
 func listenUDP(ctx context.Context, t Target, cfg *Config, handle func(*Result, error)) error {
 	var lc net.ListenConfig
 	conn, err := lc.ListenPacket(ctx, "udp", t.Address)
@@ -127,27 +94,35 @@ func listenUDP(ctx context.Context, t Target, cfg *Config, handle func(*Result, 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	take := func(b []byte) { handle(Decode(b, cfg)) }
-	if cfg.Protocol == C1222 {
-		finder := newC1222Finder(cfg)
-		take = func(b []byte) { finder.datagram(b, handle) }
-	}
+	senders := map[netip.AddrPort]*listener{}
+	var order [maxPushers]netip.AddrPort // ring: who came first is forgotten first
+	next := 0
 	buf := make([]byte, maxDatagram)
 	for {
-		n, _, err := conn.ReadFrom(buf)
+		n, from, err := conn.ReadFrom(buf)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
 			return fmt.Errorf("meter: %w", err)
 		}
-		take(bytes.Clone(buf[:n]))
+		at, _ := netip.ParseAddrPort(from.String())
+		l := senders[at]
+		if l == nil {
+			if l, err = newListener(cfg, handle); err != nil {
+				return err
+			}
+			delete(senders, order[next])
+			order[next], senders[at] = at, l
+			next = (next + 1) % maxPushers
+		}
+		l.datagram(buf[:n])
 	}
 }
 
 // serialRates are the line settings at which meters push, and how long one must
 // listen to hear them.
-var serialRates = []struct {
+var serialRates = [...]struct {
 	baud    int
 	framing string
 	wait    time.Duration
@@ -178,7 +153,7 @@ func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Resul
 		rw, err := cfg.open(ctx, t, rate.baud, rate.framing)
 		if err == nil {
 			opened = true
-			err = newListener(cfg, handle).run(ctx, rw, until)
+			err = listenOn(ctx, rw, cfg, handle, until)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -198,68 +173,25 @@ func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Resul
 
 var errNothingCame = errors.New("nothing came")
 
-// listener finds messages in what one connection brings.
-type listener struct {
-	cfg     *Config
-	handle  func(*Result, error)
-	finders []finder
-	heard   bool
-	idle    time.Duration // after which the connection ends; 0 is never
-	broken  uint64
-	told    time.Time
-}
-
-// finder finds the messages of one protocol among the octets of a connection.
-type finder interface {
-	feed(b []byte)
-	// next returns the next message; it is not ok where more octets are needed.
-	next() (r *Result, err error, ok bool)
-	// broken counts messages that were damaged.
-	broken() uint64
-}
-
-func newListener(cfg *Config, handle func(*Result, error)) *listener {
-	l := &listener{cfg: cfg, handle: handle}
-	all := map[Protocol][]finder{
-		P1:    {&p1Finder{cfg: cfg}},
-		SML:   {&smlFinder{cfg: cfg}},
-		DLMS:  {newHDLCFinder(cfg), newWrapperFinder(cfg), newMBusFinder(cfg)},
-		MBus:  {newMBusFinder(cfg)},
-		WMBus: {newRadioFinder(cfg)},
-		C1222: {newC1222Finder(cfg)},
-	}
-	for protocol, finders := range all {
-		if protocol == cfg.Protocol || protocol != MBus && protocol != C1222 && (cfg.Protocol == "" || cfg.Protocol == Auto) {
-			l.finders = append(l.finders, finders...)
-		}
-	}
-	return l
-}
-
-// run reads until ctx, the connection or, where nothing was heard, the time until is over.
-func (l *listener) run(ctx context.Context, rw io.ReadWriteCloser, until time.Time) error {
-	if len(l.finders) == 0 {
-		_ = rw.Close()
-		return fmt.Errorf("meter: listen for %s: %w", l.cfg.Protocol, ErrNotSupported)
-	}
+// listenOn listens on one connection until ctx, the connection or, where nothing
+// was heard, the time until is over. It closes rw.
+func listenOn(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, handle func(*Result, error), until time.Time) error {
+	l, err := newListener(cfg, handle)
 	conn := stream.New(rw)
 	defer conn.Close()
+	if err != nil {
+		return err
+	}
 	buf := make([]byte, 4096)
 	for {
 		deadline := until
-		switch {
-		case l.heard:
+		if l.heard {
 			deadline = time.Time{}
-			if l.idle > 0 {
-				deadline = time.Now().Add(l.idle)
-			}
-		case until.IsZero() && l.idle > 0:
-			deadline = time.Now().Add(l.idle)
 		}
 		n, err := conn.Read(ctx, deadline, buf)
 		if n > 0 {
-			if l.cfg.Trace != nil {
-				l.cfg.Trace(false, buf[:n])
+			if cfg.Trace != nil {
+				cfg.Trace(false, buf[:n])
 			}
 			l.feed(buf[:n])
 			continue
@@ -269,7 +201,7 @@ func (l *listener) run(ctx context.Context, rw io.ReadWriteCloser, until time.Ti
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded) && !l.heard && !until.IsZero():
 			return errNothingCame
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
 			return fmt.Errorf("meter: %w", err)
@@ -277,20 +209,55 @@ func (l *listener) run(ctx context.Context, rw io.ReadWriteCloser, until time.Ti
 	}
 }
 
-// feed hands on all messages that b completes. The first message that one
-// finder finds settles the protocol.
+// listener finds messages in what one connection brings.
+type listener struct {
+	handle  func(*Result, error)
+	clock   Result // an empty result with the clock
+	result  Result
+	finders []finder
+	fed     int
+	heard   bool // finders is the one that was right
+	counted Stats
+	told    time.Time
+}
+
+// finder is a reader of one of the protocols that may be spoken.
+type finder struct {
+	Reader
+	unchecked bool
+}
+
+func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
+	l := &listener{handle: handle, clock: Result{Clock: cfg.Clock}}
+	auto := cfg.Protocol == "" || cfg.Protocol == Auto
+	for _, unchecked := range []bool{false, true} {
+		for d := range cfg.drivers {
+			named := !auto && (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol)
+			if d.Reader == nil || d.Unchecked != unchecked || !named && !(auto && d.Pushes) || named && !d.Pushes && d.Dial == nil {
+				continue
+			}
+			r, err := d.Reader(cfg)
+			if err != nil {
+				return nil, err
+			}
+			l.finders = append(l.finders, finder{r, unchecked})
+		}
+	}
+	if len(l.finders) == 0 {
+		return nil, fmt.Errorf("meter: listen for %s: %w", cfg.Protocol, ErrNotSupported)
+	}
+	return l, nil
+}
+
+// feed hands on all messages that b completes. The first message that one of the
+// finders has by a right check, or of which it has a reading, settles the protocol.
 func (l *listener) feed(b []byte) {
+	l.fed += len(b)
 	for _, f := range l.finders {
-		f.feed(bytes.Clone(b))
+		f.Feed(b)
 	}
 	for i := 0; i < len(l.finders); i++ {
-		f := l.finders[i]
-		for r, err, ok := f.next(); ok; r, err, ok = f.next() {
-			if err == nil || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth) || errors.Is(err, ErrPartial) || l.heard {
-				l.heard = true
-				l.finders, i = []finder{f}, 0
-				l.handle(r, err)
-			}
+		for !l.waits(i) && l.next(&i) {
 		}
 	}
 	if l.heard {
@@ -298,230 +265,81 @@ func (l *listener) feed(b []byte) {
 	}
 }
 
+// datagram hands on the messages of one datagram. What it leaves behind is no part of the next.
+func (l *listener) datagram(b []byte) {
+	found := false
+	heard := l.handle
+	defer func() { l.handle = heard }()
+	l.handle = func(r *Result, err error) {
+		found = true
+		heard(r, err)
+	}
+	l.feed(b)
+	for i := 0; i < len(l.finders); i++ {
+		l.finders[i].End()
+		for l.next(&i) {
+		}
+	}
+	if !found {
+		heard(nil, fmt.Errorf("meter: %w: a datagram of %d octets is no message", ErrFrame, len(b)))
+	}
+}
+
+// waits reports whether a finder without checks must wait for one with checks
+// that may have found the beginning of a message no later than it has.
+func (l *listener) waits(i int) bool {
+	if l.heard || !l.finders[i].unchecked {
+		return false
+	}
+	own := l.finders[i].Pending()
+	for _, f := range l.finders[:i] {
+		if !f.unchecked && own > 0 && f.Pending() >= own {
+			return true
+		}
+	}
+	return false
+}
+
+// next hands on the next message of finder *i, and is false where there is none.
+func (l *listener) next(i *int) bool {
+	l.result.reset()
+	l.result.Clock = l.clock.Clock
+	f := l.finders[*i]
+	err := f.Next(&l.result)
+	switch {
+	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrFrame) && !errors.Is(err, ErrPartial):
+		return false
+	case l.heard:
+	case l.settles(f, err):
+		l.heard = true
+		l.finders, *i = []finder{f}, 0
+	case errors.Is(err, ErrMissingKey), errors.Is(err, ErrAuth):
+	default:
+		return true
+	}
+	if err != nil && !errors.Is(err, ErrPartial) {
+		l.handle(nil, err)
+	} else {
+		l.handle(&l.result, err)
+	}
+	return true
+}
+
+// settles reports whether a message shows what the meter speaks.
+func (l *listener) settles(f finder, err error) bool {
+	if f.unchecked {
+		return (err == nil || errors.Is(err, ErrPartial)) && (len(l.result.Readings) > 0 || l.result.verified())
+	}
+	return err == nil || errors.Is(err, ErrPartial) || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth)
+}
+
 // report tells of damaged messages, once a minute at most.
 func (l *listener) report(now time.Time) {
-	broken := l.finders[0].broken()
-	if broken == l.broken || now.Sub(l.told) < time.Minute {
+	since := l.finders[0].Stats().Since(l.counted)
+	broken := since.ChecksumErrors + since.Malformed
+	if broken == 0 || now.Sub(l.told) < time.Minute {
 		return
 	}
-	l.handle(nil, fmt.Errorf("meter: %w: %d damaged messages", ErrFrame, broken-l.broken))
-	l.broken, l.told = broken, now
+	l.handle(nil, fmt.Errorf("meter: %w: %d damaged messages", ErrFrame, broken))
+	l.counted, l.told = l.finders[0].Stats(), now
 }
-
-type p1Finder struct {
-	cfg    *Config
-	stream p1.Stream
-}
-
-func (f *p1Finder) feed(b []byte) { f.stream.Feed(b) }
-
-func (f *p1Finder) next() (*Result, error, bool) {
-	m, ok := f.stream.Next()
-	if !ok {
-		return nil, nil, false
-	}
-	if m.IsEncrypted() {
-		r, err := decodeAPDU(bytes.Clone(m.Encrypted.APDU), f.cfg)
-		return r, err, true
-	}
-	return telegramResult(m.Telegram, f.cfg), nil, true
-}
-
-func (f *p1Finder) broken() uint64 {
-	s := f.stream.Stats()
-	return s.ChecksumErrors + s.Malformed
-}
-
-type smlFinder struct {
-	cfg    *Config
-	stream sml.Stream
-}
-
-func (f *smlFinder) feed(b []byte) { f.stream.Feed(b) }
-
-func (f *smlFinder) next() (*Result, error, bool) {
-	frame, ok := f.stream.Next()
-	if !ok {
-		return nil, nil, false
-	}
-	return smlResult(frame, f.cfg), nil, true
-}
-
-func (f *smlFinder) broken() uint64 {
-	s := f.stream.Stats()
-	return s.ChecksumErrors + s.Malformed
-}
-
-// hdlcFinder joins segments and blocks over frames.
-type hdlcFinder struct {
-	scanner hdlc.Scanner
-	decoder *dlmsDecoder
-	cfg     *Config
-	damaged uint64
-}
-
-func newHDLCFinder(cfg *Config) *hdlcFinder {
-	f := &hdlcFinder{cfg: cfg, decoder: &dlmsDecoder{cfg: cfg, segment: map[[2]hdlc.Address][]byte{}}}
-	f.decoder.result = &Result{Protocol: DLMS, Clock: cfg.Clock}
-	return f
-}
-
-func (f *hdlcFinder) feed(b []byte) { _, _ = f.scanner.Write(b) }
-
-func (f *hdlcFinder) next() (*Result, error, bool) {
-	for {
-		frame, _, _, err := f.scanner.Next()
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-			return nil, nil, false
-		case err != nil:
-			f.damaged++
-			continue
-		}
-		if r, err, ok := f.decoder.take(f.decoder.frame(frame)); ok {
-			return r, err, true
-		}
-	}
-}
-
-func (f *hdlcFinder) broken() uint64 { return f.damaged }
-
-// take returns what has been decoded since the last call, if a message is complete.
-func (d *dlmsDecoder) take(failed error) (*Result, error, bool) {
-	if failed == nil && !d.decoded {
-		return nil, nil, false
-	}
-	r, err := d.finish(failed)
-	d.result, d.decoded, d.partial = &Result{Protocol: DLMS, Clock: d.cfg.Clock}, false, nil
-	return r, err, true
-}
-
-// maxPending bounds the octets that wait for the rest of a frame.
-const maxPending = 1 << 17
-
-// wrapperFinder finds wrapper frames, which follow each other without gap.
-type wrapperFinder struct {
-	in      []byte
-	decoder *dlmsDecoder
-	damaged uint64
-}
-
-func newWrapperFinder(cfg *Config) *wrapperFinder {
-	return &wrapperFinder{decoder: &dlmsDecoder{cfg: cfg, result: &Result{Protocol: DLMS, Clock: cfg.Clock}}}
-}
-
-func (f *wrapperFinder) feed(b []byte) {
-	if len(f.in)+len(b) > maxPending {
-		f.in = f.in[:0]
-	}
-	f.in = append(f.in, b...)
-}
-
-func (f *wrapperFinder) next() (*Result, error, bool) {
-	for len(f.in) > 0 {
-		frame, n, err := wrapper.Parse(f.in)
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, nil, false
-		case err != nil:
-			f.damaged++
-			f.in = f.in[:0]
-			return nil, nil, false
-		}
-		f.in = f.in[n:]
-		if r, err, ok := f.decoder.take(f.decoder.apdu(bytes.Clone(frame.APDU))); ok {
-			return r, err, true
-		}
-	}
-	return nil, nil, false
-}
-
-func (f *wrapperFinder) broken() uint64 { return f.damaged }
-
-// mbusFinder finds long frames of wired M-Bus, among them those that carry DLMS.
-type mbusFinder struct {
-	cfg     *Config
-	in      []byte
-	decoder *mbus.Decoder
-	carried dlmsCarrier
-	damaged uint64
-}
-
-func newMBusFinder(cfg *Config) *mbusFinder {
-	return &mbusFinder{cfg: cfg, decoder: &mbus.Decoder{Keys: mbusKeys(cfg.Keys), Formats: &mbus.MemoryFormats{}}}
-}
-
-func (f *mbusFinder) feed(b []byte) {
-	if len(f.in)+len(b) > maxPending {
-		f.in = f.in[:0]
-	}
-	f.in = append(f.in, b...)
-}
-
-func (f *mbusFinder) next() (*Result, error, bool) {
-	for {
-		start := bytes.IndexByte(f.in, 0x68)
-		if start < 0 {
-			f.in = f.in[:0]
-			return nil, nil, false
-		}
-		f.in = f.in[start:]
-		frame, n, err := link.Parse(f.in)
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, nil, false
-		case err != nil:
-			f.damaged++
-			f.in = f.in[1:]
-			continue
-		}
-		f.in = f.in[n:]
-		frame.Payload = bytes.Clone(frame.Payload)
-		r := &Result{Protocol: MBus, Clock: f.cfg.Clock}
-		if err := r.addFrame(f.decoder, &f.carried, frame, f.cfg); err != nil {
-			if errors.Is(err, ErrPartial) {
-				return r, err, true
-			}
-			return nil, err, true
-		}
-		if len(r.Layers) > 1 {
-			return r, nil, true
-		}
-	}
-}
-
-func (f *mbusFinder) broken() uint64 { return f.damaged }
-
-// radioFinder splits what a receiver of radio telegrams sends.
-type radioFinder struct {
-	cfg      *Config
-	receiver wmbus.Receiver
-	decoder  *radio
-	damaged  uint64
-}
-
-func newRadioFinder(cfg *Config) *radioFinder {
-	return &radioFinder{cfg: cfg, decoder: radioDecoder(cfg)}
-}
-
-func (f *radioFinder) feed(b []byte) { f.receiver.Feed(b) }
-
-func (f *radioFinder) next() (*Result, error, bool) {
-	for {
-		reception, err := f.receiver.Next()
-		switch {
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return nil, nil, false
-		case err != nil:
-			f.damaged++
-			continue
-		}
-		r, err := f.decoder.result(reception.Frame, f.cfg)
-		if errors.Is(err, wmbus.ErrFragment) {
-			continue
-		}
-		return r, err, true
-	}
-}
-
-func (f *radioFinder) broken() uint64 { return f.damaged }

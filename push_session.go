@@ -25,37 +25,56 @@ type pushSession struct {
 // pushWait is how long a read waits for a message: meters of DSMR 2 to 4 push every ten seconds.
 const pushWait = 12 * time.Second
 
-func dialPush(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	baud := 9600
-	if cfg.Protocol == P1 {
-		baud = 115200
-	}
-	return openPush(ctx, t, cfg, baud, "8N1")
+// dialPush returns a way to dial a meter that pushes, at the usual rate of its protocol.
+func dialPush(baud int) func(context.Context, Target, *Config) (Session, error) {
+	return func(ctx context.Context, t Target, cfg *Config) (Session, error) { return openPush(ctx, t, cfg, baud, "8N1") }
 }
 
 func openPush(ctx context.Context, t Target, cfg *Config, baud int, framing string) (*pushSession, error) {
+	s := &pushSession{cfg: cfg, wait: cfg.Timeout}
+	if s.wait == 0 {
+		s.wait = pushWait
+	}
+	var err error
+	s.listener, err = newListener(cfg, func(r *Result, err error) {
+		if r != nil {
+			s.waiting = append(s.waiting, r.Clone())
+		}
+		s.failed = err
+	})
+	if err != nil {
+		return nil, err
+	}
 	rw, err := cfg.open(ctx, t, baud, framing)
 	if err != nil {
 		return nil, err
 	}
-	s := &pushSession{conn: stream.New(rw), cfg: cfg, wait: cfg.Timeout}
-	if s.wait == 0 {
-		s.wait = pushWait
-	}
-	s.listener = newListener(cfg, func(r *Result, err error) {
-		if r != nil {
-			s.waiting = append(s.waiting, r)
-		}
-		s.failed = err
-	})
+	s.conn = stream.New(rw)
 	return s, nil
+}
+
+// pushTries are the ways to hear a meter that talks unasked, whatever it speaks.
+func pushTries(t Target) []Try {
+	if t.Scheme == "tcp" {
+		return []Try{{"push", 90, heardPush(0, "", 12*time.Second)}}
+	}
+	if t.Scheme != "serial" {
+		return nil
+	}
+	return []Try{
+		{"push at 115200 8N1", 1, heardPush(115200, "8N1", 11*time.Second)},
+		{"push at 9600 8N1", 2, heardPush(9600, "8N1", 11*time.Second)},
+		{"push at 2400 8E1", 3, heardPush(2400, "8E1", 6*time.Second)},
+	}
 }
 
 // heardPush returns an attempt that listens, and succeeds where a message comes
 // in time. A Config.Timeout that is shorter prevails.
 func heardPush(baud int, framing string, wait time.Duration) func(context.Context, Target, *Config) (Session, error) {
 	return func(ctx context.Context, t Target, cfg *Config) (Session, error) {
-		s, err := openPush(ctx, t, cfg, baud, framing)
+		own := *cfg
+		own.Protocol = Auto
+		s, err := openPush(ctx, t, &own, baud, framing)
 		if err != nil {
 			return nil, err
 		}

@@ -3,18 +3,14 @@ package meter
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/openusm/meter/cosem"
-	"github.com/openusm/meter/mbus"
-	"github.com/openusm/meter/mbus/bus"
 	"github.com/openusm/meter/obis"
 )
 
 // Found is a meter that a scan found.
 type Found struct {
 	Protocol Protocol
-	Address  string // what Config.Address or Config.Server must be to reach it
+	Address  string // what Config.Address or Config.DLMS.Server must be to reach it
 	Meter    obis.Meter
 	Note     string // what else there is to say: a collision that could not be resolved
 }
@@ -44,9 +40,6 @@ func (s *Scanner) progress(done float64) {
 // secondary address, the logical devices of a DLMS meter, or the one meter that
 // speaks another protocol. It ends.
 func Scan(ctx context.Context, target string, cfg *Config, s *Scanner) error {
-	if cfg == nil {
-		cfg = &Config{}
-	}
 	if s == nil {
 		s = &Scanner{}
 	}
@@ -54,113 +47,39 @@ func Scan(ctx context.Context, target string, cfg *Config, s *Scanner) error {
 	if err != nil {
 		return err
 	}
-	own := *cfg
+	cfg = cfg.prepared(true)
 	if t.Scheme == "sim" {
-		if own.Protocol, err = simulatedProtocol(t.Address); err != nil {
+		if cfg.Protocol, err = cfg.simulated(t.Address); err != nil {
 			return err
 		}
-		if own.Address == "" {
-			own.Address = "0" // all slaves, not one
-		}
 	}
-	if own.Protocol == MBus {
-		return scanMBus(ctx, t, &own, s)
+	if d := cfg.driver(cfg.Protocol); d != nil && d.Scan != nil {
+		return d.Scan(ctx, t, cfg, s)
 	}
 	session, err := Dial(ctx, target, cfg)
 	if err != nil {
-		if garbled := (cfg.Protocol == "" || cfg.Protocol == Auto) && errors.Is(err, bus.ErrGarbled); garbled {
-			return scanMBus(ctx, t, &own, s)
+		if d := cfg.driver(MBus); errors.Is(err, errSeveral) && d != nil && d.Scan != nil {
+			return d.Scan(ctx, t, cfg, s)
 		}
 		return err
 	}
-	defer session.Close(context.WithoutCancel(ctx))
-	switch session := session.(type) {
-	case *mbusSession:
-		_ = session.Close(ctx)
-		return scanMBus(ctx, t, &own, s)
-	case *dlmsSession:
-		return session.scan(ctx, s)
+	protocol := session.Protocol()
+	if d := cfg.driver(protocol); d != nil && d.Scan != nil {
+		if err := session.Close(ctx); err != nil {
+			return err
+		}
+		cfg.Protocol = protocol
+		return d.Scan(ctx, t, cfg, s)
 	}
+	defer session.Close(context.WithoutCancel(ctx))
 	result, err := session.Read(ctx)
 	if err != nil && result == nil {
 		return err
 	}
-	s.found(Found{Protocol: session.Protocol(), Address: cfg.Address, Meter: result.Meter})
+	s.found(Found{Protocol: protocol, Address: cfg.Address, Meter: result.Meter})
 	s.progress(1)
 	return nil
 }
 
-// scanMBus searches both kinds of address.
-func scanMBus(ctx context.Context, t Target, cfg *Config, s *Scanner) error {
-	master, err := openMaster(ctx, t, cfg)
-	if err != nil {
-		return err
-	}
-	defer master.Close()
-	both := s.Primary == s.Secondary
-	share, base := 1.0, 0.0
-	if both {
-		share = 0.5
-	}
-	seen := map[mbus.Address]bool{} // both scans find the same slaves
-	scan := &bus.Scan{
-		Found: func(f bus.Found) {
-			if known := f.Address != (mbus.Address{}) && !f.Collision; !known || !seen[f.Address] {
-				seen[f.Address] = known
-				s.found(newFound(f))
-			}
-		},
-		Progress: func(done float64, _ int) { s.progress(base + share*done) },
-	}
-	if both || s.Primary {
-		if _, err := master.ScanPrimary(ctx, scan); err != nil {
-			return busError(err)
-		}
-		base = 1 - share
-	}
-	if both || s.Secondary {
-		if _, err := master.ScanSecondary(ctx, scan); err != nil {
-			return busError(err)
-		}
-	}
-	s.progress(1)
-	return nil
-}
-
-func newFound(f bus.Found) Found {
-	out := Found{Protocol: MBus, Address: f.Address.String(), Meter: f.Address.Meter()}
-	if f.Address == (mbus.Address{}) {
-		out.Address, out.Meter = fmt.Sprint(f.Primary), obis.Meter{}
-	}
-	if f.Collision {
-		out.Note = "several slaves answer to this address"
-	} else if f.Primary != 0 && f.Address != (mbus.Address{}) {
-		out.Note = fmt.Sprintf("primary address %d", f.Primary)
-	}
-	return out
-}
-
-// sapAssignment lists the logical devices of a physical one.
-var sapAssignment = cosem.Attribute{Class: 17, Name: obis.MustParse("0-0:41.0.0"), Index: 2}
-
-// scan finds the logical devices that the meter lists, or else the one that answers.
-func (s *dlmsSession) scan(ctx context.Context, sc *Scanner) error {
-	defer sc.progress(1)
-	list, err := s.client.Get(ctx, sapAssignment, nil)
-	if err != nil || list.Len() == 0 {
-		result, err := s.result(ctx)
-		if err != nil {
-			return err
-		}
-		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(max(s.cfg.Server, 1)), Meter: result.Meter})
-		return nil
-	}
-	for _, device := range list.Elements() {
-		sap, _ := device.At(0).Uint()
-		name, _ := device.At(1).Bytes()
-		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(sap), Meter: cosem.Identify([]obis.Reading{
-			{Code: obis.MustParse("0-0:42.0.0"), Value: obis.Octets(name)},
-		})})
-	}
-	return nil
-}
+// errSeveral reports answers that garble each other, as those of several meters do.
+var errSeveral = errors.New("several meters answer at once")

@@ -8,11 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"github.com/openusm/meter/ansic12/ansicsim"
-	"github.com/openusm/meter/cosem/cosemsim"
-	"github.com/openusm/meter/iec62056/iec62056sim"
-	"github.com/openusm/meter/mbus/mbussim"
 )
 
 // Simulator is the meter's side of a protocol.
@@ -28,9 +23,24 @@ type SimulatorConfig struct {
 	Slaves int // M-Bus slaves on the line; 0 is 4
 }
 
-// Simulators returns the names of the simulated meters.
-func Simulators() []string {
-	return []string{"c1218", "c1222", "dlms", "iec62056", "mbus", "p1", "sml"}
+// PacketSimulator is a simulator that answers datagrams, too.
+type PacketSimulator interface {
+	Simulator
+	// ServePacket answers the datagrams that come to conn until ctx ends.
+	ServePacket(ctx context.Context, conn net.PacketConn) error
+}
+
+// Simulators returns the names of our simulated meters.
+func Simulators() []string { return (&Config{}).simulators() }
+
+func (cfg *Config) simulators() (names []string) {
+	for d := range cfg.drivers {
+		if d.Simulate != nil {
+			names = append(names, string(d.Protocol))
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // NewSimulator returns a simulated meter by its name.
@@ -38,37 +48,16 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 	if cfg == nil {
 		cfg = &SimulatorConfig{}
 	}
-	switch name {
-	case "dlms":
-		own, err := simulatedDLMS(cfg)
-		if err != nil {
-			return nil, err
-		}
-		return cosemsim.New(own), nil
-	case "iec62056":
-		return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
-	case "c1218":
-		return ansicsim.New(simulatedC1218(cfg)), nil
-	case "c1222":
-		own, err := simulatedC1222(cfg)
-		if err != nil {
-			return nil, err
-		}
-		return networkSimulator{ansicsim.New(own)}, nil
-	case "p1":
-		return iec62056sim.NewP1(nil), nil
-	case "sml":
-		return iec62056sim.NewSML(nil), nil
-	case "mbus":
-		return mbussim.New(&mbussim.Config{Slaves: cfg.Slaves}), nil
+	if d := cfg.driver(Protocol(name)); d != nil && d.Simulate != nil {
+		return d.Simulate(cfg)
 	}
-	return nil, fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(Simulators(), ", "))
+	return nil, fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(cfg.simulators(), ", "))
 }
 
-// simulatedProtocol returns the protocol of a simulated meter.
-func simulatedProtocol(name string) (Protocol, error) {
-	if !slices.Contains(Simulators(), name) {
-		return "", fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(Simulators(), ", "))
+// simulated returns the protocol of a simulated meter.
+func (cfg *Config) simulated(name string) (Protocol, error) {
+	if names := cfg.simulators(); !slices.Contains(names, name) {
+		return "", fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(names, ", "))
 	}
 	return Protocol(name), nil
 }

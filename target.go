@@ -11,17 +11,18 @@ import (
 )
 
 // Target is where a meter is: a serial port, a network address, a simulated
-// meter or a file.
+// meter or a file; or where one calls in.
 type Target struct {
-	Scheme  string // serial, tcp, udp, sim, file; stdin for "-"
-	Address string // port name, host:port, simulator, file name
-	Baud    int    // serial only; 0 where the target does not say
-	Framing string // serial only, as "7E1"; "" where the target does not say
+	Scheme   string   // serial, tcp, udp, sim, file, listen; stdin for "-"
+	Address  string   // port name, host:port, simulator, file name
+	Baud     int      // serial only; 0 where the target does not say
+	Framing  string   // serial only, as "7E1"; "" where the target does not say
+	Protocol Protocol // listen only: what the meters that call in speak
 }
 
 // ParseTarget reads "/dev/ttyUSB0", "COM3", "serial:///dev/ttyUSB0?baud=9600&framing=8N1",
-// "tcp://host:port", "udp://host:port", "sim:dlms", a file name or "-". The name of a
-// device, or a link to one, is a serial port wherever it lies.
+// "tcp://host:port", "udp://host:port", "listen+dlms://host:port", "sim:dlms", a file name
+// or "-". The name of a device, or a link to one, is a serial port wherever it lies.
 func ParseTarget(s string) (Target, error) {
 	switch {
 	case s == "-":
@@ -37,12 +38,16 @@ func ParseTarget(s string) (Target, error) {
 	if err != nil {
 		return Target{}, fmt.Errorf("meter: target: %w", err)
 	}
-	switch u.Scheme {
-	case "tcp", "udp":
-		if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" {
+	scheme, protocol, calls := strings.Cut(u.Scheme, "+")
+	switch scheme {
+	case "tcp", "udp", "listen":
+		if _, port, err := net.SplitHostPort(u.Host); err != nil || port == "" || u.Path != "" || u.RawQuery != "" {
 			return Target{}, fmt.Errorf("meter: target %q has no host:port", s)
 		}
-		return Target{Scheme: u.Scheme, Address: u.Host}, nil
+		if calls != (scheme == "listen") {
+			return Target{}, fmt.Errorf("meter: target %q: want for example listen+dlms://:4059", s)
+		}
+		return Target{Scheme: scheme, Address: u.Host, Protocol: Protocol(protocol)}, nil
 	case "serial":
 		return serialTarget(u)
 	case "file":
@@ -79,4 +84,23 @@ func serialTarget(u *url.URL) (t Target, err error) {
 
 func validFraming(s string) bool {
 	return len(s) == 3 && strings.ContainsRune("5678", rune(s[0])) && strings.ContainsRune("NEOMS", rune(s[1])) && strings.ContainsRune("12", rune(s[2]))
+}
+
+// String returns the target as ParseTarget reads it.
+func (t Target) String() string {
+	switch t.Scheme {
+	case "sim":
+		return "sim:" + t.Address
+	case "file", "stdin":
+		return t.Address
+	case "serial":
+		s := "serial://" + t.Address
+		if t.Baud != 0 {
+			s += fmt.Sprintf("?baud=%d&framing=%s", t.Baud, t.Framing)
+		}
+		return s
+	case "listen":
+		return "listen+" + string(t.Protocol) + "://" + t.Address
+	}
+	return t.Scheme + "://" + t.Address
 }

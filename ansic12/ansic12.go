@@ -19,18 +19,41 @@ package ansic12
 
 //go:generate go run ../internal/gen/ansic12
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/openusm/meter/internal/jsontext"
+)
 
 // Source is where in a meter's tables a reading stood.
 type Source struct {
-	Table  uint16 `json:"table"`  // as on the wire: 2048 and up are the manufacturer's
-	Offset int    `json:"offset"` // octets from the start of the table
-	UOM    string `json:"uom,omitempty"`
+	Table  uint16 // as on the wire: 2048 and up are the manufacturer's
+	Offset int    // octets from the start of the table
+	UOM    string
 	// Code is the entry of table 12 itself, and Unconfirmed that the OBIS code and the unit
 	// come from a part of it of which [UOM.Confirmed] is not sure.
-	Code        string `json:"uom_code,omitempty"`
-	Unconfirmed bool   `json:"unconfirmed,omitempty"`
-	Field       string `json:"field,omitempty"`
+	Code        string
+	Unconfirmed bool
+	Field       string
+}
+
+// AppendJSON appends the source as a JSON object.
+func (s *Source) AppendJSON(dst []byte) []byte {
+	dst = strconv.AppendUint(append(dst, `{"table":`...), uint64(s.Table), 10)
+	dst = strconv.AppendInt(append(dst, `,"offset":`...), int64(s.Offset), 10)
+	for _, f := range [...]struct{ name, text string }{{`,"uom":`, s.UOM}, {`,"uom_code":`, s.Code}} {
+		if f.text != "" {
+			dst = jsontext.AppendString(append(dst, f.name...), f.text)
+		}
+	}
+	if s.Unconfirmed {
+		dst = append(dst, `,"unconfirmed":true`...)
+	}
+	if s.Field != "" {
+		dst = jsontext.AppendString(append(dst, `,"field":`...), s.Field)
+	}
+	return append(dst, '}')
 }
 
 // EventText says what a code of the logs means, "" where the standard has none for it.

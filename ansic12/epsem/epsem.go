@@ -19,6 +19,7 @@
 package epsem
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -328,3 +329,14 @@ func (e *ParseError) Error() string {
 }
 
 func (e *ParseError) Unwrap() error { return e.Err }
+
+// Detect reports whether b begins with a message, or with as much of one as has a
+// called AP title. The AARQ of DLMS/COSEM, which is an ACSE APDU too, is none.
+func Detect(b []byte) bool {
+	cosem := []byte{0x60, 0x85, 0x74, 0x05, 0x08, 0x01} // its application contexts
+	if len(b) <= 4 || b[0] != TagAPDU || bytes.Contains(b[:min(len(b), 64)], cosem) {
+		return false
+	}
+	_, _, err := Parse(b)
+	return err == nil || errors.Is(err, io.ErrUnexpectedEOF) && bytes.IndexByte(b[:min(len(b), 32)], TagCalled) >= 0
+}

@@ -22,7 +22,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
 
 	"github.com/openusm/meter/internal/wire"
 )
@@ -257,9 +256,9 @@ func asParseError(err error) error {
 
 // Message is one message of a capture: a request, or a response and what it answers.
 type Message struct {
-	Offset, Length int // in octets of the capture
-	Request        *Request
-	Response       *Response // nil in requests
+	Length   int // octets
+	Request  *Request
+	Response *Response // nil in requests
 }
 
 // Name says in words what the message is.
@@ -270,33 +269,9 @@ func (m *Message) Name() string {
 	return m.Request.Service.String() + " " + TableName(m.Request.Table)
 }
 
-// Messages yields the messages in b, which follow each other without gap. A response
-// answers the request before it; one without a request is all the rest of b. The error
-// where no message could be read ends the sequence.
-func Messages(b []byte) iter.Seq2[Message, error] {
-	return func(yield func(Message, error) bool) {
-		var asked *Request
-		for at := 0; at < len(b); {
-			m, err := parseMessage(b[at:], asked)
-			m.Offset = at
-			var pe *ParseError
-			if errors.As(err, &pe) {
-				pe.Offset += at
-			}
-			if !yield(m, err) || err != nil {
-				return
-			}
-			asked = m.Request
-			if m.Response != nil {
-				asked = nil
-			}
-			at += m.Length
-		}
-	}
-}
-
-// parseMessage reads the message at the start of b. Services are higher than statuses.
-func parseMessage(b []byte, asked *Request) (m Message, err error) {
+// Parse reads the message at the start of b. Services are higher than statuses. A
+// response answers the request asked; where that is nil it is all the rest of b.
+func Parse(b []byte, asked *Request) (m Message, err error) {
 	if len(b) > 1 && b[1] >= byte(ReadTable) {
 		m.Request = &Request{}
 		*m.Request, m.Length, err = ParseRequest(b)
@@ -311,30 +286,29 @@ func parseMessage(b []byte, asked *Request) (m Message, err error) {
 	return m, err
 }
 
-// Explain calls note for each field of the messages in b, in wire order, and returns
-// the error where it broke.
-func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
-	for m, err := range Messages(b) {
-		at := m.Offset
-		if err != nil {
-			explainBroken(b, at, err, note)
-			return err
-		}
-		field := func(length int, name, meaning string) {
-			if length > 0 {
-				note(at, length, 0, name, meaning)
-				at += length
-			}
-		}
-		field(1, "type", "application message")
-		if m.Response != nil {
-			m.Response.explain(field)
-		} else {
-			m.Request.explain(field)
-		}
-		field(DigestLen, "digest", "not checked; broken in any case")
+// Explain calls note for each field of the message at the start of b, which may
+// answer the request asked, and returns the message.
+func Explain(b []byte, asked *Request, note func(offset, length, depth int, field, meaning string)) (Message, error) {
+	m, err := Parse(b, asked)
+	if err != nil {
+		explainBroken(b, 0, err, note)
+		return m, err
 	}
-	return nil
+	at := 0
+	field := func(length int, name, meaning string) {
+		if length > 0 {
+			note(at, length, 0, name, meaning)
+			at += length
+		}
+	}
+	field(1, "type", "application message")
+	if m.Response != nil {
+		m.Response.explain(field)
+	} else {
+		m.Request.explain(field)
+	}
+	field(DigestLen, "digest", "not checked; broken in any case")
+	return m, nil
 }
 
 // explainBroken notes what can be read of the message at an offset of b, which is not whole.

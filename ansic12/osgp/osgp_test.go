@@ -70,7 +70,7 @@ func TestRequests(t *testing.T) {
 		require.NoError(t, r.Sign(&exampleKey, exampleAddress))
 		require.NoError(t, r.Check(&exampleKey, exampleAddress))
 		at := 0
-		require.NoError(t, Explain(b, func(offset, length, _ int, field, _ string) {
+		require.NoError(t, explainAll(b, func(offset, length, _ int, field, _ string) {
 			require.Equal(t, at, offset, field)
 			at += length
 		}))
@@ -113,11 +113,30 @@ func TestRefuses(t *testing.T) {
 	require.Equal(t, "refused by the device: wrong digest", DIG.Error())
 }
 
+// explainAll explains messages that follow each other.
+func explainAll(b []byte, note func(offset, length, depth int, field, meaning string)) error {
+	var asked *Request
+	for at := 0; at < len(b); {
+		m, err := Explain(b[at:], asked, func(offset, length, depth int, field, meaning string) {
+			note(at+offset, length, depth, field, meaning)
+		})
+		if err != nil {
+			return err
+		}
+		asked = m.Request
+		if m.Response != nil {
+			asked = nil
+		}
+		at += m.Length
+	}
+	return nil
+}
+
 // A conversation is explained from end to end, and one that breaks off as far as it goes.
 func TestExplainMessages(t *testing.T) {
 	b := golden.Unhex(t, "0030 0017 00000007 0102030405060708 0000 0002 0a0b 0102030405060708 0040 0007 0003 0a0001 00000009 0102030405060708 0000 0102030405060708")
 	explain := func(b []byte) (end int, err error) {
-		err = Explain(b, func(offset, length, _ int, field, _ string) {
+		err = explainAll(b, func(offset, length, _ int, field, _ string) {
 			require.Equal(t, end, offset, field)
 			end += length
 		})
@@ -140,7 +159,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add(golden.Unhex(f, "003f 0040 000102 0054 00000008 0102030405060708"))
 	f.Add(golden.Unhex(f, "0040 0007 0003 0a0001 00000009 0102030405060708"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = Explain(b, func(offset, length, _ int, field, _ string) {
+		_ = explainAll(b, func(offset, length, _ int, field, _ string) {
 			if offset < 0 || length <= 0 || offset+length > len(b) {
 				t.Fatalf("%s at %d+%d of %d", field, offset, length, len(b))
 			}

@@ -209,3 +209,21 @@ func TableName(table uint16) string {
 	}
 	return fmt.Sprintf("%s %d", name, table&0x07FF)
 }
+
+// ExplainFirst is [Explain] for what b begins with, a packet or what acknowledges
+// one, and returns how many octets that has.
+func ExplainFirst(b []byte, note func(offset, length, depth int, field, meaning string)) (n int, err error) {
+	if len(b) > 0 && (b[0] == ACK || b[0] == NAK) {
+		meaning := "ACK"
+		if b[0] == NAK {
+			meaning = "NAK"
+		}
+		note(0, 1, 0, "acknowledgement", meaning)
+		return 1, nil
+	}
+	_, n, err = Parse(b)
+	if err == nil {
+		b = b[:n]
+	}
+	return n, Explain(b, note)
+}

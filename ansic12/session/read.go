@@ -222,6 +222,22 @@ func (c *Client) Profiles(ctx context.Context) ([]*tables.LoadProfile, error) {
 	return nil, failed
 }
 
+// ProfileByCode is [Client.Profile] for the set that has a code, and for the first
+// one with the zero code. It is not found where the meter has no such set.
+func (c *Client) ProfileByCode(ctx context.Context, dst *obis.Profile, code obis.Code, from, to time.Time) (found bool, err error) {
+	sets, err := c.Profiles(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, set := range sets {
+		set.Describe(dst)
+		if !code.Valid() || dst.Code == code {
+			return true, c.Profile(ctx, dst, set.Set, from, to)
+		}
+	}
+	return false, nil
+}
+
 // Profile reads the rows of a set of load profile data (1 to 4) to dst, from one time
 // of the meter's clock to another, both included; zero times mean all. Blocks are read
 // one by one where the meter lets parts be read, so that only those are fetched that may

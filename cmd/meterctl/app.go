@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -14,8 +16,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
-	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/serial"
 )
 
@@ -28,12 +31,15 @@ type app struct {
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string
 	address, record, replay, counters   string
-	table0, user                        string
+	table0, user, state, link           string
 	client, table                       uint16
-	server                              uint32
+	server, physical, counterStart      uint32
+	addressSize                         uint8
 	suite, retries                      int
 	timeout                             time.Duration
 	trace, verbose                      bool
+	shortNames, plainContext, noGBT     bool
+	acceptUnprotected                   []string
 }
 
 // The exit states of the program.
@@ -118,7 +124,7 @@ func hint(err error) string {
 	case errors.Is(err, meter.ErrMissingKey):
 		return "pass --key-file FILE with a line such as \"key = HEX\" or \"ek = HEX\", or set METERCTL_KEY"
 	case errors.Is(err, security.ErrReplay):
-		return "an invocation counter came twice: the file of --counters is older than the meter's, or the meter began anew"
+		return "an invocation counter came twice: a message was replayed, or the meter expects higher ones of us (then --counter-start N, if you trust what it says)"
 	case errors.Is(err, meter.ErrHungUp):
 		return "the meter may not know --client or --server, or not accept the keys; --trace shows what it was sent"
 	case errors.Is(err, meter.ErrAuth):
@@ -142,7 +148,7 @@ func (a *app) command() *cobra.Command {
 (DLMS/COSEM, IEC 62056-21, DSMR P1, SML, M-Bus, wireless M-Bus, ANSI C12) and prints OBIS-keyed readings.
 
 Targets are /dev/ttyUSB0, COM3, serial:///dev/ttyUSB0?baud=9600&framing=8N1, tcp://host:port,
-udp://host:port, sim:dlms|iec62056|mbus|c1218|c1222 (a simulated meter in the process), a file, or - for standard input.
+udp://host:port, listen+dlms://host:port (meters that call in), sim:dlms|iec62056|mbus|c1218|c1222 (a simulated meter in the process), a file, or - for standard input.
 
 Exit status: 0 ok, 1 other, 2 usage, 3 cannot open or connect, 4 authentication or decryption refused or
 key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter refused, 9 policy refused,
@@ -161,8 +167,17 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.StringVar(&a.auth, "auth", "", "none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256, hls-ecdsa")
 	f.Uint16Var(&a.client, "client", 0, "DLMS client SAP (default 16 without authentication, else 1), C12.18 user id")
 	f.StringVar(&a.user, "user", "", "C12.18 and C12.22 user name")
-	f.Uint32Var(&a.server, "server", 0, "DLMS server address or logical device (default 1)")
-	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: ask the meter as public client)")
+	f.Uint32Var(&a.server, "server", 0, "DLMS logical device (default 1)")
+	f.StringVar(&a.link, "link", "", "DLMS: hdlc or wrapper (default: what the meter answers)")
+	f.Uint32Var(&a.physical, "physical", 0, "DLMS: lower HDLC address of the meter on its line")
+	f.Uint8Var(&a.addressSize, "address-size", 0, "DLMS: octets of HDLC addresses, 1, 2 or 4 (default: as few as do)")
+	f.BoolVar(&a.shortNames, "sn", false, "DLMS: reference objects by short names")
+	f.BoolVar(&a.plainContext, "plain-context", false, "DLMS: authenticate with keys, and do not cipher what follows")
+	f.BoolVar(&a.noGBT, "no-gbt", false, "DLMS: do without general block transfer")
+	f.StringVar(&a.state, "state", "", "folder that keeps invocation counters and our system title (default: the platform's state folder)")
+	f.StringVar(&a.counters, "counters", "", "file that keeps DLMS invocation counters (default: in --state)")
+	f.Uint32Var(&a.counterStart, "counter-start", 0, "begin DLMS invocation counters here or higher, as a meter in use may want it")
+	f.StringSliceVar(&a.acceptUnprotected, "accept-unprotected", nil, "ids or titles of meters whose messages are taken, as unverified, although less protected than their keys imply; * is all")
 	f.IntVar(&a.suite, "suite", 0, "DLMS security suite: 0, 1 or 2")
 	f.StringVar(&a.address, "address", "", "M-Bus primary or secondary address, 62056-21 device address, C12.22 AP titles METER[,OURS][,sessionless], or OSGP subnet and node, as 1.2")
 	f.DurationVar(&a.timeout, "timeout", 0, "how long to wait for one answer (default: the protocol's)")
@@ -226,22 +241,19 @@ func (a *app) config() (*meter.Config, error) {
 		return nil, usageError{err}
 	}
 	cfg := &meter.Config{
-		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries,
-		Table: a.table, User: a.user,
-		Auth: a.auth, Client: a.client, Server: a.server, Suite: a.suite,
+		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries, AcceptUnprotected: a.acceptUnprotected,
 		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
 			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
 		},
 	}
-	if a.table0 != "" {
-		if cfg.Table0, err = hex.DecodeString(a.table0); err != nil {
-			return nil, usagef("--table0 is not hexadecimal")
-		}
+	if cfg.DLMS, err = a.dlms(); err != nil {
+		return nil, err
 	}
-	if a.counters != "" {
-		if cfg.Counters, err = dlms.OpenCounters(a.counters); err != nil {
-			return nil, configError{err}
-		}
+	if cfg.C12, err = a.c12(protocol); err != nil {
+		return nil, err
+	}
+	if protocol == meter.OSGP {
+		cfg.OSGP.Address = a.address
 	}
 	if a.tz != "" {
 		if cfg.Clock.Zone, err = time.LoadLocation(a.tz); err != nil {
@@ -251,8 +263,12 @@ func (a *app) config() (*meter.Config, error) {
 	if cfg.Keys, err = a.keys(); err != nil {
 		return nil, err
 	}
+	if err := a.installation(cfg); err != nil {
+		return nil, err
+	}
 	if a.verbose {
 		cfg.Tried = func(what string) { fmt.Fprintln(a.stderr, "trying", what) }
+		cfg.Logger = slog.New(slog.NewTextHandler(a.stderr, nil))
 	}
 	if a.trace {
 		cfg.Trace = a.traceFrame
@@ -265,42 +281,87 @@ func (a *app) config() (*meter.Config, error) {
 	return cfg, nil
 }
 
-// keys reads the key file, the environment and the flags, the later ones prevailing.
-func (a *app) keys() (keys meter.Keys, err error) {
-	if a.keyFile != "" {
-		f, err := os.Open(a.keyFile)
-		if err != nil {
-			return keys, configError{err}
+// dlms gathers the settings of DLMS associations.
+func (a *app) dlms() (d meter.DLMS, err error) {
+	switch {
+	case a.server > math.MaxUint16:
+		return d, usagef("--server %d: there are logical devices up to %d", a.server, math.MaxUint16)
+	case a.physical > math.MaxUint16:
+		return d, usagef("--physical %d does not fit into an HDLC address", a.physical)
+	case a.link != "" && a.link != "hdlc" && a.link != "wrapper":
+		return d, usagef("--link %q: want hdlc or wrapper", a.link)
+	}
+	d = meter.DLMS{
+		Auth: a.auth, Client: a.client, Server: uint16(a.server), Suite: a.suite, Link: a.link, Physical: uint16(a.physical), AddressSize: a.addressSize,
+		ShortNames: a.shortNames, PlainContext: a.plainContext,
+	}
+	if a.noGBT {
+		d.Without = apdu.GeneralBlocks
+	}
+	return d, nil
+}
+
+// c12 gathers the settings of C12. The address has the AP titles of C12.22 as
+// METER[,OURS][,sessionless].
+func (a *app) c12(protocol meter.Protocol) (c meter.C12, err error) {
+	c = meter.C12{UserID: a.client, User: a.user, Table: a.table}
+	if a.table0 != "" {
+		if c.Table0, err = hex.DecodeString(a.table0); err != nil {
+			return c, usagef("--table0 is not hexadecimal")
 		}
-		defer f.Close()
-		if keys, err = meter.ParseKeys(f); err != nil {
-			return keys, configf("%s: %w", a.keyFile, err)
+	}
+	if protocol != meter.C1222 && !strings.ContainsAny(a.address, ",") && !strings.HasPrefix(a.address, ".") && strings.Count(a.address, ".") < 2 {
+		return c, nil
+	}
+	parts := strings.Split(a.address, ",")
+	if last := len(parts) - 1; strings.TrimSpace(parts[last]) == "sessionless" {
+		c.Sessionless, parts = true, parts[:last]
+	}
+	if len(parts) > 2 {
+		return c, usagef("--address %q, want for example .42.7,.1,sessionless", a.address)
+	}
+	for i, to := range []*string{&c.Called, &c.Calling} {
+		if i < len(parts) {
+			*to = strings.TrimSpace(parts[i])
+		}
+	}
+	return c, nil
+}
+
+// keys reads the key file, the environment and the flags, the later ones prevailing.
+func (a *app) keys() (set keys.Set, err error) {
+	if a.keyFile != "" {
+		if set, err = keys.ReadFile(a.keyFile); err != nil {
+			return set, configf("%s: %w", a.keyFile, err)
 		}
 	}
 	if text := os.Getenv("METERCTL_KEY"); text != "" {
 		key, err := hex.DecodeString(strings.TrimSpace(text))
 		if err != nil {
-			return keys, configf("METERCTL_KEY is not hexadecimal")
+			return set, configf("METERCTL_KEY is not hexadecimal")
 		}
-		keys.Key, keys.Encryption = key, key
+		set.Key, set.Encryption = key, key
 	}
 	for _, f := range []struct {
 		name, text string
-		to         *meter.Secret
-	}{{"ek", a.ek, &keys.Encryption}, {"ak", a.ak, &keys.Authentication}, {"system-title", a.systemTitle, &keys.SystemTitle}} {
+		to         *keys.Secret
+	}{{"ek", a.ek, &set.Encryption}, {"ak", a.ak, &set.Authentication}, {"system-title", a.systemTitle, &set.SystemTitle}} {
 		if f.text == "" {
 			continue
 		}
 		if *f.to, err = hex.DecodeString(f.text); err != nil {
-			return keys, usagef("--%s is not hexadecimal", f.name)
+			return set, usagef("--%s is not hexadecimal", f.name)
 		}
 		if f.name != "system-title" {
 			fmt.Fprintf(a.stderr, "warning: --%s on the command line is visible to other users; prefer --key-file\n", f.name)
 		}
 	}
+	if a.systemTitle != "" && len(set.SystemTitle) != security.TitleLen {
+		return set, usagef("--system-title has %d octets, want %d", len(set.SystemTitle), security.TitleLen)
+	}
 	if a.password != "" {
-		keys.Password = meter.Secret(a.password)
+		set.Password = keys.Secret(a.password)
 		fmt.Fprintln(a.stderr, "warning: --password on the command line is visible to other users; prefer --key-file")
 	}
-	return keys, nil
+	return set, nil
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +19,10 @@ func (a *app) decodeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "decode [FILE|-|HEX…]",
 		Short: "Decode a frame or a capture to readings",
+		Long: `decode reads a frame or a capture (octets, hexadecimal digits, pcap) and prints its readings.
+
+A capture of up to 1 MiB gives one result. Of a longer one, and with -o ndjson, each message is
+a result of its own, printed as it is read.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
@@ -27,17 +31,83 @@ func (a *app) decodeCommand() *cobra.Command {
 			if lines {
 				return a.decodeLines(args, cfg)
 			}
-			raw, err := a.input(args)
+			in, err := a.input(args)
 			if err != nil {
 				return err
 			}
-			r, err := meter.Decode(raw, cfg)
-			return a.printAll(r, err)
+			defer in.Close()
+			return a.decode(in, cfg)
 		},
 	}
 	a.tableFlags(cmd)
 	cmd.Flags().BoolVar(&lines, "lines", false, "one frame in hexadecimal per input line, one JSON object per output line")
 	return cmd
+}
+
+// maxWhole is how long a capture may be that is decoded to one result.
+const maxWhole = 1 << 20
+
+// decode decodes a capture, as a whole or message by message.
+func (a *app) decode(in io.Reader, cfg *meter.Config) error {
+	b := bufio.NewReaderSize(in, maxWhole+1)
+	head, err := b.Peek(maxWhole + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(head) <= maxWhole && a.output != "ndjson" {
+		r, err := meter.Decode(head, cfg)
+		return a.printAll(r, err)
+	}
+	out := bufio.NewWriterSize(a.stdout, 1<<16)
+	defer func(stdout io.Writer) { a.stdout = stdout }(a.stdout)
+	a.stdout = out
+	return errors.Join(a.decodeStream(b, cfg), out.Flush())
+}
+
+// decodeStream prints the messages of a capture as they are read.
+func (a *app) decodeStream(in io.Reader, cfg *meter.Config) error {
+	d := meter.NewDecoder(cfg)
+	buf := make([]byte, 1<<16)
+	var partial error
+	decoded := false
+	for ended := false; ; {
+		r, err := d.Next()
+		switch {
+		case r != nil:
+			decoded = true
+			if err := a.print(r); err != nil {
+				return err
+			}
+			if err != nil {
+				partial = fmt.Errorf("%w: some messages", meter.ErrPartial)
+			}
+			continue
+		case errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, meter.ErrFrame), err == io.EOF && !ended:
+		case err == io.EOF && !decoded && partial == nil:
+			return fmt.Errorf("%w: no message", meter.ErrFrame)
+		case err == io.EOF:
+			return partial
+		default:
+			fmt.Fprintln(a.stderr, "warning:", err)
+			partial = fmt.Errorf("%w: some messages", meter.ErrPartial)
+			if !decoded {
+				partial = err
+			}
+			continue
+		}
+		n, err := in.Read(buf)
+		if n > 0 {
+			if err := d.Feed(buf[:n]); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			d.End()
+			ended = true
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
 // tableFlags are for the tables of C12.19.
@@ -63,36 +133,97 @@ func (a *app) decodeLines(args []string, cfg *meter.Config) error {
 		defer f.Close()
 		in = f
 	}
-	out := bufio.NewWriter(a.stdout)
-	bad := false
-	scanner := bufio.NewReaderSize(in, 1<<16)
-	for {
-		line, err := readLine(scanner)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return errors.Join(err, out.Flush())
-		}
-		text := strings.TrimSpace(string(line))
-		if text != "" && text[0] != '#' {
-			if !a.decodeLine(out, text, cfg) {
-				bad = true
-			}
-			if scanner.Buffered() == 0 {
-				if err := out.Flush(); err != nil {
-					return err
+	return a.pipeline(bufio.NewReaderSize(in, 1<<16), cfg)
+}
+
+// batch are lines that are decoded together.
+type batch struct {
+	lines [][]byte
+	out   []byte
+	bad   bool
+	done  chan struct{}
+}
+
+// maxBatch is how many lines are decoded together, where so many wait.
+const maxBatch = 256
+
+// pipeline decodes lines on all processors, and prints the results in order.
+func (a *app) pipeline(in *bufio.Reader, cfg *meter.Config) error {
+	workers := runtime.GOMAXPROCS(0)
+	todo, inOrder := make(chan *batch), make(chan *batch, 2*workers)
+	failed := make(chan error, 1)
+	for range workers {
+		go func() {
+			d := meter.NewDecoder(cfg)
+			for b := range todo {
+				for _, line := range b.lines {
+					b.decode(d, line)
 				}
+				close(b.done)
+			}
+		}()
+	}
+	go func() {
+		defer close(inOrder)
+		defer close(todo)
+		for {
+			b, err := readBatch(in)
+			if len(b.lines) > 0 {
+				inOrder <- b
+				todo <- b
+			}
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					failed <- err
+				}
+				return
 			}
 		}
-		if err != nil {
-			break
+	}()
+	bad := false
+	var writing error
+	for b := range inOrder {
+		<-b.done
+		if writing == nil {
+			_, writing = a.stdout.Write(b.out)
 		}
+		bad = bad || b.bad
 	}
-	if err := out.Flush(); err != nil {
-		return err
+	select {
+	case err := <-failed:
+		return errors.Join(err, writing)
+	default:
 	}
-	if bad {
+	if writing == nil && bad {
 		return errSomeLines
 	}
-	return nil
+	return writing
+}
+
+// readBatch reads a line, and as many more as are there already.
+func readBatch(in *bufio.Reader) (*batch, error) {
+	b := &batch{done: make(chan struct{})}
+	for {
+		line, err := readLine(in)
+		if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
+			b.lines = append(b.lines, text)
+		}
+		if err != nil || len(b.lines) == maxBatch || in.Buffered() == 0 && len(b.lines) > 0 {
+			return b, err
+		}
+	}
+}
+
+// decode appends the JSON object of one line.
+func (b *batch) decode(d *meter.Decoder, line []byte) {
+	r, err := d.DecodeText(line)
+	if err == nil || r != nil && errors.Is(err, meter.ErrPartial) {
+		b.out = append(r.AppendJSON(b.out), '\n')
+		return
+	}
+	b.bad = true
+	doc, _ := errorJSON(err)
+	b.out = append(append(b.out, doc...), '\n')
 }
 
 // maxLine is the longest line of --lines.
@@ -111,21 +242,6 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// decodeLine writes the JSON object of one line, and reports whether the line could be decoded.
-func (a *app) decodeLine(out *bufio.Writer, text string, cfg *meter.Config) bool {
-	r, err := meter.DecodeText(text, cfg)
-	if err == nil || r != nil && errors.Is(err, meter.ErrPartial) {
-		var doc []byte
-		if doc, err = r.MarshalJSON(); err == nil {
-			_, _ = out.Write(append(doc, '\n'))
-			return true
-		}
-	}
-	doc, _ := errorJSON(err)
-	_, _ = out.Write(append(doc, '\n'))
-	return false
-}
-
 func (a *app) explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "explain [FILE|-|HEX…]",
@@ -135,32 +251,76 @@ func (a *app) explainCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, err := a.input(args)
+			in, err := a.input(args)
 			if err != nil {
 				return err
 			}
-			var b bytes.Buffer
-			err = explain(&b, raw, cfg)
-			_, printing := a.stdout.Write(b.Bytes())
-			return errors.Join(err, printing)
+			defer in.Close()
+			out := bufio.NewWriterSize(a.stdout, 1<<16)
+			err = explain(out, in, cfg)
+			return errors.Join(err, out.Flush())
 		},
 	}
 	a.tableFlags(cmd)
 	return cmd
 }
 
+// maxMessage is the longest message that is explained.
+const maxMessage = 4 << 20
+
 // explain writes one line for each field: offset, octets, field, meaning.
-func explain(w io.Writer, raw []byte, cfg *meter.Config) error {
-	return meter.Explain(raw, cfg, func(n meter.Note) {
-		octets := n.Octets
-		more := ""
-		if len(octets) > 8 {
-			octets, more = octets[:8], "…"
-		}
-		fmt.Fprintf(w, "%04x  %-25s  %s%s", n.Offset, fmt.Sprintf("% x", octets)+more, strings.Repeat("  ", n.Depth), n.Field)
-		if n.Meaning != "" {
-			fmt.Fprintf(w, ": %s", n.Meaning)
-		}
-		fmt.Fprintln(w)
+func explain(w io.Writer, in io.Reader, cfg *meter.Config) error {
+	b := bufio.NewReaderSize(in, maxMessage)
+	window := 4096 // octets that are looked at
+	head, err := b.Peek(window)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if len(head) == 0 {
+		return fmt.Errorf("%w: no octets", meter.ErrFrame)
+	}
+	var line []byte
+	e, err := meter.NewExplainer(head, cfg, func(n meter.Note) {
+		line = appendNote(line[:0], n)
+		_, _ = w.Write(line)
 	})
+	if err != nil {
+		return err
+	}
+	for offset := 0; ; {
+		head, reading := b.Peek(window)
+		if len(head) == 0 {
+			if errors.Is(reading, io.EOF) {
+				return nil
+			}
+			return reading
+		}
+		n, err := e.Explain(head, offset)
+		switch {
+		case err == nil:
+			offset += n
+			_, _ = b.Discard(n)
+		case errors.Is(err, io.ErrUnexpectedEOF) && reading == nil && window < maxMessage:
+			window *= 2
+		default:
+			return err
+		}
+	}
+}
+
+// appendNote appends the line of one field.
+func appendNote(dst []byte, n meter.Note) []byte {
+	octets, more := n.Octets, ""
+	if len(octets) > 8 {
+		octets, more = octets[:8], "…"
+	}
+	dst = fmt.Appendf(dst, "%04x  %-25s  ", n.Offset, fmt.Sprintf("% x", octets)+more)
+	for range n.Depth {
+		dst = append(dst, "  "...)
+	}
+	dst = append(dst, n.Field...)
+	if n.Meaning != "" {
+		dst = append(append(dst, ": "...), n.Meaning...)
+	}
+	return append(dst, '\n')
 }

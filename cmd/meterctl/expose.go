@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,6 +34,9 @@ where clients need a key of --key-file: a section [coap:IDENTITY] with "key = HE
 				return err
 			}
 			if as == "coap" {
+				if files != (tlsFiles{}) {
+					return usagef("--as coap takes no --tls files: listen on coaps:// with [coap:IDENTITY] keys instead")
+				}
 				return a.exposeCoAP(cmd.Context(), args[0], cfg, listen, interval)
 			}
 			face, err := a.newFace(as, cfg)
@@ -43,10 +47,7 @@ where clients need a key of --key-file: a section [coap:IDENTITY] with "key = HE
 			if err != nil {
 				return err
 			}
-			if secure != nil {
-				face = secured{face, secure}
-			}
-			return a.expose(cmd.Context(), args[0], cfg, face, listen, interval)
+			return a.expose(cmd.Context(), args[0], cfg, face, listen, secure, interval)
 		},
 	}
 	cmd.Flags().StringVar(&as, "as", "", "what to show it as: "+strings.Join(faces(), ", "))
@@ -77,8 +78,8 @@ type eventShower interface {
 	addEvents(ctx context.Context, s meter.Session, r *meter.Result) error
 }
 
-func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, interval time.Duration) error {
-	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen) })
+func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, secure *tls.Config, interval time.Duration) error {
+	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen, secure) })
 }
 
 // exposeTo polls the meter and serves what it showed last. The first poll must

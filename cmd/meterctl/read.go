@@ -62,7 +62,7 @@ func (a *app) decodeFile(target string) (*meter.Result, error) {
 			return nil, fmt.Errorf("%w: %w", meter.ErrConnect, err)
 		}
 	}
-	raw, err := a.input([]string{t.Address})
+	raw, err := a.whole([]string{t.Address})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -9,15 +10,15 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/serial"
+	"github.com/openusm/meter/serve"
 )
 
-// maxClients is how many connections a simulated meter serves at once; more are refused.
+// maxClients is how many connections a simulated meter serves at once; the one that was idle longest makes room for more.
 const maxClients = 64
 
 func (a *app) simCommand() *cobra.Command {
@@ -46,7 +47,7 @@ func (a *app) simCommand() *cobra.Command {
 			case strings.HasPrefix(listen, "udp:") && pty == "":
 				return a.simUDP(cmd.Context(), sim, listen)
 			case listen != "" && pty == "":
-				return a.simTCP(cmd.Context(), sim, listen)
+				return a.simTCP(cmd.Context(), sim, listen, nil)
 			case pty != "" && listen == "":
 				return a.simPTY(cmd.Context(), sim, pty)
 			}
@@ -73,40 +74,24 @@ func simulatedIED(file, name string) (meter.Simulator, error) {
 	return meter.NewIED(raw, name)
 }
 
-func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string) error {
+func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string, secure *tls.Config) error {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme != "tcp" || u.Host == "" {
 		return usagef("--listen %q, want for example tcp://127.0.0.1:4059", target)
 	}
-	listener, err := net.Listen("tcp", u.Host)
+	if host, _, err := net.SplitHostPort(u.Host); err == nil && host == "" {
+		fmt.Fprintf(a.stderr, "warning: %s is open to all networks of this machine\n", target)
+	}
+	limits := &serve.Config{TLS: secure, Max: maxClients, Idle: -1} // each protocol has its own patience
+	err = serve.Listen(ctx, "tcp", u.Host, limits, func(at net.Addr) { fmt.Fprintf(a.stderr, "listening on tcp://%s\n", at) },
+		func(ctx context.Context, c net.Conn) error {
+			a.serve(ctx, sim, c)
+			return nil
+		})
 	if err != nil {
 		return fmt.Errorf("%w: %w", meter.ErrConnect, err)
 	}
-	fmt.Fprintf(a.stderr, "listening on tcp://%s\n", listener.Addr())
-	stop := context.AfterFunc(ctx, func() { _ = listener.Close() })
-	defer stop()
-	var clients sync.WaitGroup
-	defer clients.Wait()
-	places := make(chan struct{}, maxClients)
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		select {
-		case places <- struct{}{}:
-		default:
-			_ = conn.Close()
-			continue
-		}
-		clients.Go(func() {
-			defer func() { <-places }()
-			a.serve(ctx, sim, conn)
-		})
-	}
+	return nil
 }
 
 func (a *app) simUDP(ctx context.Context, sim meter.Simulator, target string) error {

@@ -1,18 +1,11 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
-	"io"
-	"net"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"github.com/openusm/meter"
 )
 
 // tlsFiles are the PEM files that have a server speak TLS.
@@ -53,27 +46,4 @@ func (f *tlsFiles) server() (*tls.Config, error) {
 		return nil, configf("--tls-ca %s: no certificate in it", f.ca)
 	}
 	return cfg, nil
-}
-
-// handshakeTime is how long a client may take to agree on TLS.
-const handshakeTime = 10 * time.Second
-
-// secured is a face whose clients agree on TLS before they are served.
-type secured struct {
-	meter.Face
-	cfg *tls.Config
-}
-
-func (s secured) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	conn, ok := rw.(net.Conn)
-	if !ok {
-		return fmt.Errorf("TLS: no network connection, but %T", rw)
-	}
-	secure := tls.Server(conn, s.cfg)
-	agreeing, cancel := context.WithTimeout(ctx, handshakeTime)
-	defer cancel()
-	if err := secure.HandshakeContext(agreeing); err != nil {
-		return fmt.Errorf("TLS: %w", err)
-	}
-	return s.Face.Serve(ctx, secure)
 }

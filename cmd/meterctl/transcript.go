@@ -25,7 +25,7 @@ func (a *app) traceFrame(send bool, frame []byte) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s % x\n", mark, frame)
 	var fields bytes.Buffer
-	if err := explain(&fields, frame, &meter.Config{}); err == nil {
+	if err := explain(&fields, bytes.NewReader(frame), &meter.Config{}); err == nil {
 		for line := range strings.Lines(fields.String()) {
 			b.WriteString("    " + line)
 		}
@@ -50,7 +50,7 @@ func (a *app) transcript(cfg *meter.Config) error {
 		}
 		return nil
 	}
-	out, err := os.Create(a.record)
+	out, err := os.OpenFile(a.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it may hold a password
 	if err != nil {
 		return configError{err}
 	}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/keys"
+)
+
+// installation gives a configuration what must survive the program where there
+// are keys: invocation counters, and a system title of this installation's own.
+func (a *app) installation(cfg *meter.Config) error {
+	if !ciphers(cfg.Keys) {
+		return nil
+	}
+	folder, err := a.stateFolder()
+	if err != nil {
+		return err
+	}
+	if len(cfg.Keys.SystemTitle) == 0 {
+		title, err := ownTitle(filepath.Join(folder, "system-title"))
+		if err != nil {
+			return configError{err}
+		}
+		cfg.Keys.SystemTitle = title
+	}
+	file := a.counters
+	if file == "" {
+		file = filepath.Join(folder, "counters")
+	}
+	counters, err := dlms.OpenCounters(file)
+	if err != nil {
+		return configf("invocation counters: %w", err)
+	}
+	if counters.Restored() {
+		fmt.Fprintf(a.stderr, "warning: %s was restored or copied: counters go on far above what it says\n", file)
+	}
+	if a.counterStart > 0 {
+		id := security.CounterID{Title: security.Title(cfg.Keys.SystemTitle)}
+		if a.counterStart > counters.Expected(id) {
+			if err := counters.Reset(id, a.counterStart); err != nil {
+				return configError{err}
+			}
+		}
+	}
+	cfg.DLMS.Counters = counters
+	return nil
+}
+
+// ciphers reports whether there are keys with which DLMS messages are ciphered.
+func ciphers(set keys.Set) bool {
+	if len(set.Encryption)+len(set.Authentication) > 0 || len(set.Key) == 16 || set.SigningKey != nil {
+		return true
+	}
+	for _, own := range set.ByMeter {
+		if ciphers(own) {
+			return true
+		}
+	}
+	return false
+}
+
+// stateFolder returns the folder of --state, else that of the platform, and makes it.
+func (a *app) stateFolder() (string, error) {
+	folder := a.state
+	if folder == "" {
+		base := os.Getenv("XDG_STATE_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", configf("--state is not given, and there is no home folder: %w", err)
+			}
+			base = filepath.Join(home, ".local", "state")
+			switch runtime.GOOS {
+			case "darwin":
+				base = filepath.Join(home, "Library", "Application Support")
+			case "windows":
+				if base, err = os.UserCacheDir(); err != nil {
+					return "", configError{err}
+				}
+			}
+		}
+		folder = filepath.Join(base, "meterctl")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", configf("--state: %w", err)
+	}
+	return folder, nil
+}
+
+// ownTitle returns the system title of this installation, which is drawn once:
+// nobody else ciphers under it.
+func ownTitle(file string) (keys.Secret, error) {
+	title := []byte{'O', 'U', 'M', 0, 0, 0, 0, 0}
+	_, _ = rand.Read(title[3:])
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%X\n", title)
+		return title, errors.Join(err, f.Sync(), f.Close())
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	for range 100 { // another process may be writing it
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if title, err := hex.DecodeString(strings.TrimSpace(string(text))); err == nil && len(title) == security.TitleLen {
+			return title, nil
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil, fmt.Errorf("%s holds no system title", file)
+}

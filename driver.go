@@ -1,0 +1,175 @@
+package meter
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/openusm/meter/internal/wire"
+)
+
+// Driver is how the front door speaks one protocol. What a protocol does not
+// have is nil. A program may bring drivers of its own in [Config].Drivers.
+type Driver struct {
+	Protocol Protocol
+	// Of is the protocol by whose name messages of this form are known, too: a bare
+	// APDU is DLMS.
+	Of Protocol
+	// Detect reports whether b begins with a message of the protocol. The drivers are
+	// asked in a fixed order: those whose messages carry checks first.
+	Detect func(b []byte) bool
+	// Reader returns what finds and decodes messages, for Decode, Listen and reads of meters that push.
+	Reader func(cfg *Config) (Reader, error)
+	// Pushes says that [Listen] hears the protocol without being told its name, and
+	// Unchecked that it has no checksum by which a message is told from noise.
+	Pushes, Unchecked bool
+	// Explainer returns what explains messages, one after the other.
+	Explainer func(cfg *Config, note func(Note)) (Explainer, error)
+	// Dial opens a session.
+	Dial func(ctx context.Context, t Target, cfg *Config) (Session, error)
+	// Tries are ways to reach a meter whose protocol is not known.
+	Tries func(t Target) []Try
+	// Scan finds the meters at a target; nil reads the one that Dial finds.
+	Scan func(ctx context.Context, t Target, cfg *Config, s *Scanner) error
+	// Simulate returns a simulated meter.
+	Simulate func(cfg *SimulatorConfig) (Simulator, error)
+}
+
+// Reader finds the messages of one protocol in octets that come in pieces.
+type Reader interface {
+	// Feed adds what arrived. It copies b.
+	Feed(b []byte)
+	// End says that nothing more will come, as at the end of a capture: what would
+	// wait for more is read as far as it goes.
+	End()
+	// Next adds what the next message says to r, which is valid until the next call
+	// of any method. The error is io.ErrUnexpectedEOF where more octets are needed,
+	// io.EOF behind the last message after End; another error is that of one message,
+	// and goes with what of it could be read where it wraps ErrPartial.
+	Next(r *Result) error
+	// Pending returns how many octets wait for the rest of a message.
+	Pending() int
+	// Stats returns what was met so far.
+	Stats() Stats
+}
+
+// Stats counts what a Reader met: messages, wrong checksums, what was malformed
+// in another way, and octets that belong to no message.
+type Stats = wire.Stats
+
+// Explainer explains messages field by field. What it learns from one, such as
+// system titles and segments, it uses for those that follow.
+type Explainer interface {
+	// Explain notes the fields of the first message of b, whose first octet has the
+	// given offset in the input, and returns how many octets it took. It is
+	// io.ErrUnexpectedEOF where more octets are needed.
+	Explain(b []byte, offset int) (n int, err error)
+}
+
+// Try is one way to reach a meter.
+type Try struct {
+	Name string // "M-Bus at 2400 8E1"
+	Rank int    // lower ones are tried first
+	Dial func(ctx context.Context, t Target, cfg *Config) (Session, error)
+}
+
+var (
+	tableOnce sync.Once
+	table     []Driver // ours, once made never changed
+)
+
+// ours returns our drivers, in the order in which they are asked what octets are:
+// those that recognise themselves by more than a guess first, radio last but bare APDUs.
+func ours() []Driver {
+	tableOnce.Do(func() {
+		table = []Driver{
+			smlDriver(), mmsDriver(), hdlcDriver(), wrapperDriver(), carriedDriver(), mbusDriver(), p1Driver(), iec62056Driver(),
+			c1218Driver(), c1222Driver(), apduDriver(), wmbusDriver(), c1219Driver(), osgpDriver(), gooseDriver(),
+		}
+	})
+	return table
+}
+
+// drivers calls yield for each driver until it returns false: ours in their order, those
+// that cfg brings before them.
+func (cfg *Config) drivers(yield func(*Driver) bool) {
+	for i := range cfg.Drivers {
+		if !yield(&cfg.Drivers[i]) {
+			return
+		}
+	}
+	list := ours()
+	for i := range list {
+		if cfg.own(list[i].Protocol) == nil && !yield(&list[i]) {
+			return
+		}
+	}
+}
+
+// own returns the driver that cfg brings for a protocol.
+func (cfg *Config) own(p Protocol) *Driver {
+	for i := range cfg.Drivers {
+		if cfg.Drivers[i].Protocol == p {
+			return &cfg.Drivers[i]
+		}
+	}
+	return nil
+}
+
+// driver returns the driver of a protocol, nil where there is none.
+func (cfg *Config) driver(p Protocol) (found *Driver) {
+	for d := range cfg.drivers {
+		if d.Protocol == p {
+			return d
+		}
+	}
+	return nil
+}
+
+// ParseProtocol reads the name of a protocol, ours or that of one of the drivers; "" is Auto.
+func ParseProtocol(name string, drivers ...Driver) (Protocol, error) {
+	p := Protocol(strings.ToLower(name))
+	if p == "" || p == Auto {
+		return Auto, nil
+	}
+	if (&Config{Drivers: drivers}).driver(p) == nil {
+		return "", fmt.Errorf("meter: unknown protocol %q", name)
+	}
+	return p, nil
+}
+
+// Detect says which of our protocols the octets at the start of b belong to. It
+// errs on the side of ignorance: an error wraps [ErrUnknown].
+func Detect(b []byte) (Protocol, error) {
+	d, err := (&Config{}).detect(b)
+	if err != nil {
+		return "", err
+	}
+	return d.Protocol, nil
+}
+
+// detect returns the driver of what b begins with, or that of cfg's protocol.
+func (cfg *Config) detect(b []byte) (*Driver, error) {
+	if cfg.Protocol != "" && cfg.Protocol != Auto {
+		for d := range cfg.drivers {
+			if (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol) && d.Detect != nil && d.Detect(b) {
+				return d, nil
+			}
+		}
+		if d := cfg.driver(cfg.Protocol); d != nil {
+			return d, nil
+		}
+		return nil, fmt.Errorf("meter: %w %q", ErrUnknown, cfg.Protocol)
+	}
+	for d := range cfg.drivers {
+		if d.Detect != nil && d.Detect(b) {
+			return d, nil
+		}
+	}
+	head := b
+	if len(head) > 8 {
+		head = head[:8]
+	}
+	return nil, fmt.Errorf("meter: %w starts with % x", ErrUnknown, head)
+}

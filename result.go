@@ -1,0 +1,180 @@
+package meter
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/openusm/meter/obis"
+)
+
+// Result is what was read from a meter or a capture.
+type Result struct {
+	Protocol Protocol
+	Meter    obis.Meter
+	Readings []obis.Reading
+	Profiles []*obis.Profile
+	Events   []obis.Event
+	Layers   []Layer  // what was unwrapped, outermost first
+	Warnings []string // what could not be read or verified, for people
+
+	// Sources hold what the protocol knew of a reading and the model does not; a
+	// Reading's Source is the index. An entry may be nil.
+	Sources []Source
+	// Clock turns local times into instants for MarshalJSON.
+	Clock obis.Clock
+}
+
+// Source is what a protocol knows of a reading besides the model. It keeps the
+// octets, and makes text only when it is asked for it.
+type Source interface {
+	// AppendJSON appends a JSON object.
+	AppendJSON(dst []byte) []byte
+	// Clone returns the source with memory of its own.
+	Clone() Source
+}
+
+// Layer is one protocol layer of a frame, under its standard's name.
+type Layer struct {
+	Name     string
+	Control  string
+	Security string // how it was protected; "" for not at all
+	Tag      Tag
+	Counter  uint32 // invocation or message counter, where Counted
+	Counted  bool
+}
+
+// Tag says what is known of the authentication tag of a layer.
+type Tag uint8
+
+// What is known of a tag.
+const (
+	TagNone      Tag = iota // there is none
+	TagUnchecked            // there is one, and no key to check it
+	TagVerified             // it was right
+)
+
+// reset empties r and keeps its memory.
+func (r *Result) reset() {
+	*r = Result{
+		Readings: r.Readings[:0], Profiles: r.Profiles[:0], Events: r.Events[:0],
+		Layers: r.Layers[:0], Warnings: r.Warnings[:0], Sources: r.Sources[:0],
+	}
+}
+
+// Clone returns the result with memory of its own.
+func (r *Result) Clone() *Result {
+	c := *r
+	c.Readings = cloneReadings(r.Readings)
+	c.Profiles = make([]*obis.Profile, len(r.Profiles))
+	for i, p := range r.Profiles {
+		c.Profiles[i] = p.Clone()
+	}
+	c.Events = slices.Clone(r.Events)
+	for i := range c.Events {
+		c.Events[i].Params = cloneReadings(c.Events[i].Params)
+	}
+	c.Layers, c.Warnings = slices.Clone(r.Layers), slices.Clone(r.Warnings)
+	c.Sources = make([]Source, len(r.Sources))
+	for i, s := range r.Sources {
+		if s != nil {
+			c.Sources[i] = s.Clone()
+		}
+	}
+	return &c
+}
+
+// cloneReadings copies readings; their raw ids lie in one piece of memory.
+func cloneReadings(list []obis.Reading) []obis.Reading {
+	if list == nil {
+		return nil
+	}
+	size := 0
+	for i := range list {
+		size += len(list[i].RawID)
+	}
+	ids := make([]byte, 0, size)
+	out := make([]obis.Reading, len(list))
+	for i, x := range list {
+		if x.RawID != nil {
+			start := len(ids)
+			ids = append(ids, x.RawID...)
+			x.RawID = ids[start:len(ids):len(ids)]
+		}
+		x.Value = x.Value.Clone()
+		out[i] = x
+	}
+	return out
+}
+
+// add appends the content of o, whose memory it goes on to use.
+func (r *Result) add(o *Result) {
+	if r.Protocol == "" {
+		r.Protocol = o.Protocol
+	}
+	if r.Meter == (obis.Meter{}) {
+		r.Meter = o.Meter
+	}
+	base := uint32(len(r.Sources))
+	n := len(r.Readings)
+	r.Readings = append(r.Readings, o.Readings...)
+	for i := n; i < len(r.Readings); i++ {
+		r.Readings[i].Source += base
+	}
+	r.Sources = append(r.Sources, o.Sources...)
+	r.Profiles = append(r.Profiles, o.Profiles...)
+	r.Events = append(r.Events, o.Events...)
+	r.Layers = append(r.Layers, o.Layers...)
+	r.Warnings = append(r.Warnings, o.Warnings...)
+}
+
+func (r *Result) warn(format string, args ...any) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
+}
+
+// mark flags all readings, rows and events from the given ones on.
+func (r *Result) mark(f obis.Flags, readings int) {
+	for i := readings; i < len(r.Readings); i++ {
+		r.Readings[i].Quality.Flags |= f
+	}
+}
+
+// verified reports whether a layer's tag was right.
+func (r *Result) verified() bool {
+	return slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Tag == TagVerified })
+}
+
+// choose keeps the readings that match one of the patterns, where there are
+// any, and says which patterns match none.
+func (r *Result) choose(patterns []obis.Pattern) (*Result, error) {
+	if len(patterns) == 0 {
+		return r, nil
+	}
+	matched := make([]bool, len(patterns))
+	kept := r.Readings[:0]
+	for _, x := range r.Readings {
+		keep := false
+		for i, p := range patterns {
+			if p.Match(x.Code) {
+				keep, matched[i] = true, true
+			}
+		}
+		if keep {
+			kept = append(kept, x)
+		}
+	}
+	r.Readings = kept
+	var missing []string
+	for i, p := range patterns {
+		if !matched[i] {
+			missing = append(missing, p.String())
+		}
+	}
+	if missing == nil {
+		return r, nil
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
+	}
+	return r, fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
+}
