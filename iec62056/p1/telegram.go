@@ -21,7 +21,7 @@ import (
 	"iter"
 
 	"github.com/openusm/meter/iec62056"
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // maxTelegram bounds what a telegram may be; the largest known have 4 KB.

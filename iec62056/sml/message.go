@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // Tag says what the body of a message is.

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 const (

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // Reception is a telegram as a receiver handed it over.
@@ -129,7 +131,7 @@ func parseIMST(b []byte) (rec Reception, n int, err error) {
 		return rec, 0, io.ErrUnexpectedEOF
 	}
 	if b[1]&hasCRC != 0 {
-		if crc := imstCRC(b[1:body]); b[body] != byte(crc) || b[body+1] != byte(crc>>8) {
+		if crc := crc16.X25(b[1:body]); b[body] != byte(crc) || b[body+1] != byte(crc>>8) {
 			return rec, 1, fmt.Errorf("wmbus: iM871A message: %w", ErrCRC)
 		}
 	}
@@ -142,22 +144,6 @@ func parseIMST(b []byte) (rec Reception, n int, err error) {
 		rec.RSSI = (int(b[rssi])*80 - 19000) / 150 // −100 − 4000/150 + 80/150 × RSSI, of the host controller interface
 	}
 	return rec, n, nil
-}
-
-// imstCRC is the CRC of the host controller interface: CCITT, reflected.
-func imstCRC(b []byte) uint16 {
-	crc := uint16(0xFFFF)
-	for _, c := range b {
-		crc ^= uint16(c)
-		for range 8 {
-			if crc&1 != 0 {
-				crc = crc>>1 ^ 0x8408
-			} else {
-				crc >>= 1
-			}
-		}
-	}
-	return ^crc
 }
 
 // parseAmber reads a message of the command mode of the AMB8465:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mbus"
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestReceiver(t *testing.T) {
 	require.NoError(t, err)
 	imst := append([]byte{0xA5, 0xE2, 0x03, frame[0]}, frame[1:]...)
 	imst = append(imst, 1, 2, 3, 4, 0x64)
-	crc := imstCRC(imst[1:])
+	crc := crc16.X25(imst[1:])
 	imst = append(imst, byte(crc), byte(crc>>8))
 	amber := append([]byte{0xFF, 0x03, frame[0]}, frame[1:]...)
 	sum := byte(0)
@@ -71,7 +72,7 @@ func TestReceiver(t *testing.T) {
 
 // Answers of the iM871A to commands are no telegrams; this request is from its manual.
 func TestIMST(t *testing.T) {
-	require.Equal(t, uint16(0x1334), imstCRC([]byte{0x81, 0x0F, 0x00}))
+	require.Equal(t, uint16(0x1334), crc16.X25([]byte{0x81, 0x0F, 0x00}))
 	var r Receiver
 	r.Feed([]byte{0xA5, 0x81, 0x0F, 0x00, 0x34, 0x13})
 	_, err := r.Next()
