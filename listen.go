@@ -316,8 +316,11 @@ type p1Finder struct {
 func (f *p1Finder) feed(b []byte) { f.stream.Feed(b) }
 
 func (f *p1Finder) next() (*Result, error, bool) {
-	m, ok := f.stream.Next()
-	if !ok {
+	m, err := f.stream.Next()
+	for err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		m, err = f.stream.Next()
+	}
+	if err != nil {
 		return nil, nil, false
 	}
 	if m.IsEncrypted() {
@@ -340,8 +343,11 @@ type smlFinder struct {
 func (f *smlFinder) feed(b []byte) { f.stream.Feed(b) }
 
 func (f *smlFinder) next() (*Result, error, bool) {
-	frame, ok := f.stream.Next()
-	if !ok {
+	frame, err := f.stream.Next()
+	for err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		frame, err = f.stream.Next()
+	}
+	if err != nil {
 		return nil, nil, false
 	}
 	return smlResult(frame, f.cfg), nil, true

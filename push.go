@@ -85,7 +85,14 @@ func decodeSML(b []byte, cfg *Config) (*Result, error) {
 	}
 	var stream sml.Stream
 	stream.Feed(b)
-	for frame, ok := stream.Next(); ok; frame, ok = stream.Next() {
+	for {
+		frame, err := stream.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			continue
+		}
 		result.add(smlResult(frame, cfg))
 	}
 	stats := stream.Stats()

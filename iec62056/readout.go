@@ -54,7 +54,7 @@ func ParseReadout(b []byte) (r Readout, n int, err error) {
 		return Readout{}, 0, &ParseError{"data block", at, io.ErrUnexpectedEOF}
 	case b[at] == stx:
 		n, err = r.parseFramed(b, at+1)
-	case n > 0:
+	case n > 0 && b[at] >= ' ':
 		n, err = r.parseBare(b, at)
 	default:
 		err = &ParseError{"data block", at, errStart}

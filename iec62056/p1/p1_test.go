@@ -1,8 +1,10 @@
 package p1
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"testing"
@@ -267,7 +269,7 @@ func TestStream(t *testing.T) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for m, ok := s.Next(); ok; m, ok = s.Next() {
+			for m := range found(&s) {
 				if m.IsEncrypted() {
 					got = append(got, "encrypted")
 					continue
@@ -290,7 +292,7 @@ func TestStreamSeesThroughParity(t *testing.T) {
 	n := 0
 	for _, c := range line {
 		s.Feed([]byte{c})
-		for m, ok := s.Next(); ok; m, ok = s.Next() {
+		for m := range found(&s) {
 			require.Equal(t, string(v3), string(m.Raw))
 			n++
 		}
@@ -304,11 +306,11 @@ func TestStreamNoiseLikeEncryption(t *testing.T) {
 	v5 := load(t, "v5.txt")
 	var s Stream
 	s.Feed([]byte("\xdb\x08ABCDEFGH\x82\xff\xff"))
-	_, ok := s.Next()
-	require.False(t, ok)
+	_, err := s.Next()
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	s.Feed(v5)
-	m, ok := s.Next()
-	require.True(t, ok)
+	m, err := s.Next()
+	require.NoError(t, err)
 	require.Equal(t, string(v5), string(m.Raw))
 }
 
@@ -422,7 +424,7 @@ func FuzzStream(f *testing.F) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for m, ok := s.Next(); ok; m, ok = s.Next() {
+			for m := range found(&s) {
 				total += len(m.Raw)
 			}
 		}
@@ -439,7 +441,15 @@ func Example() {
 	var s Stream // finds telegrams in what a port delivers
 	var d Decoder
 	s.Feed(b)
-	for m, ok := s.Next(); ok; m, ok = s.Next() {
+	for {
+		m, err := s.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break // feed it with what comes next
+		}
+		if err != nil {
+			fmt.Println(err) // a telegram was damaged
+			continue
+		}
 		for _, r := range d.AppendReadings(nil, m.Telegram)[3:5] {
 			fmt.Println(r.Code, r.Value, r.Unit)
 		}
@@ -492,4 +502,16 @@ func floorTable() (t [256]uint16) {
 		t[i] = c
 	}
 	return t
+}
+
+// found goes through what the stream finds, past what is damaged.
+func found(s *Stream) iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		for {
+			m, err := s.Next()
+			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
+				return
+			}
+		}
+	}
 }

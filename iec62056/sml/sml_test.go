@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func corpusStream(t *testing.T, r row) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for f, ok := s.Next(); ok; f, ok = s.Next() {
+			for f := range found(&s) {
 				readings, err := AppendReadings(nil, f)
 				require.NoError(t, err)
 				require.NotEmpty(t, readings)
@@ -181,8 +182,8 @@ func TestVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			var s Stream
 			s.Feed(v.Hex)
-			f, ok := s.Next()
-			require.True(t, ok, "%+v", s.Stats())
+			f, err := s.Next()
+			require.NoError(t, err, "%+v", s.Stats())
 			var got []string
 			readings, err := AppendReadings(nil, f)
 			require.NoError(t, err)
@@ -496,7 +497,15 @@ var floorSink uint16
 func Example() {
 	var s Stream // finds frames in what the optical head delivers
 	s.Feed(testFrame(testServer))
-	for f, ok := s.Next(); ok; f, ok = s.Next() {
+	for {
+		f, err := s.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break // feed it with what comes next
+		}
+		if err != nil {
+			fmt.Println(err) // a frame was damaged
+			continue
+		}
 		readings, err := AppendReadings(nil, f)
 		if err != nil {
 			fmt.Println(err)
@@ -523,7 +532,7 @@ func FuzzStream(f *testing.F) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for fr, ok := s.Next(); ok; fr, ok = s.Next() {
+			for fr := range found(&s) {
 				_, _ = AppendReadings(nil, fr)
 				frames++
 			}
@@ -531,4 +540,16 @@ func FuzzStream(f *testing.F) {
 		require.Equal(t, frames, s.Stats().Messages)
 		require.LessOrEqual(t, s.Stats().Skipped, uint64(len(b)))
 	})
+}
+
+// found goes through what the stream finds, past what is damaged.
+func found(s *Stream) iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for {
+			m, err := s.Next()
+			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
+				return
+			}
+		}
+	}
 }
