@@ -65,7 +65,7 @@ func telegramResult(t p1.Telegram, cfg *Config) *Result {
 		result.Sources = append(result.Sources, lineSource{string(set.Line())})
 	}
 	for _, err := range t.BadLines() {
-		result.warn("%v", err)
+		result.warn("%v", &err)
 	}
 	v := t.Version()
 	layer := Layer{Name: "p1", Control: v.Dialect.String()}
