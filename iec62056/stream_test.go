@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openusm/meter/obis"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,4 +66,68 @@ func TestStreamPending(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	r := Salvage(s.Pending())
 	require.Len(t, r.AppendReadings(nil), 2)
+}
+
+// A Decoder says what the methods of a readout say, readout after readout.
+func TestDecoder(t *testing.T) {
+	var d Decoder
+	for range 2 {
+		for _, lines := range []string{
+			"C.1.0(1234)\r\n0.0.0(99)\r\n0.2.0(V1)\r\n1.8.0(1*kWh)\r\nbroken(\r\n",
+			"0.0.0( 7 )\r\n6-0:1.0.0(2*MWh)\r\nP.01(0090116104500)(00)(15)(1)(1.5)(kW)\r\n(1)\r\n(2)\r\nP.01(0090116111500)(08)(15)(1)(1.5)(kW)(3)\r\n",
+			"P.98(0090116104500)(0080)()(0)\r\nP.01(0090116104500)(00)(15)(2)(1.5)(kW)\r\n1.8.0(2*kWh)\r\n",
+			"",
+		} {
+			r, _, err := ParseReadout(append([]byte("/OUM5SIM\r\n"), framed(lines+"!\r\n")...))
+			require.NoError(t, err)
+			c := d.Decode(r)
+			require.Equal(t, len(r.AppendReadings(nil)), len(c.Readings))
+			for i, want := range r.AppendReadings(nil) {
+				require.Equal(t, want, c.Readings[i])
+				require.Contains(t, string(c.Line(want.Source)), string(want.RawID))
+			}
+			profiles, err := r.Profiles()
+			require.Equal(t, err, c.Err)
+			require.Equal(t, len(profiles), len(c.Profiles))
+			for i := range profiles {
+				require.Equal(t, profiles[i], c.Profiles[i])
+			}
+			require.Equal(t, len(r.Events()), len(c.Events))
+			fresh := new(Decoder).Decode(r)
+			require.Equal(t, fresh.Meter, c.Meter)
+			require.Equal(t, len(fresh.BadLines), len(c.BadLines))
+		}
+	}
+	require.Equal(t, obis.Meter{Manufacturer: "OUM", Model: "SIM"}, d.content.Meter)
+}
+
+func TestDecodeAllocatesNothing(t *testing.T) {
+	raw := benchBytes(t)
+	var s Stream
+	var d Decoder
+	decode := func() {
+		s.Feed(raw)
+		in, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := d.Decode(in.Readout); len(c.Readings) == 0 {
+			t.Fatal(len(c.Readings))
+		}
+	}
+	decode()
+	require.Zero(t, testing.AllocsPerRun(100, decode))
+}
+
+// What was saved of a block that had a frame is not believed as if it had been checked.
+func TestSalvageIsQuestionable(t *testing.T) {
+	whole := framed("1.8.0(1*kWh)\r\n!\r\n")
+	for _, b := range [][]byte{whole[:len(whole)-2], whole[:len(whole)-1], whole[1:]} {
+		for _, r := range Salvage(b).AppendReadings(nil) {
+			require.NotZero(t, r.Quality.Flags&obis.Questionable)
+		}
+	}
+	for _, r := range Salvage([]byte("1.8.0(1*kWh)\r\n")).AppendReadings(nil) {
+		require.Zero(t, r.Quality.Flags, "lines that never had a frame")
+	}
 }
