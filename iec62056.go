@@ -69,7 +69,7 @@ func readoutResult(readout iec62056.Readout, cfg *Config) *Result {
 		result.Sources = append(result.Sources, lineSource{string(set.Line())})
 	}
 	for _, err := range readout.BadLines() {
-		result.warn("%v", err)
+		result.warn("%v", &err)
 	}
 	result.Events = readout.Events()
 	profiles, err := readout.Profiles()

@@ -65,7 +65,7 @@ func telegramResult(t p1.Telegram, cfg *Config) *Result {
 		result.Sources = append(result.Sources, lineSource{string(set.Line())})
 	}
 	for _, err := range t.BadLines() {
-		result.warn("%v", err)
+		result.warn("%v", &err)
 	}
 	v := t.Version()
 	layer := Layer{Name: "p1", Control: v.Dialect.String()}
@@ -85,7 +85,14 @@ func decodeSML(b []byte, cfg *Config) (*Result, error) {
 	}
 	var stream sml.Stream
 	stream.Feed(b)
-	for frame, ok := stream.Next(); ok; frame, ok = stream.Next() {
+	for {
+		frame, err := stream.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break
+		}
+		if err != nil {
+			continue
+		}
 		result.add(smlResult(frame, cfg))
 	}
 	stats := stream.Stats()

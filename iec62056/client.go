@@ -165,8 +165,12 @@ func (c *Client) Listen(ctx context.Context) (Readout, error) {
 	}
 	var buf [1024]byte
 	for {
-		if r, ok := c.pushed.Next(); ok {
-			return r, nil
+		in, err := c.pushed.Next()
+		if err == nil {
+			return in.Readout, nil
+		}
+		if !errors.Is(err, io.ErrUnexpectedEOF) {
+			continue
 		}
 		n, err := c.conn.Read(ctx, time.Time{}, buf[:])
 		c.trace(false, buf[:n])

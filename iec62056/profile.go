@@ -85,9 +85,6 @@ func isProfile(d DataSet) bool {
 	return err == nil
 }
 
-// Profiles reads the load profiles of the readout.
-func (r Readout) Profiles() ([]*obis.Profile, error) { return profiles(r.Data, r.offset) }
-
 // ParseProfiles reads the load profiles of a data block, the answer to a read
 // command. A meter begins a new header where the time or the status changes;
 // stretches of the same columns become one profile, with the status of each in
@@ -108,19 +105,25 @@ func profiles(b []byte, base int) (all []*obis.Profile, err error) {
 		if err != nil || h.log {
 			continue
 		}
-		p, rows, err := h.profile()
-		if err != nil {
-			return all, &ParseError{"profile", d.Offset, err}
-		}
-		if n := len(all); n > 0 && sameColumns(all[n-1], p) {
-			p = all[n-1]
-		} else {
-			all = append(all, p)
-		}
-		if err := h.appendRows(p, rows); err != nil {
+		if all, err = h.appendProfile(all); err != nil {
 			return all, &ParseError{"profile", d.Offset, err}
 		}
 	}
+}
+
+// appendProfile appends the rows of the header to the last profile, or a profile
+// with them.
+func (h header) appendProfile(all []*obis.Profile) ([]*obis.Profile, error) {
+	p, rows, err := h.profile()
+	if err != nil {
+		return all, err
+	}
+	if n := len(all); n > 0 && sameColumns(all[n-1], p) {
+		p = all[n-1]
+	} else {
+		all = append(all, p)
+	}
+	return all, h.appendRows(p, rows)
 }
 
 // profile returns an empty profile with the columns of the header, and the rows.
@@ -234,9 +237,6 @@ func later(t obis.Time, minutes int) obis.Time {
 	t.Hour, t.Minute = uint8(wall.Hour()), uint8(wall.Minute())
 	return t
 }
-
-// Events reads the logs of the readout (P.98 and its like).
-func (r Readout) Events() []obis.Event { return ParseEvents(r.Data) }
 
 // ParseEvents reads the entries of logs in a data block, the answer to a read
 // command. The number of an event is its status word, whose meaning differs from

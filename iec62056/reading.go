@@ -2,7 +2,6 @@ package iec62056
 
 import (
 	"bytes"
-	"io"
 
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
@@ -11,31 +10,14 @@ import (
 // AppendReadings appends one reading for each value of the readout. The codes
 // are those that the meter sent; ids that are no OBIS codes stay in RawID.
 // Units lose their prefix and the exponent of the value changes instead. The
-// Source of a reading is the number of its data set, see [Readout.DataSet].
+// Source of a reading is the number of its data set, see [Content.Line].
 //
 // A line that cannot be read gives a reading without value, flagged invalid,
 // where at least its id was there; [Readout.BadLines] has all of them. Load
 // profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
 // The registers of Landis+Gyr Ultraheat heat meters, which look like OBIS codes
 // and are none, get theirs from a table of the manufacturer where it is public.
-func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading {
-	s := newScanner(r.Data, r.offset)
-	ultraheat := r.Identification.isUltraheat()
-	var set field.Set
-	for source := uint32(0); ; source++ {
-		switch err := s.Next(&set); {
-		case err == io.EOF:
-			return dst
-		case err == nil && ultraheat:
-			dst = appendUltraheat(dst, &set, source)
-		case err == nil:
-			dst = appendReadings(dst, &set, source)
-		case len(set.ID) > 0:
-			dst = appendStart(dst, set.ID, source)
-			dst[len(dst)-1].Quality.Flags = obis.Invalid
-		}
-	}
-}
+func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading { return r.read(dst, nil) }
 
 // AppendReadings appends the readings of one data set. A date beside a value is
 // the time of that reading; further values become readings of the same code.
@@ -68,9 +50,10 @@ func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Re
 
 // appendStart appends the reading of a data set without its value.
 func appendStart(dst []obis.Reading, id []byte, source uint32) []obis.Reading {
-	dst = append(dst, obis.Reading{RawID: id, Source: source})
+	dst = field.Extend(dst)
+	r := &dst[len(dst)-1]
+	r.RawID, r.Source = id, source
 	if code, ok := field.Code(id); ok {
-		r := &dst[len(dst)-1]
 		r.Code, r.Rule = code, obis.RuleTransmitted
 	}
 	return dst
@@ -145,31 +128,6 @@ func (f Field) timestamp() (obis.Time, bool) {
 func (f Field) seasonal() bool {
 	n := len(f.Text)
 	return n == 13 && (f.Text[n-1] == 'S' || f.Text[n-1] == 'W')
-}
-
-// identify takes what a data set says of the meter's identity.
-func (d DataSet) identify(m *obis.Meter) {
-	id, err := obis.ParseBytes(d.ID)
-	f, ok := d.Field(0)
-	if err != nil || !ok || id.Code[5] != obis.FCurrent && id.Have&obis.HaveF != 0 {
-		return
-	}
-	c := id.Code
-	if m.Medium == obis.Unknown && c[0] != 0 && c[2] != 0 && c[2] < 94 {
-		m.Medium = c.Medium() // of a register; ids without A are electricity's
-	}
-	text := string(trim(f.Text))
-	if text == "" {
-		return
-	}
-	switch {
-	case c[2] == 96 && c[3] == 1 && c[4] == 0: // C.1.0, the manufacturer's number
-		m.Serial = text
-	case c[2] == 0 && c[3] == 0 && c[4] == 0 && m.Serial == "": // 0.0.0, the utility's number
-		m.Serial = text
-	case c[2] == 0 && c[3] == 2 && c[4] == 0 && m.Firmware == "":
-		m.Firmware = text
-	}
 }
 
 func trim(b []byte) []byte {

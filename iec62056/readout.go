@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-
-	"github.com/openusm/meter/obis"
 )
 
 // The control characters of the protocol.
@@ -25,7 +23,8 @@ type Readout struct {
 	Data           []byte         // the lines, without what frames them; see [Readout.DataSets]
 	Framed         bool           // the block had STX, ETX and a block check character, which fitted
 
-	offset int // of Data in the slice that was parsed
+	offset    int  // of Data in the slice that was parsed
+	unchecked bool // a block check character belongs to it, and was not there
 }
 
 // ParseReadout reads one readout at the start of b, with or without the
@@ -54,7 +53,7 @@ func ParseReadout(b []byte) (r Readout, n int, err error) {
 		return Readout{}, 0, &ParseError{"data block", at, io.ErrUnexpectedEOF}
 	case b[at] == stx:
 		n, err = r.parseFramed(b, at+1)
-	case n > 0:
+	case n > 0 && b[at] >= ' ':
 		n, err = r.parseBare(b, at)
 	default:
 		err = &ParseError{"data block", at, errStart}
@@ -134,7 +133,8 @@ func (r *Readout) setData(b []byte, start, end int) {
 
 // Salvage reads what a capture holds of a readout of which parts are missing:
 // the beginning, the end, the block check character. It is for files and never
-// for a line, where more may follow. Framed stays false.
+// for a line, where more may follow. Framed stays false, and the readings of a
+// block that had a frame are questionable.
 func Salvage(b []byte) Readout {
 	var r Readout
 	start := 0
@@ -145,10 +145,12 @@ func Salvage(b []byte) Readout {
 	}
 	if i := bytes.IndexByte(b[start:], stx); i >= 0 {
 		start += i + 1
+		r.unchecked = true
 	}
 	end := len(b)
 	if i := bytes.IndexByte(b[start:], etx); i >= 0 {
 		end = start + i
+		r.unchecked = true
 	}
 	r.setData(b, start, dataEnd(b, start, end))
 	return r
@@ -188,45 +190,4 @@ func (r Readout) DataSets() iter.Seq2[DataSet, error] {
 			}
 		}
 	}
-}
-
-// DataSet returns the data set with number i, counted from zero with the bad
-// ones: the Source of a reading. A bad one comes with its error.
-func (r Readout) DataSet(i int) (DataSet, error) {
-	for d, err := range r.DataSets() {
-		if i == 0 {
-			return d, err
-		}
-		i--
-	}
-	return DataSet{}, io.EOF
-}
-
-// BadLines returns the errors of the lines that cannot be read.
-func (r Readout) BadLines() (errs []error) {
-	for _, err := range r.DataSets() {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
-
-// Meter returns what the readout says of the meter's identity: the
-// identification message, then the serial and utility numbers among the lines.
-func (r Readout) Meter() obis.Meter {
-	m := r.Identification.meter()
-	if r.Identification.isUltraheat() {
-		m.Medium = obis.Heat
-		return m
-	}
-	for d, err := range r.DataSets() {
-		if err == nil {
-			d.identify(&m)
-		}
-	}
-	if m.ID == "" && m.Serial != "" {
-		m.ID = m.Manufacturer + m.Serial
-	}
-	return m
 }

@@ -1,7 +1,6 @@
 package iec62056
 
 import (
-	"bytes"
 	"errors"
 	"io"
 
@@ -12,78 +11,166 @@ import (
 // Stats counts what a stream met.
 type Stats = wire.Stats
 
+// Incoming is what a [Stream] found: a readout or, where it is asked for them,
+// another message of the protocol, whose Kind then is not zero.
+type Incoming struct {
+	Readout Readout
+	Message Message
+}
+
 // Stream finds readouts in what a meter of mode D (or A) sends by itself: it
 // joins pieces, skips noise, and goes on behind a broken readout. The zero
 // Stream is ready. It is not safe for concurrent use.
 type Stream struct {
-	MaxSize int // octets of one readout; 0 means 65,536
+	MaxSize int // octets of one readout; 0 means 65,536. No more are kept once Next has asked for more
+	// Conversation makes Next return what reader and meter say to each other too,
+	// as recordings have it, and blocks without an identification.
+	Conversation bool
 
-	buf   []byte
-	used  int // octets of buf that were handed out
+	buf   wire.Buffer
+	id    Identification // what was said last before a block without one
+	ident []byte         // of it
 	stats Stats
 }
 
-// Feed adds what arrived. Octets with parity bits lose them.
+// Feed adds a copy of what arrived. Octets with parity bits lose them.
 func (s *Stream) Feed(b []byte) {
-	s.buf = append(s.buf[:0], s.buf[s.used:]...)
-	s.used = 0
-	start := len(s.buf)
-	s.buf = append(s.buf, b...)
-	for i := range s.buf[start:] {
-		s.buf[start+i] &= 0x7F
+	s.buf.Feed(b)
+	rest := s.buf.Rest()
+	rest = rest[len(rest)-len(b):]
+	for i := range rest {
+		rest[i] &= 0x7F
 	}
 }
 
 // Stats returns what was seen so far.
 func (s *Stream) Stats() Stats { return s.stats }
 
-// Next returns the next readout, which is valid until the next Feed. It is not
-// ok where more octets are needed.
-func (s *Stream) Next() (r Readout, ok bool) {
+// Pending returns the octets in which Next found no end of a readout yet. At
+// the end of a capture [Salvage] reads what they hold. It is valid until the
+// next Feed.
+func (s *Stream) Pending() []byte { return s.buf.Rest() }
+
+// Next returns the next readout, which is valid until the next Feed. An error
+// that wraps [io.ErrUnexpectedEOF] asks for more octets; any other tells of a
+// message that was damaged and skipped.
+func (s *Stream) Next() (in Incoming, err error) {
 	limit := s.MaxSize
 	if limit <= 0 {
 		limit = 1 << 16
 	}
 	for {
-		start := bytes.IndexByte(s.buf[s.used:], '/')
-		if start < 0 {
-			s.skip(len(s.buf) - s.used)
-			return Readout{}, false
+		s.skip(s.start(s.buf.Rest()))
+		rest := s.buf.Rest()
+		if len(rest) == 0 {
+			return Incoming{}, errMore
 		}
-		s.skip(start)
-		rest := s.buf[s.used:]
-		again, begun := field.Restart(rest)
+		if s.Conversation && isTalk(rest) {
+			return s.talk(rest)
+		}
+		again, begun := 0, true
+		if rest[0] == '/' {
+			again, begun = field.Restart(rest)
+		}
 		if again > 0 {
-			s.malformed(begun)
 			s.skip(again)
+			if begun {
+				s.stats.Malformed++
+				return Incoming{}, errNoEnd
+			}
 			continue
 		}
-		r, n, err := ParseReadout(rest)
+		n := 0
+		in.Readout, n, err = ParseReadout(rest)
+		if s.Conversation && errors.Is(err, errStart) {
+			return s.talk(rest)
+		}
 		switch {
 		case err == nil:
 			s.stats.Messages++
-			s.used += n
-			return r, true
+			s.buf.Take(n)
+			if in.Readout.Identification.IsZero() {
+				in.Readout.Identification = s.id
+			}
+			return in, nil
 		case errors.Is(err, io.ErrUnexpectedEOF) && len(rest) < limit:
-			return Readout{}, false
+			return Incoming{}, err
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			err = errNoEndInSize
 		case errors.Is(err, ErrChecksum):
 			s.stats.ChecksumErrors++
 			s.skip(checked(err) + 1)
-		default:
-			s.malformed(begun)
-			s.skip(1)
+			return Incoming{}, err
+		}
+		s.skip(1)
+		if begun {
+			s.stats.Malformed++
+			return Incoming{}, err
 		}
 	}
 }
 
-func (s *Stream) malformed(begun bool) {
-	if begun {
-		s.stats.Malformed++
+var (
+	errMore        = &ParseError{"data block", 0, io.ErrUnexpectedEOF}
+	errNoEndInSize = &ParseError{"data block", 0, errTooLong}
+	errNoEnd       = &ParseError{"data block", 0, errors.New("another identification comes before its end")}
+)
+
+// start returns where something that may be a message begins, or the length of b.
+func (s *Stream) start(b []byte) int {
+	for i, c := range b {
+		switch c {
+		case '/':
+			return i
+		case soh, stx, ack, nak:
+			if s.Conversation {
+				return i
+			}
+		}
 	}
+	return len(b)
 }
 
+// isTalk reports whether b begins with a message of a conversation that is no readout.
+func isTalk(b []byte) bool {
+	return b[0] == soh || b[0] == ack || b[0] == nak || b[0] == '/' && len(b) > 1 && b[1] == '?'
+}
+
+// talk returns the message at the start of b that is no readout. What a meter
+// says of itself counts for the block that follows.
+func (s *Stream) talk(b []byte) (Incoming, error) {
+	m, n, err := ParseMessage(b)
+	switch {
+	case err == nil && m.Kind == KindAck && len(b) == 1:
+		return Incoming{}, errMore // an option may follow
+	case err == nil:
+		s.stats.Messages++
+		s.buf.Take(n)
+		if m.Kind == KindIdentification {
+			s.ident = append(s.ident[:0], m.Identification.Ident...)
+			s.id = m.Identification
+			s.id.Ident = s.ident
+		}
+		return Incoming{Message: m}, nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && len(b) < maxTalk:
+		return Incoming{}, err
+	case errors.Is(err, ErrChecksum):
+		s.stats.ChecksumErrors++
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = errNoEndInSize
+		s.stats.Malformed++
+	default:
+		s.stats.Malformed++
+	}
+	s.skip(1)
+	return Incoming{}, err
+}
+
+// maxTalk bounds a message of a conversation; commands have a few dozen octets.
+const maxTalk = 1 << 12
+
 func (s *Stream) skip(n int) {
-	s.used += n
+	s.buf.Take(n)
 	s.stats.Skipped += uint64(n)
 }
 

@@ -156,6 +156,14 @@ func (m Manufacturer) String() string {
 	return string([]byte{byte(m>>10&31) + '@', byte(m>>5&31) + '@', byte(m&31) + '@'})
 }
 
+// Letters reports whether the name is three letters, as that of every
+// manufacturer is.
+func (m Manufacturer) Letters() bool {
+	return isLetter(m>>10) && isLetter(m>>5) && isLetter(m)
+}
+
+func isLetter(m Manufacturer) bool { return m&31-1 <= 'Z'-'A' }
+
 // DeviceType says what a meter measures (formerly "medium").
 type DeviceType byte
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // Formats remembers, by their signature, the headers of records that a compact
@@ -49,7 +51,7 @@ var ErrUnknownFormat = errors.New("the format of this compact frame was not seen
 var ErrFormatMismatch = errors.New("the data do not fit the remembered format")
 
 // Signature returns the signature of a format: the CRC of the headers of all records.
-func Signature(headers []byte) uint16 { return CRC(headers) }
+func Signature(headers []byte) uint16 { return crc16.EN13757(headers) }
 
 // learn remembers the format of a full frame.
 func (d *Decoder) learn(t *Telegram) {
@@ -105,7 +107,7 @@ func (d *Decoder) compact(t *Telegram, b []byte, n int) error {
 	if !ok {
 		return &ParseError{Field: "data", Offset: n + 4, Err: ErrFormatMismatch}
 	}
-	if crc := CRC(full); crc != sum {
+	if crc := crc16.EN13757(full); crc != sum {
 		return &ParseError{Field: "CRC of the full frame", Offset: n + 2, Err: fmt.Errorf("0x%04x, want 0x%04x: %w", sum, crc, ErrFormatMismatch)}
 	}
 	d.records, t.Broken = d.appendRecords(d.records[:0], full, 0)
@@ -169,27 +171,3 @@ func (d *Decoder) rebuild(headers, data []byte) (full []byte, ok bool) {
 	}
 	return append(d.full, data...), true
 }
-
-// CRC is the CRC of EN 13757: polynomial 3D65, not reflected, inverted at the end. The radio link layer has it too.
-func CRC(b []byte) uint16 {
-	crc := uint16(0)
-	for _, c := range b {
-		crc = crc<<8 ^ crcTable[byte(crc>>8)^c]
-	}
-	return ^crc
-}
-
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
-		c := uint16(i) << 8
-		for range 8 {
-			if c&0x8000 != 0 {
-				c = c<<1 ^ 0x3D65
-			} else {
-				c <<= 1
-			}
-		}
-		t[i] = c
-	}
-	return t
-}()

@@ -3,6 +3,7 @@ package mbus
 import (
 	"testing"
 
+	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/stretchr/testify/require"
 )
@@ -50,7 +51,7 @@ func TestCompactOfKnownFormat(t *testing.T) {
 	data := golden.Unhex(t, "7100 08190000 08190000 7f 13")
 	full, ok := new(Decoder).rebuild(headers, data)
 	require.True(t, ok)
-	sum := CRC(full)
+	sum := crc16.EN13757(full)
 	tg, err := Parse(append([]byte{0x79, 0xED, 0xA8, byte(sum), byte(sum >> 8)}, data...))
 	require.NoError(t, err)
 	require.Len(t, tg.Records, 5)

@@ -36,7 +36,7 @@ func (d *Decoder) AppendProfiles(dst []obis.Profile, t *Telegram) []obis.Profile
 	d.survey(t.Records)
 	for i := range t.Records {
 		r := &t.Records[i]
-		if r.Qualifiers&profileQualifiers == 0 || r.Error != 0 {
+		if r.Qualifiers&profileQualifiers == 0 || r.Error != 0 || r.flags&obis.Invalid != 0 {
 			continue
 		}
 		if p, ok := d.profile(t, r); ok {

@@ -405,6 +405,9 @@ func declare(out *obis.Reading, records []Record, i int) {
 
 func sameVIF(a, b *Record) bool {
 	va, vb := a.VIB(), b.VIB()
+	if len(va) == 0 || len(vb) == 0 {
+		return false // DIF 7F has none
+	}
 	ta, ia := tableOf(va)
 	tb, ib := tableOf(vb)
 	return ta == tb && va[ia]&0x7F == vb[ib]&0x7F

@@ -24,6 +24,7 @@ func FuzzParse(f *testing.F) {
 	}
 	key, err := NewKey(make([]byte, 16))
 	require.NoError(f, err)
+	seedOwnRules(f, key)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d := Decoder{Keys: func(Address) *Key { return key }, Formats: &MemoryFormats{}}
 		tg, err := d.Parse(b, Lower{})
@@ -61,6 +62,31 @@ func FuzzParse(f *testing.F) {
 			require.Equal(t, a.Unit, b.Unit)
 		}
 	})
+}
+
+// seedOwnRules adds telegrams of all manufacturers with rules of their own, whole
+// and cut, in the clear and sealed, and the headers of all security modes.
+func seedOwnRules(f *testing.F, key *Key) {
+	for _, m := range manufacturers() {
+		h := Header{Form: HeaderLong, Address: Address{ID: 0x12345678, Manufacturer: m, Version: 2, Type: 2}, Access: 7}
+		var records []byte
+		for i, vib := range ownVIBs() {
+			if i%7 == int(m)%7 && len(records) < 180 {
+				records = append(append(append(records, 0x84, 0x40), vib...), 1, 2, 3, 4)
+				records = append(append(append(records, 0x0A), vib...), 0x34, 0x12)
+			}
+		}
+		plain := append(h.AppendBinary([]byte{0x72}), records...)
+		f.Add(plain)
+		f.Add(plain[:len(plain)-2])
+		sealed, err := AppendEncrypted([]byte{0x72}, h, records, key)
+		require.NoError(f, err)
+		f.Add(sealed)
+	}
+	for mode := range Config(32) {
+		h := Header{Form: HeaderLong, Address: Address{ID: 0x12345678, Manufacturer: 0x0442, Type: 2}, Config: mode<<8 | 0x2010}
+		f.Add(append(h.AppendBinary([]byte{0x72}), make([]byte, 40)...))
+	}
 }
 
 func FuzzExplain(f *testing.F) {

@@ -51,8 +51,13 @@ var bcd = func() (t [256]uint8) {
 }()
 
 // decode sets the value of r from its data, which are of the code of its DIF.
+// Data of another length, as a record that is cut off leaves them, are no value.
 func (d *Decoder) decode(r *Record, code byte, kind dataType, exp int) {
 	data := r.Data
+	if len(data) != int(codeLen[code&0x0F]) {
+		invalid(r)
+		return
+	}
 	if d.msb && len(data) > 1 {
 		data = d.reversed(data)
 	}

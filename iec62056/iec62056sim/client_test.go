@@ -537,7 +537,7 @@ func TestP1Pushes(t *testing.T) {
 				n, err := near.Read(buf)
 				require.NoError(t, err)
 				s.Feed(buf[:n])
-				for m, ok := s.Next(); ok; m, ok = s.Next() {
+				for m, err := s.Next(); err == nil; m, err = s.Next() {
 					require.Equal(t, want, m.Telegram.Version().Number)
 					require.Empty(t, m.Telegram.BadLines())
 					got++
@@ -565,7 +565,7 @@ func TestSMLPushes(t *testing.T) {
 			n, err := near.Read(buf)
 			require.NoError(t, err)
 			s.Feed(buf[:n])
-			for f, ok := s.Next(); ok; f, ok = s.Next() {
+			for f, err := s.Next(); err == nil; f, err = s.Next() {
 				readings, err := sml.AppendReadings(nil, f)
 				require.NoError(t, err)
 				require.Len(t, readings, 7)

@@ -5,77 +5,71 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// Events returns the power failure log: one event for each long failure, at the
-// time at which it ended, with its duration as parameter.
-//
-//	1-0:99.97.0(n)(0-0:96.7.19)(time)(duration*s)…
-func (t Telegram) Events() (events []obis.Event) {
-	for d, err := range t.DataSets() {
-		code, ok := field.Code(d.ID)
-		if err != nil || !ok || code[2] != 99 || code[3] != 97 {
-			continue
-		}
-		rest := d.Values
-		field.Cut(&rest) // the number of entries; what is there counts
-		id, _, ok := field.Cut(&rest)
-		if !ok {
-			continue
-		}
-		duration := obis.Reading{RawID: id}
-		if code, ok := field.Code(id); ok {
-			duration.Code, duration.Rule = code, obis.RuleTransmitted
-		}
-		for n := uint32(1); ; n++ {
-			when, _, ok := field.Cut(&rest)
-			text, unit, more := field.Cut(&rest)
-			if !ok || !more {
-				break
-			}
-			e := obis.Event{Log: code, ID: n, Text: "end of a long power failure", Quality: obis.Quality{Flags: obis.PowerDown}}
-			if e.Time, ok = field.ParseTime(when); !ok {
-				e.Quality.Flags |= obis.ClockInvalid
-			}
-			r := duration
-			r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
-			r.Time = e.Time
-			e.Params = append(e.Params, r)
-			events = append(events, e)
-		}
+// failures takes the entries of the power failure log.
+func (d *Decoder) failures(code obis.Code, rest []byte) {
+	field.Cut(&rest) // the number of entries; what is there counts
+	id, _, ok := field.Cut(&rest)
+	if !ok {
+		return
 	}
-	return events
+	duration := obis.Reading{RawID: id}
+	if code, ok := field.Code(id); ok {
+		duration.Code, duration.Rule = code, obis.RuleTransmitted
+	}
+	for n := uint32(1); ; n++ {
+		when, _, ok := field.Cut(&rest)
+		text, unit, more := field.Cut(&rest)
+		if !ok || !more {
+			return
+		}
+		e := obis.Event{Log: code, ID: n, Text: "end of a long power failure", Quality: obis.Quality{Flags: obis.PowerDown}}
+		if e.Time, ok = field.ParseTime(when); !ok {
+			e.Quality.Flags |= obis.ClockInvalid
+		}
+		r := duration
+		r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+		r.Time = e.Time
+		d.params = append(d.params, r)
+		last := len(d.params)
+		e.Params = d.params[last-1 : last : last]
+		d.content.Events = append(d.content.Events, e)
+	}
 }
 
-// Profiles returns the history of monthly peaks that Belgian meters send: for
-// each month the time of its peak and the peak.
-//
-//	0-0:98.1.0(n)(id)(id)(end of month)(time of peak)(peak*kW)…
-func (t Telegram) Profiles() (all []*obis.Profile) {
-	for d, err := range t.DataSets() {
-		code, ok := field.Code(d.ID)
-		if err != nil || !ok || code[2] != 98 {
-			continue
-		}
-		rest := d.Values
-		field.Cut(&rest)
-		id, _, _ := field.Cut(&rest)
-		second, _, ok := field.Cut(&rest)
-		if !ok {
-			continue
-		}
-		p := &obis.Profile{Code: code, Columns: []obis.Column{column(id), column(second)}}
-		for appendPeak(p, &rest) {
-		}
-		all = append(all, p)
+// peaks takes the monthly peaks.
+func (d *Decoder) peaks(code obis.Code, rest []byte) {
+	field.Cut(&rest)
+	id, _, _ := field.Cut(&rest)
+	second, _, ok := field.Cut(&rest)
+	if !ok {
+		return
 	}
-	return all
+	p := d.profile()
+	p.Code = code
+	describe(&p.Columns[0], id)
+	describe(&p.Columns[1], second)
+	for appendPeak(p, &rest) {
+	}
+	d.content.Profiles = append(d.content.Profiles, p)
 }
 
-func column(id []byte) obis.Column {
-	c := obis.Column{RawID: id}
+// profile returns an empty profile of two columns.
+func (d *Decoder) profile() *obis.Profile {
+	n := len(d.spare)
+	if n == 0 {
+		return &obis.Profile{Columns: make([]obis.Column, 2)}
+	}
+	p := d.spare[n-1]
+	d.spare = d.spare[:n-1]
+	p.Reset()
+	return p
+}
+
+func describe(c *obis.Column, id []byte) {
+	c.RawID, c.Code, c.Rule, c.Unit, c.Exp = id, obis.Code{}, obis.RuleNone, obis.UnitUnknown, 0
 	if code, ok := field.Code(id); ok {
 		c.Code, c.Rule = code, obis.RuleTransmitted
 	}
-	return c
 }
 
 // appendPeak appends one month. A month without a peak has the unspecified time.

@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
 )
@@ -42,47 +41,11 @@ var (
 	codeVersionDSMR  = obis.Code{1, 3, 0, 2, 8, obis.FCurrent}
 	codeVersionEMUCS = obis.Code{0, 0, 96, 1, 4, obis.FCurrent}
 	codeLogicalName  = obis.Code{0, 0, 42, 0, 0, obis.FCurrent}
+	codeEquipment    = obis.Code{0, 0, 96, 1, 1, obis.FCurrent}
+	codeEquipment0   = obis.Code{0, 0, 96, 1, 0, obis.FCurrent}
 	codeImportTotal  = obis.Code{1, 0, 1, 8, 0, obis.FCurrent}
 	codeImport1      = obis.Code{1, 0, 1, 8, 1, obis.FCurrent}
 )
-
-// Version finds out by which specification the telegram was made.
-func (t Telegram) Version() Version {
-	var dsmr, emucs []byte
-	var logical, total, tariffs bool
-	for d, err := range t.DataSets() {
-		code, ok := field.Code(d.ID)
-		if err != nil || !ok {
-			continue
-		}
-		f, _ := d.Field(0)
-		switch code {
-		case codeVersionDSMR:
-			dsmr = f.Text
-		case codeVersionEMUCS:
-			emucs = f.Text
-		case codeLogicalName:
-			logical = true
-		case codeImportTotal:
-			total = true
-		case codeImport1:
-			tariffs = true
-		}
-	}
-	switch {
-	case len(emucs) > 0:
-		return Version{string(emucs), DialectEMUCS}
-	case len(dsmr) > 0 && logical:
-		return Version{dotted(dsmr), DialectLuxembourg}
-	case len(dsmr) > 0:
-		return Version{dotted(dsmr), DialectDSMR}
-	case !t.Checked && tariffs && !total:
-		return Version{"3", DialectDSMR}
-	case total:
-		return Version{"", DialectTotal}
-	}
-	return Version{}
-}
 
 // dotted turns "50" into "5.0" and leaves other texts alone.
 func dotted(b []byte) string {
@@ -92,39 +55,12 @@ func dotted(b []byte) string {
 	return string(b)
 }
 
-// Meter returns the identity of the meter that sent the telegram. Its medium is
-// unknown where it has no registers of its own and only reports for others.
-func (t Telegram) Meter() obis.Meter {
-	var m obis.Meter
-	if !t.Identification.IsZero() {
-		m.Manufacturer = strings.ToUpper(string(t.Identification.Manufacturer[:]))
-		m.Model = t.Identification.Model()
-	}
-	for d, err := range t.DataSets() {
-		code, ok := field.Code(d.ID)
-		if err != nil || !ok {
-			continue
-		}
-		if code[0] == 1 && code[2] != 0 && code[2] < 94 {
-			m.Medium = obis.Electricity
-		}
-		switch {
-		case code == codeLogicalName, code == obis.Code{0, 0, 96, 1, 1, obis.FCurrent},
-			code == obis.Code{0, 0, 96, 1, 0, obis.FCurrent} && m.ID == "":
-			m.ID = idText(d)
-		}
-	}
-	m.Serial = m.ID
-	return m
-}
-
 // idText returns an equipment id, decoded where it is hexadecimal text.
-func idText(d iec62056.DataSet) string {
-	f, _ := d.Field(0)
-	if text, ok := new(Decoder).unhex(f.Text); ok {
-		return strings.TrimSpace(string(text))
+func idText(text []byte) string {
+	if decoded, ok := new(Decoder).unhex(text); ok {
+		return strings.TrimSpace(string(decoded))
 	}
-	return strings.TrimSpace(string(f.Text))
+	return strings.TrimSpace(string(text))
 }
 
 // SubMeter is a meter that reports through the telegram of another one.
@@ -151,7 +87,8 @@ func (t Telegram) SubMeters() (subs []SubMeter) {
 				s.Type, s.Meter.Medium = uint8(n), medium(uint8(n))
 			}
 		case code[2] == 96 && code[3] == 1 && (code[4] == 0 || code[4] == 1) && s.Meter.ID == "":
-			s.Meter.ID = idText(d)
+			f, _ := d.Field(0)
+			s.Meter.ID = idText(f.Text)
 			s.Meter.Serial = s.Meter.ID
 		}
 	}

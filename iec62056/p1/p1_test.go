@@ -1,8 +1,11 @@
 package p1
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"strings"
 	"testing"
@@ -170,7 +173,7 @@ func TestMediumOfTheMeterItself(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, obis.Unknown, heat.Meter().Medium)
 	require.Equal(t, obis.Heat, heat.SubMeters()[0].Meter.Medium)
-	require.Contains(t, readings(t, heat), "0-1:24.2.1*255 240860000000 J @2026-02-15T20:05:23")
+	require.Contains(t, readings(t, heat), "0-1:24.2.1*255 240860000000 J @2026-02-15T20:05:23 questionable")
 	telegram, _, err := Parse(load(t, "v5.txt"))
 	require.NoError(t, err)
 	require.Equal(t, obis.Electricity, telegram.Meter().Medium)
@@ -186,12 +189,10 @@ func TestBadLineNeverCostsTheTelegram(t *testing.T) {
 	}, readings(t, telegram))
 	bad := telegram.BadLines()
 	require.Len(t, bad, 2)
-	var pe *ParseError
-	require.ErrorAs(t, bad[0], &pe)
-	require.Equal(t, 51, pe.Offset)
-	d, err := telegram.DataSet(3)
-	require.NoError(t, err)
-	require.Equal(t, "1-0:2.8.1(000003.000*kWh)", string(d.Line()))
+	require.Equal(t, 51, bad[0].Offset)
+	content := new(Decoder).Decode(telegram)
+	require.Equal(t, "1-0:2.8.1(000003.000*kWh)", string(content.Line(3)))
+	require.Equal(t, "1-0:1.8.2(0000", string(content.Line(1)))
 }
 
 func TestParseRefuses(t *testing.T) {
@@ -267,7 +268,7 @@ func TestStream(t *testing.T) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for m, ok := s.Next(); ok; m, ok = s.Next() {
+			for m := range found(&s) {
 				if m.IsEncrypted() {
 					got = append(got, "encrypted")
 					continue
@@ -290,7 +291,7 @@ func TestStreamSeesThroughParity(t *testing.T) {
 	n := 0
 	for _, c := range line {
 		s.Feed([]byte{c})
-		for m, ok := s.Next(); ok; m, ok = s.Next() {
+		for m := range found(&s) {
 			require.Equal(t, string(v3), string(m.Raw))
 			n++
 		}
@@ -304,11 +305,11 @@ func TestStreamNoiseLikeEncryption(t *testing.T) {
 	v5 := load(t, "v5.txt")
 	var s Stream
 	s.Feed([]byte("\xdb\x08ABCDEFGH\x82\xff\xff"))
-	_, ok := s.Next()
-	require.False(t, ok)
+	_, err := s.Next()
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	s.Feed(v5)
-	m, ok := s.Next()
-	require.True(t, ok)
+	m, err := s.Next()
+	require.NoError(t, err)
 	require.Equal(t, string(v5), string(m.Raw))
 }
 
@@ -345,19 +346,72 @@ func TestExplainGoesAsFarAsItCan(t *testing.T) {
 	require.Greater(t, lines, 30)
 }
 
-func TestAppendReadingsAllocatesNothing(t *testing.T) {
-	b := load(t, "v5.txt")
-	var d Decoder
-	var dst []obis.Reading
-	read := func() {
-		telegram, _, err := Parse(b)
-		if err != nil {
-			t.Fatal(err)
+func TestDecodeAllocatesNothing(t *testing.T) {
+	for _, name := range []string{"v3.txt", "v5.txt", "be.txt", "lu.txt", "se.txt"} {
+		b := load(t, name)
+		var s Stream
+		var d Decoder
+		decode := func() {
+			s.Feed(b)
+			m, err := s.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := d.Decode(m.Telegram)
+			_ = c.Line(c.Readings[0].Source)
 		}
-		dst = d.AppendReadings(dst[:0], telegram)
+		decode()
+		require.Zero(t, testing.AllocsPerRun(100, decode), name)
 	}
-	read()
-	require.Zero(t, testing.AllocsPerRun(100, read))
+}
+
+// A Decoder that is used again says what a new one does, telegram by telegram.
+func TestDecoderForgets(t *testing.T) {
+	var d Decoder
+	for range 2 {
+		for _, name := range []string{"v3.txt", "v5.txt", "be.txt", "lu.txt", "se.txt", "be.txt"} {
+			telegram, _, err := Parse(load(t, name))
+			require.NoError(t, err)
+			fresh, c := new(Decoder).Decode(telegram), d.Decode(telegram)
+			require.Equal(t, fresh.Meter, c.Meter)
+			require.Equal(t, fresh.Version, c.Version)
+			require.Len(t, c.Readings, len(fresh.Readings))
+			for i := range c.Readings {
+				require.Equal(t, fresh.Readings[i], c.Readings[i])
+				require.Contains(t, string(c.Line(c.Readings[i].Source)), string(c.Readings[i].RawID))
+			}
+			require.Len(t, c.Events, len(fresh.Events))
+			for i := range c.Events {
+				require.Equal(t, fresh.Events[i], c.Events[i])
+			}
+			require.Len(t, c.Profiles, len(fresh.Profiles))
+			for i := range c.Profiles {
+				require.Equal(t, fresh.Profiles[i].Times, c.Profiles[i].Times)
+				require.Equal(t, fresh.Profiles[i].Columns[1].Nums, c.Profiles[i].Columns[1].Nums)
+			}
+		}
+	}
+}
+
+// A telegram whose version has a CRC is not believed without it, and neither is
+// what was saved of a damaged one.
+func TestMissingCheckIsTold(t *testing.T) {
+	v5, v3 := load(t, "v5.txt"), load(t, "v3.txt")
+	bang := bytes.LastIndexByte(v5, '!')
+	uncheck, _, err := Parse(append(bytes.Clone(v5[:bang+1]), '\r', '\n'))
+	require.NoError(t, err)
+	saved, err := Salvage(v5[:bang])
+	require.NoError(t, err)
+	for _, telegram := range []Telegram{uncheck, saved} {
+		for _, r := range new(Decoder).Decode(telegram).Readings {
+			require.NotZero(t, r.Quality.Flags&obis.Questionable, r.Code)
+		}
+	}
+	old, _, err := Parse(v3)
+	require.NoError(t, err)
+	for _, r := range new(Decoder).Decode(old).Readings {
+		require.Zero(t, r.Quality.Flags&obis.Questionable, r.Code)
+	}
 }
 
 func FuzzParse(f *testing.F) {
@@ -422,7 +476,7 @@ func FuzzStream(f *testing.F) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for m, ok := s.Next(); ok; m, ok = s.Next() {
+			for m := range found(&s) {
 				total += len(m.Raw)
 			}
 		}
@@ -439,7 +493,15 @@ func Example() {
 	var s Stream // finds telegrams in what a port delivers
 	var d Decoder
 	s.Feed(b)
-	for m, ok := s.Next(); ok; m, ok = s.Next() {
+	for {
+		m, err := s.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break // feed it with what comes next
+		}
+		if err != nil {
+			fmt.Println(err) // a telegram was damaged
+			continue
+		}
 		for _, r := range d.AppendReadings(nil, m.Telegram)[3:5] {
 			fmt.Println(r.Code, r.Value, r.Unit)
 		}
@@ -475,7 +537,7 @@ func BenchmarkTelegram(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		dst = d.AppendReadings(dst[:0], telegram)
+		dst = d.Decode(telegram).Readings
 	}
 	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
 	b.ReportMetric(float64(len(dst)), "readings")
@@ -492,4 +554,16 @@ func floorTable() (t [256]uint16) {
 		t[i] = c
 	}
 	return t
+}
+
+// found goes through what the stream finds, past what is damaged.
+func found(s *Stream) iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		for {
+			m, err := s.Next()
+			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
+				return
+			}
+		}
+	}
 }

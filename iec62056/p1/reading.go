@@ -2,58 +2,11 @@ package p1
 
 import (
 	"encoding/hex"
-	"io"
 
 	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
 )
-
-// Decoder turns telegrams into readings, again and again without allocating.
-// The zero Decoder is ready. It is not safe for concurrent use.
-//
-// Texts that telegrams carry as hexadecimal digits (equipment ids, messages)
-// are decoded into memory of the Decoder, which the next telegram overwrites.
-type Decoder struct {
-	text []byte
-}
-
-// AppendReadings appends the readings of a telegram. Times keep S and W as
-// daylight saving bit of their status; no zone is sent. The last reading of a
-// sub-meter (0-n:24.2.x) has the time at which it was taken; where the meter
-// says that there is none, as for one that is unplugged, the value is invalid.
-// The power failure log and the monthly peaks are no readings: see
-// [Telegram.Events] and [Telegram.Profiles].
-//
-// A line that cannot be read gives a reading without value, flagged invalid,
-// where at least its id was there; [Telegram.BadLines] has all of them.
-func (d *Decoder) AppendReadings(dst []obis.Reading, t Telegram) []obis.Reading {
-	d.text = d.text[:0]
-	s := field.NewScanner(t.Data)
-	var set field.Set
-	for source := uint32(0); ; source++ {
-		err := s.Next(&set)
-		if err == io.EOF {
-			return dst
-		}
-		if err != nil && len(set.ID) == 0 {
-			continue
-		}
-		dst = append(dst, obis.Reading{RawID: set.ID, Source: source})
-		r := &dst[len(dst)-1]
-		if code, ok := field.Code(set.ID); ok {
-			r.Code, r.Rule = code, obis.RuleTransmitted
-		}
-		switch {
-		case err != nil:
-			r.Quality.Flags = obis.Invalid
-		case !set.Single:
-			dst = appendMany(dst, &set)
-		default:
-			d.fill(r, &set)
-		}
-	}
-}
 
 // AppendReadings is [Decoder.AppendReadings] with a Decoder of its own.
 func (t Telegram) AppendReadings(dst []obis.Reading) []obis.Reading {

@@ -21,7 +21,7 @@ import (
 	"iter"
 
 	"github.com/openusm/meter/iec62056"
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // maxTelegram bounds what a telegram may be; the largest known have 4 KB.
@@ -34,7 +34,8 @@ type Telegram struct {
 	CRC            uint16 // as transmitted
 	Checked        bool   // there was a CRC, and it fitted
 
-	offset int // of Data in the slice that was parsed
+	offset   int  // of Data in the slice that was parsed
+	salvaged bool // its end or its CRC are missing
 }
 
 // Parse reads the telegram at the start of b. The CRC may be in lower case and
@@ -148,7 +149,8 @@ func (t *Telegram) setData(b []byte, start, end int) {
 }
 
 // Salvage reads what b holds of a telegram whose CRC is wrong or whose end is
-// missing. What it returns may be wrong too: Checked is false.
+// missing. What it returns may be wrong too: Checked is false, and all readings
+// are questionable.
 func Salvage(b []byte) (Telegram, error) {
 	var t Telegram
 	start := bytes.IndexByte(b, '/')
@@ -163,7 +165,7 @@ func Salvage(b []byte) (Telegram, error) {
 	if end < 0 {
 		end = len(b)
 	}
-	t.Identification = id
+	t.Identification, t.salvaged = id, true
 	t.setData(b, start+head, end)
 	return t, nil
 }
@@ -201,28 +203,6 @@ func (t Telegram) DataSets() iter.Seq2[iec62056.DataSet, error] {
 			}
 		}
 	}
-}
-
-// DataSet returns the data set with number i, counted from zero with the bad
-// ones: the Source of a reading. A bad one comes with its error.
-func (t Telegram) DataSet(i int) (iec62056.DataSet, error) {
-	for d, err := range t.DataSets() {
-		if i == 0 {
-			return d, err
-		}
-		i--
-	}
-	return iec62056.DataSet{}, io.EOF
-}
-
-// BadLines returns the errors of the lines that cannot be read.
-func (t Telegram) BadLines() (errs []error) {
-	for _, err := range t.DataSets() {
-		if err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
 }
 
 // ParseError says which part of a telegram could not be read, and where.

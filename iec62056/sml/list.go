@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 
+	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
 )
 
@@ -39,7 +40,8 @@ type Entry struct {
 
 // List reads the body of a GetListResponse.
 func (m Message) List() (l List, err error) {
-	c := m.listHead(&l)
+	c := cursor{b: m.Body, base: m.offset, layer: "GetListResponse"}
+	m.listHead(&c, &l)
 	begin := c.off
 	for range l.count {
 		c.element("valList")
@@ -53,8 +55,7 @@ func (m Message) List() (l List, err error) {
 }
 
 // listHead reads what comes before the registers, and how many there are.
-func (m Message) listHead(l *List) cursor {
-	c := cursor{b: m.Body, base: m.offset, layer: "GetListResponse"}
+func (m *Message) listHead(c *cursor, l *List) {
 	if m.Tag != TagGetListRes {
 		c.fail("messageBody", 0, fmt.Errorf("this is a %v", m.Tag))
 	}
@@ -64,7 +65,6 @@ func (m Message) listHead(l *List) cursor {
 	l.Name = c.octets("listName")
 	l.SensorTime = c.time("actSensorTime")
 	l.count = c.list("valList", -1)
-	return c
 }
 
 func (c *cursor) listTail(l *List) {
@@ -122,26 +122,19 @@ func (c *cursor) entry(e *Entry) (err error) {
 // invalid, where at least its name was there.
 func (l List) AppendReadings(dst []obis.Reading) []obis.Reading {
 	c := cursor{b: l.entries, base: l.base, layer: "GetListResponse"}
-	return c.appendReadings(dst, &l, 0)
+	return c.appendReadings(dst, &l, 0, new(identity))
 }
 
-// appendReadings reads the list of a message in one go; source is the number of
-// its first register. On error dst is returned unchanged.
-func (m Message) appendReadings(dst []obis.Reading, source uint32) ([]obis.Reading, int, error) {
-	var l List
-	first := len(dst)
-	c := m.listHead(&l)
-	dst = c.appendReadings(dst, &l, source)
-	c.listTail(&l)
-	if c.err != nil {
-		return dst[:first], 0, c.err
-	}
-	return dst, l.count, nil
-}
-
-// appendReadings appends the readings of the registers at the cursor.
-func (c *cursor) appendReadings(dst []obis.Reading, l *List, source uint32) []obis.Reading {
+// appendReadings appends the readings of the registers at the cursor; source is
+// the number of the first. Who keeps what they say of the meter.
+func (c *cursor) appendReadings(dst []obis.Reading, l *List, source uint32, who *identity) []obis.Reading {
 	unsigned := unsignedPower(l.ServerID)
+	if c.err == nil {
+		who.listed = true
+		if len(l.ServerID) > 0 {
+			who.server, who.device = l.ServerID, nil
+		}
+	}
 	for i := range l.count {
 		if c.err != nil {
 			return dst
@@ -151,8 +144,9 @@ func (c *cursor) appendReadings(dst []obis.Reading, l *List, source uint32) []ob
 		if err != nil && len(e.Name) == 0 {
 			continue
 		}
-		dst = append(dst, obis.Reading{RawID: e.Name, Source: source + uint32(i)})
+		dst = field.Extend(dst)
 		r := &dst[len(dst)-1]
+		r.RawID, r.Source = e.Name, source+uint32(i)
 		if len(e.Name) == 6 {
 			r.Code, r.Rule = obis.Code(e.Name), obis.RuleTransmitted
 		}
@@ -161,6 +155,7 @@ func (c *cursor) appendReadings(dst []obis.Reading, l *List, source uint32) []ob
 			continue
 		}
 		e.fill(r)
+		who.note(&e)
 		if unsigned && e.width == -2 && isPower(r.Code) {
 			m, exp, _ := e.Value.Decimal()
 			r.Value = obis.Int(m&0xFFFF, exp)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 // Tag says what the body of a message is.
@@ -81,17 +81,31 @@ func ParseMessage(b []byte) (m Message, n int, err error) { return parseMessage(
 
 func parseMessage(b []byte, base int) (m Message, n int, err error) {
 	c := cursor{b: b, base: base, layer: "message"}
+	m.head(&c)
+	m.Body = c.element("messageBody")
+	m.tail(&c)
+	if c.err != nil {
+		return Message{}, 0, c.err
+	}
+	return m, c.off, nil
+}
+
+// head reads what comes before the body.
+func (m *Message) head(c *cursor) {
 	c.list("message", 6)
 	m.TransactionID = c.octets("transactionId")
 	group, _ := c.unsigned("groupNo")
 	abort, _ := c.unsigned("abortOnError")
 	c.list("messageBody", 2)
 	tag, _ := c.unsigned("messageBody")
-	m.offset = base + c.off
-	m.Body = c.element("messageBody")
-	end := c.off
-	got, _ := c.unsigned("crc16")
+	m.offset = c.base + c.off
 	m.Group, m.AbortOnError, m.Tag = uint8(group), uint8(abort), Tag(tag)
+}
+
+// tail reads what comes behind the body, and checks the CRC.
+func (m *Message) tail(c *cursor) {
+	b, end := c.b, c.off
+	got, _ := c.unsigned("crc16")
 	if c.err == nil && c.peek() != 0 {
 		c.fail("endOfSmlMsg", c.off, fmt.Errorf("0x%02x, want 0", c.peek()))
 	}
@@ -105,10 +119,6 @@ func parseMessage(b []byte, base int) (m Message, n int, err error) {
 			c.fail("crc16", end, fmt.Errorf("%w: %04x, want %04x", ErrChecksum, got, swap(crc16.X25(b[:end]))))
 		}
 	}
-	if c.err != nil {
-		return Message{}, 0, c.err
-	}
-	return m, c.off, nil
 }
 
 // check returns which CRC over b was transmitted.

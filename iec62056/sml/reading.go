@@ -2,7 +2,6 @@ package sml
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -11,47 +10,16 @@ import (
 
 // AppendReadings appends the readings of all lists of the frame. The error
 // joins those of messages that cannot be read; the readings of the others are
-// there all the same. Source counts the registers of the frame.
+// there all the same. Source counts the registers of the frame. A [Decoder] does
+// it again and again without allocating.
 func AppendReadings(dst []obis.Reading, f Frame) ([]obis.Reading, error) {
-	var failed error
-	source := 0
-	for m, err := range f.Messages() {
-		if err == nil {
-			if m.Tag != TagGetListRes {
-				continue
-			}
-			var n int
-			dst, n, err = m.appendReadings(dst, uint32(source))
-			source += n
-		}
-		if err != nil {
-			failed = errors.Join(failed, err)
-		}
-	}
-	return dst, failed
+	var d Decoder
+	dst = d.read(dst, f)
+	return dst, d.content.Err
 }
 
 // Meter returns the identity of the meter that sent the frame.
-func (f Frame) Meter() obis.Meter {
-	m := obis.Meter{}
-	for msg, err := range f.Messages() {
-		if err != nil || msg.Tag != TagGetListRes {
-			continue
-		}
-		l, err := msg.List()
-		if err != nil {
-			continue
-		}
-		m.Medium = obis.Electricity
-		identify(&m, l.ServerID)
-		for e, err := range l.Entries() {
-			if err == nil && len(e.Name) == 6 {
-				e.identify(&m)
-			}
-		}
-	}
-	return m
-}
+func (f Frame) Meter() obis.Meter { return new(Decoder).Decode(f).Meter }
 
 var (
 	codeManufacturer    = obis.Code{129, 129, 199, 130, 3, 255}
@@ -59,18 +27,6 @@ var (
 	codeDevice          = obis.Code{1, 0, 96, 1, 0, 255}
 	codeServer          = obis.Code{1, 0, 0, 0, 9, 255}
 )
-
-func (e Entry) identify(m *obis.Meter) {
-	b, _ := e.Value.Bytes()
-	switch obis.Code(e.Name) {
-	case codeManufacturer, codeManufacturerFNN:
-		if len(b) == 3 {
-			m.Manufacturer = string(b)
-		}
-	case codeDevice, codeServer:
-		identify(m, b)
-	}
-}
 
 // identify takes a server id. Those of DIN 43863-5 are written as people do,
 // "1 DZG 00 60694612": medium, manufacturer, block, number. Others are text or

@@ -1,10 +1,12 @@
 package sml
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +106,7 @@ func corpusStream(t *testing.T, r row) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for f, ok := s.Next(); ok; f, ok = s.Next() {
+			for f := range found(&s) {
 				readings, err := AppendReadings(nil, f)
 				require.NoError(t, err)
 				require.NotEmpty(t, readings)
@@ -181,8 +183,8 @@ func TestVectors(t *testing.T) {
 		t.Run(v.Name, func(t *testing.T) {
 			var s Stream
 			s.Feed(v.Hex)
-			f, ok := s.Next()
-			require.True(t, ok, "%+v", s.Stats())
+			f, err := s.Next()
+			require.NoError(t, err, "%+v", s.Stats())
 			var got []string
 			readings, err := AppendReadings(nil, f)
 			require.NoError(t, err)
@@ -359,20 +361,74 @@ func TestHostileLengthsEnd(t *testing.T) {
 	}
 }
 
-func TestAppendReadingsAllocatesNothing(t *testing.T) {
-	b := testFrame(testServer)
-	var dst []obis.Reading
-	read := func() {
-		f, _, err := ParseFrame(b)
-		if err != nil {
-			t.Fatal(err)
+func TestDecodeAllocatesNothing(t *testing.T) {
+	escaped := testFrame(testServer, Entry{Name: []byte{1, 0, 96, 1, 0, 255}, Value: obis.Octets(bytes.Repeat([]byte{0x1B}, 9))})
+	for _, b := range [][]byte{testFrame(testServer), escaped} {
+		var s Stream
+		var d Decoder
+		decode := func() {
+			s.Feed(b)
+			f, err := s.Next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c := d.Decode(f); c.Err != nil || len(c.Readings) == 0 {
+				t.Fatal(c.Err)
+			}
 		}
-		if dst, err = AppendReadings(dst[:0], f); err != nil {
-			t.Fatal(err)
+		decode()
+		require.Zero(t, testing.AllocsPerRun(100, decode))
+	}
+}
+
+// A Decoder that is used again says what a new one does, and what the messages
+// one by one say.
+func TestDecoderForgets(t *testing.T) {
+	other := bytes.Clone(testServer)
+	other[len(other)-1]++
+	var d Decoder
+	for _, b := range [][]byte{testFrame(testServer), testFrame(other), testFrame(nil), testFrame(testServer)} {
+		f, _, err := ParseFrame(b)
+		require.NoError(t, err)
+		c, fresh := d.Decode(f), new(Decoder).Decode(f)
+		require.Equal(t, fresh.Meter, c.Meter)
+		require.Equal(t, fresh.Readings, c.Readings)
+		var tags []Tag
+		for m, err := range f.Messages() {
+			require.NoError(t, err)
+			tags = append(tags, m.Tag)
+		}
+		require.Equal(t, tags, c.Messages)
+	}
+}
+
+// Whatever octet of a message is changed, or missing, nothing it says is read:
+// its CRC tells. The other messages are read all the same where it has its length.
+func TestDamagedMessages(t *testing.T) {
+	f, _, err := ParseFrame(testFrame(testServer))
+	require.NoError(t, err)
+	want := new(Decoder).Decode(f)
+	var d Decoder
+	for i := range f.Data {
+		for _, bit := range []byte{1, 0x80} {
+			damaged := bytes.Clone(f.Data)
+			damaged[i] ^= bit
+			c := d.Decode(Frame{Data: damaged})
+			if c.Err == nil {
+				// The only octets that no CRC covers are the ends of messages and the length of the CRC itself.
+				require.Equal(t, want.Readings, c.Readings)
+			} else if len(c.Readings) > 0 {
+				require.Equal(t, want.Readings, c.Readings)
+			}
+		}
+		short := d.Decode(Frame{Data: f.Data[:i]})
+		require.True(t, len(short.Readings) == 0 || len(short.Readings) == len(want.Readings))
+		_, n, err := ParseMessage(f.Data[:i])
+		if err != nil {
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			require.Zero(t, n)
 		}
 	}
-	read()
-	require.Zero(t, testing.AllocsPerRun(100, read))
 }
 
 func FuzzParseFrame(f *testing.F) {
@@ -476,7 +532,7 @@ func BenchmarkFrame(b *testing.B) {
 		}
 		floor = min(floor, time.Since(begin))
 	}
-	var dst []obis.Reading
+	var d Decoder
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -484,8 +540,8 @@ func BenchmarkFrame(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if dst, err = AppendReadings(dst[:0], f); err != nil {
-			b.Fatal(err)
+		if c := d.Decode(f); c.Err != nil {
+			b.Fatal(c.Err)
 		}
 	}
 	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
@@ -496,7 +552,15 @@ var floorSink uint16
 func Example() {
 	var s Stream // finds frames in what the optical head delivers
 	s.Feed(testFrame(testServer))
-	for f, ok := s.Next(); ok; f, ok = s.Next() {
+	for {
+		f, err := s.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			break // feed it with what comes next
+		}
+		if err != nil {
+			fmt.Println(err) // a frame was damaged
+			continue
+		}
 		readings, err := AppendReadings(nil, f)
 		if err != nil {
 			fmt.Println(err)
@@ -523,7 +587,7 @@ func FuzzStream(f *testing.F) {
 			n := min(piece, len(rest))
 			s.Feed(rest[:n])
 			rest = rest[n:]
-			for fr, ok := s.Next(); ok; fr, ok = s.Next() {
+			for fr := range found(&s) {
 				_, _ = AppendReadings(nil, fr)
 				frames++
 			}
@@ -531,4 +595,16 @@ func FuzzStream(f *testing.F) {
 		require.Equal(t, frames, s.Stats().Messages)
 		require.LessOrEqual(t, s.Stats().Skipped, uint64(len(b)))
 	})
+}
+
+// found goes through what the stream finds, past what is damaged.
+func found(s *Stream) iter.Seq[Frame] {
+	return func(yield func(Frame) bool) {
+		for {
+			m, err := s.Next()
+			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
+				return
+			}
+		}
+	}
 }

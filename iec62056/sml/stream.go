@@ -6,61 +6,62 @@ import (
 	"io"
 
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/internal/wire"
 )
 
 // maxFrame bounds what a frame may be; those of meters have a few hundred octets.
 const maxFrame = 1 << 16
 
 // Stream finds frames in what a meter pushes: it joins pieces, skips noise, and
-// goes on behind a broken frame. The zero Stream is ready. It is not safe for
-// concurrent use.
+// goes on behind a broken frame. Once Next has asked for more it keeps at most
+// 64 KiB. The zero Stream is ready. It is not safe for concurrent use.
 type Stream struct {
-	buf   []byte
-	used  int // octets of buf that were handed out
+	buf   wire.Buffer
+	plain []byte // a frame without its escapes
 	stats iec62056.Stats
 }
 
-// Feed adds what arrived.
-func (s *Stream) Feed(b []byte) {
-	s.buf = append(s.buf[:0], s.buf[s.used:]...)
-	s.used = 0
-	s.buf = append(s.buf, b...)
-}
+// Feed adds a copy of what arrived.
+func (s *Stream) Feed(b []byte) { s.buf.Feed(b) }
 
 // Stats returns what was seen so far.
 func (s *Stream) Stats() iec62056.Stats { return s.stats }
 
-// Next returns the next frame, which is valid until the next Feed. It is not ok
-// where more octets are needed.
-func (s *Stream) Next() (f Frame, ok bool) {
-	for {
-		rest := s.buf[s.used:]
-		begin := bytes.Index(rest, start)
-		if begin < 0 {
-			s.skip(max(0, len(rest)-startLen+1))
-			return Frame{}, false
-		}
-		s.skip(begin)
-		rest = rest[begin:]
-		f, n, err := ParseFrame(rest)
-		switch {
-		case err == nil:
-			s.stats.Messages++
-			s.used += n
-			return f, true
-		case errors.Is(err, io.ErrUnexpectedEOF) && len(rest) < maxFrame:
-			return Frame{}, false
-		case errors.Is(err, ErrChecksum):
-			s.stats.ChecksumErrors++
-		default:
-			s.stats.Malformed++
-		}
-		// Another frame may begin within the broken one.
-		s.skip(startLen)
+// Next returns the next frame, which is valid until the next Feed or Next. An
+// error that wraps [io.ErrUnexpectedEOF] asks for more octets; any other tells
+// of a frame that was damaged and skipped.
+func (s *Stream) Next() (Frame, error) {
+	rest := s.buf.Rest()
+	begin := bytes.Index(rest, start)
+	if begin < 0 {
+		s.skip(max(0, len(rest)-startLen+1))
+		return Frame{}, errMore
 	}
+	s.skip(begin)
+	rest = rest[begin:]
+	f, n, err := parseFrame(rest, &s.plain)
+	switch {
+	case err == nil:
+		s.stats.Messages++
+		s.buf.Take(n)
+		return f, nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && len(rest) < maxFrame:
+		return Frame{}, err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = &ParseError{"transport", "end", maxFrame, errTooLong}
+	}
+	if errors.Is(err, ErrChecksum) {
+		s.stats.ChecksumErrors++
+	} else {
+		s.stats.Malformed++
+	}
+	s.skip(startLen) // another frame may begin within the broken one
+	return Frame{}, err
 }
 
+var errMore = &ParseError{"transport", "start", 0, io.ErrUnexpectedEOF}
+
 func (s *Stream) skip(n int) {
-	s.used += n
+	s.buf.Take(n)
 	s.stats.Skipped += uint64(n)
 }

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/openusm/meter/iec62056/internal/crc16"
+	"github.com/openusm/meter/internal/crc16"
 )
 
 const (
@@ -28,6 +28,12 @@ type Frame struct {
 
 // ParseFrame reads the frame at the start of b.
 func ParseFrame(b []byte) (f Frame, n int, err error) {
+	var plain []byte
+	return parseFrame(b, &plain)
+}
+
+// parseFrame is ParseFrame with memory for what has escapes.
+func parseFrame(b []byte, plain *[]byte) (f Frame, n int, err error) {
 	if len(b) < startLen {
 		if !bytes.HasPrefix(start, b) {
 			return Frame{}, 0, &ParseError{"transport", "start", 0, fmt.Errorf("%x, want %x", b, start)}
@@ -57,9 +63,22 @@ func ParseFrame(b []byte) (f Frame, n int, err error) {
 	}
 	f.Data = b[startLen : end-f.Padding : end-f.Padding]
 	if escapes > 0 {
-		f.Data = bytes.ReplaceAll(f.Data, append(escape[:4:4], escape...), escape)
+		*plain = appendUnescaped((*plain)[:0], f.Data)
+		f.Data = *plain
 	}
 	return f, n, nil
+}
+
+// appendUnescaped appends b, of whose doubled escapes one is left.
+func appendUnescaped(dst, b []byte) []byte {
+	for {
+		i := bytes.Index(b, escape)
+		if i < 0 {
+			return append(dst, b...)
+		}
+		dst = append(dst, b[:i+len(escape)]...)
+		b = bytes.TrimPrefix(b[i+len(escape):], escape)
+	}
 }
 
 // findEnd returns the offset of the end sequence, and how many escapes came before it.

@@ -12,7 +12,7 @@ import (
 )
 
 // An answer with one volume record.
-const response = "6813136808057278563412931533032a0000000c1327048502cf16"
+const response = "6815156808057278563412931533032a0000000c13270485026c16"
 
 func TestParse(t *testing.T) {
 	for name, test := range map[string]struct {

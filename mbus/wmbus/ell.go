@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/mbus"
 )
 
@@ -72,7 +73,7 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 		return nil, &ParseError{Layer: "ELL", Field: "CRC", Offset: len(b), Err: io.ErrUnexpectedEOF}
 	}
 	plain := b
-	inPlain := binary.LittleEndian.Uint16(b) == mbus.CRC(b[crcLen:]) // the receiver has decrypted it
+	inPlain := binary.LittleEndian.Uint16(b) == crc16.EN13757(b[crcLen:]) // the receiver has decrypted it
 	switch n := e.Encryption(); {
 	case n == 0 || inPlain:
 	case n == 1:
@@ -89,7 +90,7 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 	default:
 		return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Mode: n, Err: mbus.ErrUnsupported}
 	}
-	have, want := binary.LittleEndian.Uint16(plain), mbus.CRC(plain[crcLen:])
+	have, want := binary.LittleEndian.Uint16(plain), crc16.EN13757(plain[crcLen:])
 	if have != want {
 		if e.Encryption() != 0 && !inPlain {
 			return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Err: mbus.ErrWrongKey}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/mbus"
 )
 
@@ -167,7 +168,7 @@ func stripB(buf, b []byte) (octets []byte, n int, err error) {
 // checkCRC compares the CRC of b[at:at+size], which stands behind it, high octet first.
 func checkCRC(b []byte, at, size int) error {
 	end := at + size
-	have, want := uint16(b[end])<<8|uint16(b[end+1]), mbus.CRC(b[at:end])
+	have, want := uint16(b[end])<<8|uint16(b[end+1]), crc16.EN13757(b[at:end])
 	if have != want {
 		return &ParseError{Field: "CRC", Offset: end, Err: fmt.Errorf("%w: 0x%04x, want 0x%04x", ErrCRC, have, want)}
 	}
@@ -197,7 +198,7 @@ func (f Frame) Append(dst []byte, format Format) ([]byte, error) {
 	}
 	for len(octets) > 0 {
 		part := octets[:min(block, len(octets))]
-		crc := mbus.CRC(part)
+		crc := crc16.EN13757(part)
 		dst = append(append(dst, part...), byte(crc>>8), byte(crc))
 		octets = octets[len(part):]
 		if format == FormatA {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mbus"
 	"github.com/stretchr/testify/require"
@@ -27,7 +28,7 @@ func TestReceiver(t *testing.T) {
 	require.NoError(t, err)
 	imst := append([]byte{0xA5, 0xE2, 0x03, frame[0]}, frame[1:]...)
 	imst = append(imst, 1, 2, 3, 4, 0x64)
-	crc := imstCRC(imst[1:])
+	crc := crc16.X25(imst[1:])
 	imst = append(imst, byte(crc), byte(crc>>8))
 	amber := append([]byte{0xFF, 0x03, frame[0]}, frame[1:]...)
 	sum := byte(0)
@@ -71,17 +72,18 @@ func TestReceiver(t *testing.T) {
 
 // Answers of the iM871A to commands are no telegrams; this request is from its manual.
 func TestIMST(t *testing.T) {
-	require.Equal(t, uint16(0x1334), imstCRC([]byte{0x81, 0x0F, 0x00}))
+	require.Equal(t, uint16(0x1334), crc16.X25([]byte{0x81, 0x0F, 0x00}))
 	var r Receiver
 	r.Feed([]byte{0xA5, 0x81, 0x0F, 0x00, 0x34, 0x13})
 	_, err := r.Next()
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.Empty(t, r.buf)
+	require.Empty(t, r.buf.Rest())
 }
 
 func TestReceiverRecovers(t *testing.T) {
 	var r Receiver
-	r.Feed([]byte("no telegram\nT1;0;0;2024-03-26 21:22:31.000;63;69;FFFF8569;0x29446850\n\n" + bare + "\n"))
+	const damaged = "T1;0;0;2024-03-26 21:22:31.000;63;69;FFFF8569;0x29446850\n"
+	r.Feed([]byte("no telegram\n" + damaged + "\n" + bare + "\n"))
 	r.Feed([]byte{0xA5, 0x82, 0x03, 0x01, 0x00, 0x00, 0x00})
 	var got []string
 	for range 20 {
@@ -95,9 +97,59 @@ func TestReceiverRecovers(t *testing.T) {
 			got = append(got, "error")
 		}
 	}
-	require.Equal(t, "error error "+bare+" error", strings.Join(got[:4], " "))
+	require.Equal(t, "error error "+bare+" error", strings.Join(got, " "))
 	_, err := r.Flush()
 	require.Error(t, err)
+	require.Equal(t, Stats{Messages: 1, ChecksumErrors: 2, Malformed: 1, Skipped: 12 + uint64(len(damaged)) + 7}, r.Stats())
+}
+
+// Telegrams of every length come out of a receiver that delivers nothing but
+// the frame, whatever letters its octets are.
+func TestReceiverOfBareFrames(t *testing.T) {
+	addresses := []mbus.Address{
+		{Manufacturer: 0x2C2D, ID: 0x20313233, Version: 0x41, Type: 0x37}, // all letters and digits
+		{Manufacturer: 0x1593, ID: 0x0A0D0A0D, Version: 0x33, Type: 7},
+		{Manufacturer: 0x4442, ID: 0x12345678, Version: 2, Type: 2},
+	}
+	for _, rssi := range []bool{false, true} {
+		r := Receiver{AmberRSSI: rssi}
+		for n := 1; n <= 240; n++ {
+			for i, address := range addresses {
+				payload := bytes.Repeat([]byte{[]byte{0x7A, 0x0A, 0xF3}[i]}, n)
+				payload[n-1] = 0 // no line
+				f := Frame{C: C([]byte{0x44, 0x46, 0x08}[i]), Address: address, Payload: payload}
+				frame, err := f.Append(nil, Bare)
+				require.NoError(t, err)
+				sent := bytes.Clone(frame)
+				if rssi {
+					sent[0]++
+					sent = append(sent, 0xC0)
+				}
+				r.Feed(sent[:len(sent)/2])
+				_, err = r.Next()
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%x", sent)
+				r.Feed(sent[len(sent)/2:])
+				rec, err := r.Next()
+				require.NoError(t, err, "%x", sent)
+				require.Equal(t, frame, rec.Frame)
+				require.Equal(t, "raw", rec.Receiver)
+			}
+		}
+		require.Zero(t, r.Stats().Skipped)
+	}
+}
+
+func TestReceiverDoesNotAllocate(t *testing.T) {
+	frame := golden.Unhex(t, bare)
+	for _, octets := range [][]byte{frame, fmt.Appendf(nil, "%x\n", frame), fmt.Appendf(nil, "T1;1;1;2019-04-03 19:00:42.000;97;148;12345678;0x%x\n", frame)} {
+		var r Receiver
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			r.Feed(octets)
+			if _, err := r.Next(); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
 }
 
 func TestAmberRSSI(t *testing.T) {
@@ -126,7 +178,7 @@ func FuzzReceiver(f *testing.F) {
 			require.LessOrEqual(t, len(rec.Frame), len(b)+1)
 		}
 		_, _ = r.Flush()
-		require.LessOrEqual(t, len(r.buf), len(b)+1)
+		require.LessOrEqual(t, len(r.buf.Rest()), len(b)+1)
 	})
 }
 

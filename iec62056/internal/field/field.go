@@ -115,6 +115,16 @@ func classService(c obis.Code) Class {
 	return Text
 }
 
+// Extend appends an empty reading, in memory that is there already if it can.
+func Extend(dst []obis.Reading) []obis.Reading {
+	if n := len(dst); n < cap(dst) {
+		dst = dst[:n+1]
+		dst[n] = obis.Reading{}
+		return dst
+	}
+	return append(dst, obis.Reading{})
+}
+
 // Value turns text and unit into a value: a number with its unit where there is
 // one or where the object's class says so, a time, or text. A text with a unit
 // that is no number keeps its characters and is flagged invalid; an empty one is
