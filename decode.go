@@ -80,9 +80,8 @@ func (d *Decoder) open(driver *Driver) (Reader, error) {
 // for what was not.
 func (d *Decoder) gather(r Reader) (*Result, error) {
 	all := &d.result
-	var partial error
-	decoded := 0
-	for {
+	var partial, first error // what was decoded in part; the first of which nothing was
+	for decoded := 0; ; {
 		into := all
 		if decoded > 0 {
 			into = &d.part
@@ -91,10 +90,7 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 		err := r.Next(into)
 		switch {
 		case err == io.EOF:
-			if decoded == 0 {
-				return nil, fmt.Errorf("meter: %w: no message", ErrFrame)
-			}
-			return all, partial
+			return all.gathered(decoded, partial, first)
 		case err == nil, errors.Is(err, ErrPartial):
 			partial = errors.Join(partial, err)
 			if decoded++; decoded > 1 {
@@ -102,24 +98,32 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 			} else if r.Pending() > 0 {
 				*all = *all.Clone()
 			}
-		case decoded == 0:
-			d.drain(r)
-			return nil, err
 		default:
+			if first == nil {
+				first = err
+			}
+			if decoded == 0 {
+				all.reset()
+				all.Clock = d.cfg.Clock
+				continue
+			}
 			all.warn("%v", err)
-			partial = errors.Join(partial, fmt.Errorf("meter: %w: %w", ErrPartial, err))
 		}
 	}
 }
 
-// drain takes what a capture that cannot be read leaves in a reader.
-func (d *Decoder) drain(r Reader) {
-	for {
-		d.part.reset()
-		if r.Next(&d.part) == io.EOF {
-			return
-		}
+// gathered returns what there is of a capture, with an error for what there is not.
+func (r *Result) gathered(decoded int, partial, first error) (*Result, error) {
+	empty := len(r.Readings)+len(r.Profiles)+len(r.Events) == 0
+	switch {
+	case decoded == 0 && first == nil:
+		return nil, fmt.Errorf("meter: %w: no message", ErrFrame)
+	case decoded == 0, empty && (errors.Is(first, ErrAuth) || errors.Is(first, ErrMissingKey)):
+		return nil, first
+	case first != nil:
+		return r, errors.Join(partial, fmt.Errorf("meter: %w: %w", ErrPartial, first))
 	}
+	return r, partial
 }
 
 // Feed adds octets of a capture that is decoded message by message. The first

@@ -8,83 +8,96 @@ import (
 	"io"
 	"time"
 
-	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/obis"
 )
 
-// lineSource is what IEC 62056-21 and P1 know of a reading beside the model.
-type lineSource struct {
-	Line string `json:"line"`
+// iec62056Driver speaks IEC 62056-21.
+func iec62056Driver() Driver {
+	return Driver{
+		Protocol:  IEC62056,
+		Detect:    iec62056.Detect,
+		Reader:    func(*Config) (Reader, error) { return &iecReader{stream: iec62056.Stream{Conversation: true}}, nil },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, iec62056.Explain}, nil },
+		Dial:      dialIEC62056,
+		Tries: func(t Target) []Try {
+			switch t.Scheme {
+			case "tcp":
+				return []Try{{"IEC 62056-21", 40, quick(dialModeE)}}
+			case "serial":
+				return []Try{{"IEC 62056-21 sign-on at 300 7E1", 10, quick(dialModeE)}}
+			}
+			return nil
+		},
+		Simulate: func(cfg *SimulatorConfig) (Simulator, error) {
+			return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
+		},
+	}
 }
 
-// decodeIEC62056 decodes the readouts of a capture, and names its other messages.
-func decodeIEC62056(b []byte, cfg *Config) (*Result, error) {
-	result := &Result{Protocol: IEC62056, Clock: cfg.Clock}
-	b = withoutParity(b, result)
-	for len(b) > 0 {
-		readout, n, err := iec62056.ParseReadout(b)
-		m, size, other := iec62056.ParseMessage(b)
-		switch {
-		case err == nil:
-		case other == nil:
-			result.Layers = append(result.Layers, Layer{Name: "iec62056-21", Control: m.Kind.String()})
-			b = b[size:]
-			continue
-		case errors.Is(err, io.ErrUnexpectedEOF), isDataLines(b):
-			readout, n = iec62056.Salvage(b), len(b)
-			result.warn("the readout is incomplete: %v", err)
-		case len(result.Readings) > 0:
-			result.warn("what follows is no readout: %v", err)
-			return result, fmt.Errorf("meter: %w: %w", ErrPartial, err)
-		default:
-			return nil, fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		}
-		result.add(readoutResult(readout, cfg))
-		b = bytes.TrimLeft(b[n:], "\x00\r\n ")
-	}
-	if len(result.Layers) == 0 {
-		return nil, fmt.Errorf("meter: %w: iec62056: no data line", ErrFrame)
-	}
-	return result, nil
+// iecReader reads the readouts of a recording, and names its other messages.
+type iecReader struct {
+	stream  iec62056.Stream
+	decoder iec62056.Decoder
+	ended   bool
+	lines   []lineSource
 }
 
-// withoutParity returns b as seven bits where the capture shows the parity bits
-// of a line with seven bits and even parity.
-func withoutParity(b []byte, result *Result) []byte {
-	if len(b) == 0 || b[0]&0x80 == 0 {
-		return b
+func (r *iecReader) Feed(b []byte) { r.stream.Feed(b) }
+func (r *iecReader) End()          { r.ended = true }
+func (r *iecReader) Stats() Stats  { return r.stream.Stats() }
+func (r *iecReader) Pending() int  { return len(r.stream.Pending()) }
+
+func (r *iecReader) Next(into *Result) error {
+	in, err := r.stream.Next()
+	switch {
+	case err == nil && in.Message.Kind != 0:
+		into.Protocol = IEC62056
+		into.Layers = append(into.Layers, Layer{Name: "iec62056-21", Control: in.Message.Kind.String()})
+		return nil
+	case err == nil:
+		r.readout(in.Readout, into)
+		return nil
+	case !errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	case !r.ended:
+		return io.ErrUnexpectedEOF
 	}
-	b = bytes.Clone(b)
-	if wrong := iec62056.StripParity(b); wrong > 0 {
-		result.warn("%d octets have wrong parity", wrong)
+	rest := bytes.Clone(r.stream.Pending())
+	if len(rest) == 0 {
+		r.ended = false
+		return io.EOF
 	}
-	return b
+	r.stream = iec62056.Stream{Conversation: true}
+	if r.readout(iec62056.Salvage(rest), into); len(into.Readings)+len(into.Events)+len(into.Profiles) == 0 {
+		into.reset()
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	}
+	into.warn("the readout is incomplete: %v", err)
+	return nil
 }
 
-func readoutResult(readout iec62056.Readout, cfg *Config) *Result {
-	result := &Result{Protocol: IEC62056, Meter: readout.Meter(), Clock: cfg.Clock}
-	result.Readings = readout.AppendReadings(nil)
-	for set := range readout.DataSets() {
-		result.Sources = append(result.Sources, lineSource{string(set.Line())})
+// readout adds what a readout says.
+func (r *iecReader) readout(readout iec62056.Readout, into *Result) {
+	c := r.decoder.Decode(readout)
+	into.Protocol, into.Meter = IEC62056, c.Meter
+	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
+	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
+	for i := range c.BadLines {
+		into.warn("%v", &c.BadLines[i])
 	}
-	for _, err := range readout.BadLines() {
-		result.warn("%v", &err)
+	if c.Err != nil {
+		into.warn("%v", c.Err)
 	}
-	result.Events = readout.Events()
-	profiles, err := readout.Profiles()
-	if err != nil {
-		result.warn("%v", err)
-	}
-	result.Profiles = profiles
-	result.Layers = []Layer{{Name: "iec62056-21"}}
-	return result
+	into.Layers = append(into.Layers, Layer{Name: "iec62056-21"})
 }
 
 // iecSession is a conversation by IEC 62056-21.
 type iecSession struct {
 	client *iec62056.Client
 	cfg    *Config
+	reader iecReader
 }
 
 // signOn opens the connection and signs on.
@@ -109,7 +122,7 @@ func dialIEC62056(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &iecSession{client, cfg}, nil
+	return &iecSession{client: client, cfg: cfg}, nil
 }
 
 // dialModeE signs on and follows the identification: a meter that announces
@@ -120,27 +133,26 @@ func dialModeE(ctx context.Context, t Target, cfg *Config) (Session, error) {
 		return nil, err
 	}
 	if client.Identification().Mode() != iec62056.ModeE {
-		return &iecSession{client, cfg}, nil
+		return &iecSession{client: client, cfg: cfg}, nil
 	}
 	rw, err := client.HandOver(ctx)
 	if err != nil {
 		_ = client.Close(context.WithoutCancel(ctx))
 		return nil, iecError(err)
 	}
-	return associateOver(ctx, rw, cfg, dlms.LinkHDLC)
+	return associate(ctx, rw, cfg, linkHDLC)
+}
+
+var iecCauses = []cause{
+	{iec62056.ErrNoAnswer, ErrTimeout}, {iec62056.ErrPassword, ErrAuth}, {iec62056.ErrRefused, ErrRefused},
+	{iec62056.ErrChecksum, ErrFrame}, {iec62056.ErrGarbled, ErrFrame},
 }
 
 func iecError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, iec62056.ErrNoAnswer):
-		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
-	case errors.Is(err, iec62056.ErrPassword):
-		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
-	case errors.Is(err, iec62056.ErrRefused):
-		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
-	case errors.Is(err, iec62056.ErrChecksum), errors.Is(err, iec62056.ErrGarbled), errors.As(err, new(*iec62056.ParseError)):
+	if found := sentinel(err, iecCauses); found != nil {
+		return found
+	}
+	if errors.As(err, new(*iec62056.ParseError)) {
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
 	return outcome(err)
@@ -155,40 +167,31 @@ func (s *iecSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resul
 	if err != nil {
 		return nil, iecError(err)
 	}
-	result := readoutResult(readout, s.cfg)
-	for i := range result.Readings {
-		result.Readings[i] = result.Readings[i].Clone() // the readout is valid until the next call only
-	}
-	return result.choose(patterns)
+	result := &Result{Clock: s.cfg.Clock}
+	s.reader.readout(readout, result)
+	return result.Clone().choose(patterns) // the readout is valid until the next call only
 }
 
-// vdewProfiles are the ids of load profiles by their codes.
-var vdewProfiles = map[obis.Code]string{obis.MustParse("P.01"): "P.01", obis.MustParse("P.02"): "P.02"}
+// loadProfile is the load profile that VDEW meters have.
+var loadProfile = obis.MustParse("P.01")
 
-// Profiles lists the load profile that VDEW meters have; which columns it has
-// the meter tells only with its rows.
+// Profiles lists it; which columns it has the meter tells only with its rows.
 func (s *iecSession) Profiles(context.Context) ([]*obis.Profile, error) {
-	return []*obis.Profile{{Code: obis.MustParse("P.01")}}, nil
+	return []*obis.Profile{{Code: loadProfile}}, nil
 }
 
 func (s *iecSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
-	if !code.Valid() {
-		code = obis.MustParse("P.01")
-	}
-	id, ok := vdewProfiles[code]
+	ids := map[obis.Code]string{{}: "P.01", loadProfile: "P.01", obis.MustParse("P.02"): "P.02"}
+	id, ok := ids[code]
 	if !ok {
 		return nil, fmt.Errorf("meter: %w: profile %v", ErrNotSupported, code)
 	}
 	profiles, err := s.client.Profile(ctx, id, s.meterTime(from), s.meterTime(to))
-	if err != nil && len(profiles) == 0 {
-		return nil, iecError(err)
-	}
 	result := &Result{Protocol: IEC62056, Meter: s.identity(), Profiles: profiles, Clock: s.cfg.Clock}
 	if err != nil {
-		result.warn("%v", err)
-		err = fmt.Errorf("meter: %w: %w", ErrPartial, err)
+		return result.partial(iecError(err))
 	}
-	return result, err
+	return result, nil
 }
 
 func (s *iecSession) Events(ctx context.Context, from, to time.Time) (*Result, error) {
@@ -209,10 +212,6 @@ func (s *iecSession) meterTime(t time.Time) obis.Time {
 	if t.IsZero() {
 		return obis.Time{}
 	}
-	if s.cfg.Clock.Zone != nil {
-		t = t.In(s.cfg.Clock.Zone)
-	}
+	t = s.cfg.wall(t)
 	return obis.LocalTime(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second())
 }
-
-func (e *explainer) iec62056() error { return iec62056.Explain(e.b, e.at(e.b, 0, 0)) }

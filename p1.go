@@ -1,0 +1,130 @@
+package meter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/openusm/meter/iec62056/iec62056sim"
+	"github.com/openusm/meter/iec62056/p1"
+	"github.com/openusm/meter/internal/jsontext"
+	"github.com/openusm/meter/obis"
+)
+
+// p1Driver hears customer ports: DSMR P1 and its relatives, plain or ciphered.
+func p1Driver() Driver {
+	return Driver{
+		Protocol:  P1,
+		Detect:    p1.Detect,
+		Pushes:    true,
+		Reader:    func(cfg *Config) (Reader, error) { return newP1Reader(cfg) },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, p1.Explain}, nil },
+		Dial:      dialPush(115200),
+		Tries:     pushTries,
+		Simulate:  func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewP1(nil), nil },
+	}
+}
+
+// p1Reader reads telegrams. Those that are ciphered are DLMS outside.
+type p1Reader struct {
+	stream   p1.Stream
+	decoder  p1.Decoder
+	ciphered *dlmsReader
+	ended    bool
+	lines    []lineSource
+	version  p1.Version
+	control  string // the text of version
+}
+
+func newP1Reader(cfg *Config) (*p1Reader, error) {
+	own := *cfg
+	if len(own.Keys.Encryption) == 0 {
+		own.Keys.Encryption = own.Keys.Key // the user key of a customer port
+	}
+	ciphered, err := newDLMSReader(&own, linkNone)
+	return &p1Reader{ciphered: ciphered}, err
+}
+
+func (r *p1Reader) Feed(b []byte) { r.stream.Feed(b) }
+func (r *p1Reader) End()          { r.ended = true }
+func (r *p1Reader) Stats() Stats  { return r.stream.Stats() }
+func (r *p1Reader) Pending() int  { return len(r.stream.Pending()) }
+
+func (r *p1Reader) Next(into *Result) error {
+	m, err := r.stream.Next()
+	switch {
+	case err == nil && m.IsEncrypted():
+		return r.ciphered.apdu(m.Encrypted.APDU, into)
+	case err == nil:
+		r.telegram(m.Telegram, into)
+		return nil
+	case !errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	case !r.ended:
+		return io.ErrUnexpectedEOF
+	}
+	return r.rest(into, err)
+}
+
+// rest reads what a capture holds of a telegram that is cut off, and ends it.
+func (r *p1Reader) rest(into *Result, cut error) error {
+	rest := r.stream.Pending()
+	if len(rest) == 0 {
+		r.ended = false
+		return io.EOF
+	}
+	rest = bytes.Clone(rest)
+	r.stream = p1.Stream{}
+	t, err := p1.Salvage(rest)
+	if err == nil || len(t.Data) > 0 {
+		r.telegram(t, into)
+		into.warn("the telegram is incomplete: %v", cut)
+		return nil
+	}
+	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
+}
+
+// telegram adds what a telegram says.
+func (r *p1Reader) telegram(t p1.Telegram, into *Result) {
+	c := r.decoder.Decode(t)
+	into.Protocol, into.Meter = P1, c.Meter
+	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
+	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
+	for i := range c.BadLines {
+		into.warn("%v", &c.BadLines[i])
+	}
+	if c.Version != r.version || r.control == "" {
+		r.version, r.control = c.Version, c.Version.Dialect.String()
+		if c.Version.Number != "" {
+			r.control += " " + c.Version.Number
+		}
+	}
+	into.Layers = append(into.Layers, Layer{Name: "p1", Control: r.control})
+}
+
+// lineSource is what IEC 62056-21 and P1 know of a reading beside the model.
+type lineSource struct{ line []byte }
+
+func (s *lineSource) AppendJSON(dst []byte) []byte {
+	return append(jsontext.AppendString(append(dst, `{"line":`...), s.line), '}')
+}
+
+func (s *lineSource) Clone() Source { return &lineSource{bytes.Clone(s.line)} }
+
+// appendLines adds readings, and as their sources the lines on which they stood.
+// It returns memory for the next time.
+func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(uint32) []byte) []lineSource {
+	if cap(memory) < len(from) {
+		memory = make([]lineSource, len(from))
+	}
+	memory = memory[:len(from)]
+	for i := range from {
+		memory[i].line = line(from[i].Source)
+		r.Readings = append(r.Readings, from[i])
+		r.Readings[len(r.Readings)-1].Source = uint32(len(r.Sources))
+		r.Sources = append(r.Sources, &memory[i])
+	}
+	return memory
+}
+
