@@ -73,8 +73,8 @@ func (d *Decoder) Explain(b []byte, lower Lower, all Note) error {
 		}
 	}
 	switch {
-	case err != nil && t.Security.Mode != 0:
-		note(at, len(b)-at, 1, "encrypted", err.Error())
+	case err != nil && (t.Security.Mode != 0 || errors.As(err, new(*SecurityError))):
+		note(at, len(b)-at, 1, "payload", err.Error())
 	case t.Content == ContentCompact:
 		if len(t.Payload) >= 4 {
 			note(at, 2, 1, "format signature", hex.EncodeToString(t.Payload[:2]))

@@ -31,7 +31,8 @@ const profileQualifiers = QualifierCompactProfile | QualifierInverseCompactProfi
 
 // AppendProfiles appends a profile of one column for each compact profile among
 // the records. Rows without a known value are missing; rows whose time is not
-// known have a relative time, or none where no spacing was sent either.
+// known have a relative time, or none where no spacing was sent either. Profiles
+// in the capacity of dst lend their memory.
 func (d *Decoder) AppendProfiles(dst []obis.Profile, t *Telegram) []obis.Profile {
 	d.survey(t.Records)
 	for i := range t.Records {
@@ -39,25 +40,36 @@ func (d *Decoder) AppendProfiles(dst []obis.Profile, t *Telegram) []obis.Profile
 		if r.Qualifiers&profileQualifiers == 0 || r.Error != 0 || r.flags&obis.Invalid != 0 {
 			continue
 		}
-		if p, ok := d.profile(t, r); ok {
-			dst = append(dst, p)
+		if n := len(dst); n < cap(dst) {
+			dst = dst[:n+1]
+		} else {
+			dst = append(dst, obis.Profile{})
+		}
+		if n := len(dst) - 1; !d.profile(&dst[n], t, r) {
+			dst = dst[:n]
 		}
 	}
 	return dst
 }
 
-// profile expands one record.
-func (d *Decoder) profile(t *Telegram, r *Record) (p obis.Profile, ok bool) {
+// profile expands one record into p, whose memory is used again.
+func (d *Decoder) profile(p *obis.Profile, t *Telegram, r *Record) bool {
 	if len(r.Data) < 2 {
-		return p, false
+		return false
 	}
 	control, spacing := r.Data[0], r.Data[1]
 	code := control & 0x0F
 	size := int(codeLen[code])
 	if size == 0 || code == codeFloat {
-		return p, false
+		return false
 	}
-	column := obis.Column{RawID: r.ID, Unit: r.Unit}
+	p.Reset()
+	p.Code = obis.Code{}
+	if len(p.Columns) != 1 {
+		p.Columns = make([]obis.Column, 1)
+	}
+	column := &p.Columns[0]
+	column.RawID, column.Unit, column.Exp = r.ID, r.Unit, 0
 	plain := *r
 	plain.Qualifiers &^= profileQualifiers
 	plain.Storage = 0
@@ -92,8 +104,7 @@ func (d *Decoder) profile(t *Telegram, r *Record) (p obis.Profile, ok bool) {
 		}
 		p.Times = append(p.Times, step.from(start, at))
 	}
-	p.Columns = []obis.Column{column}
-	return p, n > 0
+	return n > 0
 }
 
 // next returns the value of an element from that of the one before.

@@ -48,6 +48,13 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 	if t.Security.Unverified {
 		status.Flags |= obis.Unverified
 	}
+	if t.Security.Ambiguous {
+		status.Flags |= obis.Questionable
+	}
+	open := len(t.Records) // the first record that was not encrypted, of a telegram that was
+	for t.Security.Encrypted && t.Content != ContentCompact && open > 0 && t.Records[open-1].Offset >= t.open {
+		open--
+	}
 	declared := d.survey(t.Records)
 	rules := d.rulesOf(t.Header.Address.Manufacturer)
 	for i := range t.Records {
@@ -67,6 +74,9 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		out.Quality, out.Start, out.Time = status, obis.Time{}, obis.Time{}
 		if r.Error != 0 || r.flags != 0 || r.Function == ErrorState {
 			out.Quality = r.qualityWith(status)
+		}
+		if i >= open && !t.Security.Verified {
+			out.Quality.Flags |= obis.Unverified
 		}
 		if rules != nil && out.Rule != obis.RuleStandard {
 			d.ownCode(out, r, rules)

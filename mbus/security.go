@@ -6,32 +6,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 )
 
-// Security says what was done about the encryption of a telegram.
+// Security says how a telegram was protected.
 type Security struct {
-	Mode       int  // security mode of the configuration field, 0 for none
-	Encrypted  bool // octets of it were encrypted
-	Verified   bool // a message authentication code was checked and right
-	Unverified bool // there is one, and it could not be checked
+	Mode       int    // security mode of the configuration field, 0 for none
+	Encrypted  bool   // octets of it were encrypted, and are deciphered
+	Verified   bool   // a message authentication code was checked and right
+	Unverified bool   // there is one that could not be checked, or a meter that has a key sent this without protection
+	Ambiguous  bool   // the configuration field names a mode, and what follows can be read as it is: an old meter's signature, or chance
+	Counted    bool   // Counter was transmitted
+	Counter    uint32 // of the message; as true as the message is verified
 }
 
-// The reasons for which a telegram stays encrypted. What Parse returns with
-// them has its header, and the encrypted octets as payload.
+// Counters remembers the greatest counter of a verified message of each meter.
+// It outlives programs where its implementation does.
+type Counters interface {
+	// Counter returns the last counter of a meter, if there was one.
+	Counter(Address) (counter uint32, known bool)
+	// SetCounter remembers the counter of a message that was verified.
+	SetCounter(a Address, counter uint32) error
+}
+
+// MemoryCounters keeps counters in memory: as many as there are meters with
+// keys. It is safe for use by several goroutines. The zero value is empty.
+type MemoryCounters struct {
+	mu   sync.Mutex
+	last map[Address]uint32
+}
+
+// Counter returns the last counter of a meter, if there was one.
+func (m *MemoryCounters) Counter(a Address) (counter uint32, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	counter, known = m.last[a]
+	return counter, known
+}
+
+// SetCounter remembers the counter of a message that was verified.
+func (m *MemoryCounters) SetCounter(a Address, counter uint32) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil {
+		m.last = map[Address]uint32{}
+	}
+	m.last[a] = counter
+	return nil
+}
+
+// The reasons for which a telegram is not believed. What Parse returns with them
+// has its header and no records; where it stays encrypted, these octets as payload.
 var (
 	ErrNoKey       = errors.New("telegram is encrypted and there is no key for this meter")
 	ErrWrongKey    = errors.New("wrong key, or the telegram was damaged")
 	ErrBadMAC      = errors.New("wrong message authentication code")
 	ErrUnsupported = errors.New("security mode is not supported")
+	ErrReplay      = errors.New("message counter is not above that of the last verified message")
+	ErrUnprotected = errors.New("telegram without protection of a meter that has a key")
 	ErrNoCounter   = errors.New("key is derived from a message counter that was not transmitted")
 )
 
-// SecurityError says why a telegram stays encrypted.
+// SecurityError says why a telegram is not believed, or stays encrypted.
 type SecurityError struct {
 	Address Address
 	Layer   string // "ELL" or "AFL" for those layers of radio, "" for the transport layer
 	Mode    int
-	Err     error // one of [ErrNoKey], [ErrWrongKey], [ErrBadMAC], [ErrUnsupported] and [ErrNoCounter]
+	Err     error // one of [ErrNoKey], [ErrWrongKey], [ErrBadMAC], [ErrUnsupported], [ErrNoCounter], [ErrReplay] and [ErrUnprotected]
 }
 
 func (e *SecurityError) Error() string {
@@ -54,14 +95,95 @@ func modeName(mode int) string {
 	return modeNames[mode&31]
 }
 
-// encryptable reports whether the configuration field of a wired meter can be
-// that of an encrypted telegram: old meters have a signature in its place.
-func encryptable(c Config) bool {
-	switch c.Mode() {
+// encryptable reports whether the configuration field of a wired meter is that
+// of an encrypted telegram: old meters have a signature in its place. Who has a
+// key for a meter says that it is none.
+func (d *Decoder) encryptable(t *Telegram) bool {
+	switch c := t.Header.Config; c.Mode() {
 	case 5, 7:
 		return c.Blocks() > 0
+	default:
+		return d.Key(t.Header.Address) != nil
 	}
-	return false
+}
+
+// suspect judges a wired telegram that names a mode of which it is not known
+// whether it means one. What cannot be read to its end is encrypted.
+func (t *Telegram) suspect(mode int) error {
+	t.Security.Mode = mode
+	if (mode == 5 || mode == 7) && t.Header.Config.Blocks() == 0 {
+		return nil // by which nothing is encrypted
+	}
+	if t.Broken != nil {
+		t.Records, t.Broken = nil, nil
+		t.Security.Encrypted = true
+		return &SecurityError{Address: t.Header.Address, Mode: mode, Err: ErrUnsupported}
+	}
+	t.Security.Ambiguous = true
+	return nil
+}
+
+// judge checks the message authentication code of the layer below, the counter,
+// and whether the telegram is protected as the key of its meter demands.
+func (d *Decoder) judge(t *Telegram, b []byte, lower Lower) error {
+	if lower.Counted {
+		t.Security.Counter, t.Security.Counted = lower.Counter, true
+	}
+	err := d.authenticate(t, b, lower)
+	if err == nil && d.Keys != nil && (t.Security.Verified || t.hasValues()) && d.Key(t.Header.Address) != nil {
+		err = d.admit(t, lower)
+	}
+	if err != nil {
+		t.Records, t.Broken = nil, nil
+	}
+	return err
+}
+
+// authenticate checks the code over a message that could be read: a wrong code
+// is thus told from a wrong key.
+func (d *Decoder) authenticate(t *Telegram, b []byte, lower Lower) error {
+	if lower.MAC == nil {
+		return nil
+	}
+	key := d.Key(t.Header.Address)
+	if key == nil {
+		t.Security.Unverified = true // readable, but not proved
+		return nil
+	}
+	ok, err := lower.MAC.Verify(b, key, t.Header.Address.ID)
+	switch {
+	case errors.Is(err, ErrUnsupported):
+		t.Security.Unverified = true
+		return nil
+	case err != nil:
+		return err
+	case !ok:
+		return &SecurityError{Address: t.Header.Address, Layer: "AFL", Mode: t.Security.Mode, Err: ErrBadMAC}
+	}
+	t.Security.Verified = true
+	return nil
+}
+
+// admit applies the policy to a telegram of a meter that has a key.
+func (d *Decoder) admit(t *Telegram, lower Lower) error {
+	s, a := &t.Security, t.Header.Address
+	refuse := func(err error) error { return &SecurityError{Address: a, Mode: s.Mode, Err: err} }
+	if !s.Verified && !s.Encrypted && !lower.Deciphered {
+		if d.Counters != nil && !d.AcceptUnprotected {
+			return refuse(ErrUnprotected)
+		}
+		s.Unverified = true
+	}
+	if d.Counters == nil || !s.Counted {
+		return nil
+	}
+	if last, known := d.Counters.Counter(a); known && s.Counter <= last {
+		return refuse(ErrReplay)
+	}
+	if !s.Verified {
+		return nil
+	}
+	return d.Counters.SetCounter(a, s.Counter)
 }
 
 // decrypt returns the telegram b with its plain text in place of the encrypted
@@ -104,6 +226,7 @@ func (d *Decoder) decryptBlocks(t *Telegram, b []byte, start int, lower Lower) (
 		if e, start, err = parseExtension(t.Header.Config, b, start); err != nil {
 			return nil, 0, err
 		}
+		t.Security.Counter, t.Security.Counted = e.counter, e.counted
 	}
 	sealed := b[start:]
 	n := 16 * t.Header.Config.Blocks()
@@ -115,7 +238,7 @@ func (d *Decoder) decryptBlocks(t *Telegram, b []byte, start int, lower Lower) (
 	}
 	// A receiver that decrypts leaves the configuration field as it was.
 	plain := sealed[0] == difFiller && sealed[1] == difFiller
-	key := d.key(t.Header.Address)
+	key := d.Key(t.Header.Address)
 	switch {
 	case key == nil && plain:
 		return b, start, nil
@@ -134,6 +257,7 @@ func (d *Decoder) decryptBlocks(t *Telegram, b []byte, start int, lower Lower) (
 	key.decryptCBC(&d.iv, d.plain[start:start+n], sealed[:n])
 	switch {
 	case d.plain[start] == difFiller && d.plain[start+1] == difFiller:
+		t.open = start + n
 		return d.plain, start, nil
 	case plain:
 		t.Security.Encrypted = false
@@ -207,6 +331,7 @@ func (d *Decoder) decryptMode10(t *Telegram, b []byte, header int) (text []byte,
 		return nil, 0, err
 	}
 	t.Security.Encrypted = true
+	t.Security.Counter, t.Security.Counted = e.counter, e.counted
 	if e.tag > 3 || !e.counted {
 		return nil, 0, ErrUnsupported
 	}
@@ -216,7 +341,7 @@ func (d *Decoder) decryptMode10(t *Telegram, b []byte, header int) (text []byte,
 	} else if n != 0xFF || end < start {
 		return nil, 0, &ParseError{Field: "encrypted octets", Offset: len(b), Err: fmt.Errorf("%d octets and the tag announced: %w", n, io.ErrUnexpectedEOF)}
 	}
-	key := d.key(t.Header.Address)
+	key := d.Key(t.Header.Address)
 	if key == nil {
 		return nil, 0, ErrNoKey
 	}
@@ -238,13 +363,6 @@ func (d *Decoder) decryptMode10(t *Telegram, b []byte, header int) (text []byte,
 		return nil, 0, ErrBadMAC
 	}
 	return nil, 0, ErrWrongKey
-}
-
-func (d *Decoder) key(a Address) *Key {
-	if d.Keys == nil {
-		return nil
-	}
-	return d.Keys(a)
 }
 
 // AppendEncrypted appends a header and records encrypted in mode 5, for which it

@@ -17,6 +17,7 @@ type Telegram struct {
 	Records  []Record // of ContentRecords, ContentFixed, ContentCompact and ContentCommand
 	More     bool     // the meter has another telegram for the next request
 	start    int      // of Payload in the slice given to Parse
+	open     int      // where what was not encrypted begins, in a telegram that was
 	Broken   error    // where the records stop being readable; a [*ParseError], nil where all could be read
 }
 
@@ -24,8 +25,18 @@ type Telegram struct {
 // it returned is valid until the next call of Parse. It is not safe for use by
 // several goroutines. The zero Decoder has no keys.
 type Decoder struct {
-	// Keys returns the key of a meter, nil where there is none. Nil: no keys.
+	// Keys returns the key of a meter, nil where there is none. It is asked once
+	// for a meter; the answers for the last 4,096 meters are remembered. Nil: no keys.
 	Keys func(Address) *Key
+	// Counters remembers the counters of verified messages: one that is not above
+	// the last of its meter is refused ([ErrReplay]), and so is a telegram without
+	// protection of a meter that has a key ([ErrUnprotected]). Nil: this is a
+	// capture, of which the messages may come in any order and more than once, and
+	// the readings of such telegrams are delivered as unverified.
+	Counters Counters
+	// AcceptUnprotected delivers telegrams without protection of meters that have
+	// a key on live lines too, as unverified.
+	AcceptUnprotected bool
 	// Formats remembers the formats by which compact frames are read. Nil: only
 	// those that are known beforehand.
 	Formats Formats
@@ -42,6 +53,9 @@ type Decoder struct {
 	maker   Manufacturer // whose rules these are
 	rules   []manufacturerRow
 	msb     bool // numbers come with their most significant octet first
+	meters  meters
+	report  Report
+	text    []byte
 }
 
 // Lower is what the layers below know of a telegram. The zero Lower is that of a wire.
@@ -50,6 +64,15 @@ type Lower struct {
 	Address Address // of the radio link layer, for headers without one and for security
 	Counter uint32  // message counter of the AFL, for mode 7
 	Counted bool    // there is such a counter
+	// Deciphered says that a layer below was encrypted, and opened with the key of the meter.
+	Deciphered bool
+	// MAC is the message authentication code of the AFL, nil where there is none.
+	MAC interface {
+		// Verify reports whether it is that of the message, which begins with its CI
+		// field, by the key of the meter of this ID. An error that is [ErrUnsupported]
+		// means that this cannot be told.
+		Verify(message []byte, key *Key, id uint32) (bool, error)
+	}
 }
 
 // Parse reads a telegram of a wired meter, from the CI field to the end of b.
@@ -82,13 +105,32 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 	}
 	t.Payload = b[n:]
 	base := b
-	if form != HeaderNone && t.Header.Config.Mode() != 0 && (lower.Radio || encryptable(t.Header.Config)) {
+	t.open = len(b)
+	mode := t.Header.Config.Mode()
+	if form == HeaderNone {
+		mode = 0
+	}
+	ambiguous := mode != 0 && !lower.Radio && !d.encryptable(&t)
+	if mode != 0 && !ambiguous {
 		if base, n, err = d.decrypt(&t, b, lower); err != nil {
 			return t, err
 		}
 	}
 	t.start = n
-	return t, d.content(&t, base, n)
+	if err := d.content(&t, base, n); err != nil {
+		return t, err
+	}
+	if ambiguous && t.hasValues() {
+		if err := t.suspect(mode); err != nil {
+			return t, err
+		}
+	}
+	return t, d.judge(&t, b, lower)
+}
+
+// hasValues reports whether the content are values of the meter.
+func (t *Telegram) hasValues() bool {
+	return t.Content == ContentRecords || t.Content == ContentFixed || t.Content == ContentCompact
 }
 
 // content reads what stands behind the header, b[n:].
@@ -136,23 +178,7 @@ func (t Telegram) Clone() Telegram {
 
 // Meter returns the identity of the meter that sent the telegram.
 func (t *Telegram) Meter() obis.Meter {
-	if t.Header.Address == (Address{}) {
-		return obis.Meter{}
-	}
-	m := t.Header.Address.Meter()
-	for i := range t.Records {
-		r := &t.Records[i]
-		if r.Value.IsNone() || r.Qualifiers != 0 {
-			continue
-		}
-		switch r.Quantity {
-		case QuantityMetrologyFirmwareVersion:
-			m.Firmware = r.Value.String()
-		case QuantityModelVersion:
-			m.Model = r.Value.String()
-		}
-	}
-	return m
+	return new(Decoder).meter(t)
 }
 
 // AppError is the application error that a meter reports instead of an answer.

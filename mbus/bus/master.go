@@ -29,6 +29,11 @@ type Config struct {
 
 	Keys    func(mbus.Address) *mbus.Key // for encrypted telegrams; nil: no keys
 	Formats mbus.Formats                 // for compact frames; nil: none
+	// Counters remembers the counters of verified telegrams, see [mbus.Decoder]; nil: as long as the Master lives.
+	Counters mbus.Counters
+	// AcceptUnprotected delivers telegrams without protection of slaves that have a
+	// key, marked as unverified; false: they are refused.
+	AcceptUnprotected bool
 
 	Trace func(send bool, frame []byte) // gets every frame and all noise on the wire; nil: nobody
 	Log   *slog.Logger                  // nil: silent
@@ -85,6 +90,10 @@ func NewMaster(rw io.ReadWriteCloser, cfg *Config) *Master {
 		m.cfg.MaxTelegrams = 64
 	}
 	m.decoder.Keys, m.decoder.Formats = m.cfg.Keys, m.cfg.Formats
+	m.decoder.Counters, m.decoder.AcceptUnprotected = m.cfg.Counters, m.cfg.AcceptUnprotected
+	if m.decoder.Counters == nil {
+		m.decoder.Counters = &mbus.MemoryCounters{}
+	}
 	return m
 }
 

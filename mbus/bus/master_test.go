@@ -312,7 +312,17 @@ func TestEncryptedSlave(t *testing.T) {
 					require.Len(t, all[0].Records, 12)
 				}
 				_, err = m.Read(t.Context(), 2)
+				if test.key != nil {
+					require.ErrorIs(t, err, mbus.ErrUnprotected)
+				} else {
+					require.NoError(t, err)
+				}
+			})
+			cfg.AcceptUnprotected = true
+			on(t, &mbussim.Config{Meters: meters}, cfg, func(t *testing.T, m *bus.Master) {
+				all, err := m.Read(t.Context(), 2)
 				require.NoError(t, err)
+				require.Equal(t, test.key != nil, all[0].Security.Unverified)
 			})
 		})
 	}

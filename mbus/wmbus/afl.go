@@ -16,15 +16,15 @@ import (
 //
 // FCL says which of the fields are there.
 type AFL struct {
-	Control    uint16 // FCL: fragmentation control
-	Message    byte   // MCL: message control, how the message is authenticated
-	KeyInfo    uint16 // KI
-	Counter    uint32 // MCR: message counter
-	MAC        []byte
-	Length     uint16 // ML: of the whole message
-	afterwards int    // octets that the layer takes
-	control    uint16 // FCL as it came with this fragment
-	macLen     int
+	Control  uint16 // FCL: fragmentation control
+	Message  byte   // MCL: message control, how the message is authenticated
+	KeyInfo  uint16 // KI
+	Counter  uint32 // MCR: message counter
+	MAC      []byte
+	Length   uint16 // ML: of the whole message
+	size     int    // octets that the layer takes
+	fragment uint16 // FCL as it came with this fragment
+	macLen   int
 }
 
 const (
@@ -53,8 +53,8 @@ func parseAFL(b []byte) (a AFL, err error) {
 	if len(b) < 2 || len(b) < 2+int(b[1]) {
 		return fail("header", len(b), io.ErrUnexpectedEOF)
 	}
-	a.afterwards = 2 + int(b[1])
-	at, end := 2, a.afterwards
+	a.size = 2 + int(b[1])
+	at, end := 2, a.size
 	short := false
 	take := func(n int) []byte {
 		if at+n > end {
@@ -65,7 +65,7 @@ func parseAFL(b []byte) (a AFL, err error) {
 		return b[at-n : at : at]
 	}
 	a.Control = binary.LittleEndian.Uint16(take(2))
-	a.control = a.Control
+	a.fragment = a.Control
 	if a.Control&fclMessage != 0 {
 		a.Message = take(1)[0]
 	}
@@ -120,9 +120,9 @@ func (a *AFL) merge(first AFL) {
 	}
 }
 
-// verify checks the MAC over the message, which begins with its CI field, with
+// Verify checks the MAC over the message, which begins with its CI field, with
 // a key derived from that of the meter.
-func (a AFL) verify(message []byte, key *mbus.Key, id uint32) (ok bool, err error) {
+func (a *AFL) Verify(message []byte, key *mbus.Key, id uint32) (ok bool, err error) {
 	t := a.Message & 15
 	if t >= 8 || macLen[t] == 0 {
 		return false, mbus.ErrUnsupported

@@ -23,7 +23,9 @@ type ELL struct {
 	Access   byte         // access number
 	Receiver mbus.Address // of 8E and 8F
 	Session  uint32       // session number of 8D and 8F
-	Verified bool         // the CRC of the payload was right
+	Verified bool         // the CRC of the payload was right: no proof of who sent it
+	// Deciphered says that the payload was encrypted, and opened with the key of the meter.
+	Deciphered bool
 }
 
 // Bits of the communication control field.
@@ -68,7 +70,7 @@ func parseELL(b []byte) (e ELL, n int, err error) {
 
 // open decrypts what follows the session number, and checks its CRC. It appends
 // the payload without the CRC to dst.
-func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *mbus.Key) (payload []byte, err error) {
+func (e *ELL) open(dst, b []byte, sender mbus.Address, d *mbus.Decoder) (payload []byte, err error) {
 	if len(b) < crcLen {
 		return nil, &ParseError{Layer: "ELL", Field: "CRC", Offset: len(b), Err: io.ErrUnexpectedEOF}
 	}
@@ -77,10 +79,7 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 	switch n := e.Encryption(); {
 	case n == 0 || inPlain:
 	case n == 1:
-		var k *mbus.Key
-		if key != nil {
-			k = key(sender)
-		}
+		k := d.Key(sender)
 		if k == nil {
 			return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Err: mbus.ErrNoKey}
 		}
@@ -97,7 +96,7 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, key func(mbus.Address) *m
 		}
 		return nil, &ParseError{Layer: "ELL", Field: "CRC", Err: fmt.Errorf("%w: 0x%04x, want 0x%04x", ErrCRC, have, want)}
 	}
-	e.Verified = true
+	e.Verified, e.Deciphered = true, e.Encryption() != 0 && !inPlain
 	return plain[crcLen:], nil
 }
 

@@ -142,7 +142,7 @@ func (x *explainer) ell(t *Telegram) int {
 // afl notes the authentication and fragmentation layer and returns where it ends.
 func (x *explainer) afl(t *Telegram, at int) int {
 	a := &t.AFL
-	if a.afterwards == 0 {
+	if a.size == 0 {
 		return at
 	}
 	first := at
@@ -151,24 +151,24 @@ func (x *explainer) afl(t *Telegram, at int) int {
 		at += n
 	}
 	next(1, "CI", mbus.CI(0x90).String())
-	next(1, "length", fmt.Sprintf("%d octets", a.afterwards-2))
-	next(2, "FCL", fmt.Sprintf("0x%04x, fragment %d", a.control, a.Fragment()))
-	if a.control&fclMessage != 0 {
+	next(1, "length", fmt.Sprintf("%d octets", a.size-2))
+	next(2, "FCL", fmt.Sprintf("0x%04x, fragment %d", a.fragment, a.Fragment()))
+	if a.fragment&fclMessage != 0 {
 		next(1, "MCL", fmt.Sprintf("0x%02x", a.Message))
 	}
-	if a.control&fclKeyInfo != 0 {
+	if a.fragment&fclKeyInfo != 0 {
 		next(2, "KI", fmt.Sprintf("0x%04x", a.KeyInfo))
 	}
-	if a.control&fclCounter != 0 {
+	if a.fragment&fclCounter != 0 {
 		next(4, "MCR", fmt.Sprint(a.Counter))
 	}
-	if a.control&fclMAC != 0 {
+	if a.fragment&fclMAC != 0 {
 		next(a.macLen, "MAC", macText(t))
 	}
-	if a.control&fclLength != 0 {
+	if a.fragment&fclLength != 0 {
 		next(2, "ML", fmt.Sprintf("%d octets", a.Length))
 	}
-	if rest := first + a.afterwards - at; rest > 0 {
+	if rest := first + a.size - at; rest > 0 {
 		next(rest, "rest of the AFL", "")
 	}
 	return at

@@ -25,6 +25,7 @@ type Decoder struct {
 	frame     []byte // octets without CRC
 	plain     []byte // of the ELL
 	fragments fragments
+	afl       AFL   // of the last telegram, for its code
 	inner     inner // of the last telegram
 }
 
@@ -68,9 +69,6 @@ func (d *Decoder) layers(t *Telegram) error {
 	err := d.unwrap(t)
 	if err == nil {
 		t.Telegram, err = d.Decoder.Parse(d.inner.octets, d.inner.lower)
-		if err == nil && t.AFL.MAC != nil {
-			err = d.authenticate(t, d.inner.octets)
-		}
 		t.Broken = t.rawOffset(shift(t.Broken, d.inner.at))
 	}
 	return t.rawOffset(shift(err, d.inner.at))
@@ -95,12 +93,13 @@ func (d *Decoder) unwrap(t *Telegram) error {
 		}
 		in.octets, in.at = in.octets[n:], in.at+n
 		if t.ELL.secured() {
-			plain, err := t.ELL.open(d.plain[:0], in.octets, t.Frame.Address, d.Keys)
+			plain, err := t.ELL.open(d.plain[:0], in.octets, t.Frame.Address, &d.Decoder)
 			if err != nil {
 				t.Header.Address, t.Payload = t.Frame.Address, in.octets
 				return err
 			}
 			in.octets, in.at = plain, in.at+crcLen
+			in.lower.Deciphered = t.ELL.Deciphered
 		}
 	}
 	if len(in.octets) == 0 || in.octets[0] != 0x90 {
@@ -110,7 +109,7 @@ func (d *Decoder) unwrap(t *Telegram) error {
 	if t.AFL, err = parseAFL(in.octets); err != nil {
 		return err
 	}
-	rest := in.octets[t.AFL.afterwards:]
+	rest := in.octets[t.AFL.size:]
 	if t.AFL.Fragment() > 0 {
 		t.Header.Address = t.Frame.Address
 		if rest, err = d.fragments.add(t.Frame.Address, &t.AFL, rest); err != nil {
@@ -118,10 +117,14 @@ func (d *Decoder) unwrap(t *Telegram) error {
 		}
 		in.at = -1
 	} else {
-		in.at += t.AFL.afterwards
+		in.at += t.AFL.size
 	}
 	in.octets = rest
 	in.lower.Counter, in.lower.Counted = t.AFL.Counter, t.AFL.Control&fclCounter != 0
+	if t.AFL.MAC != nil {
+		d.afl = t.AFL
+		in.lower.MAC = &d.afl
+	}
 	return nil
 }
 
@@ -164,30 +167,4 @@ func raw(format Format, at int) int {
 		return at + crcLen
 	}
 	return at
-}
-
-// authenticate checks the MAC of the AFL over a message that could be read: a
-// wrong MAC is thus told from a wrong key.
-func (d *Decoder) authenticate(t *Telegram, message []byte) error {
-	var key *mbus.Key
-	if d.Keys != nil {
-		key = d.Keys(t.Header.Address)
-	}
-	if key == nil {
-		t.Security.Unverified = true // readable, but not proved
-		return nil
-	}
-	ok, err := t.AFL.verify(message, key, t.Header.Address.ID)
-	switch {
-	case errors.Is(err, mbus.ErrUnsupported):
-		t.Security.Unverified = true
-		return nil
-	case err != nil:
-		return err
-	case !ok:
-		t.Records = nil
-		return &mbus.SecurityError{Address: t.Header.Address, Layer: "AFL", Mode: t.Security.Mode, Err: mbus.ErrBadMAC}
-	}
-	t.Security.Verified = true
-	return nil
 }
