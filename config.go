@@ -31,9 +31,9 @@ type Config struct {
 	// readings are marked unverified. From other meters such messages are refused.
 	AcceptUnprotected []string
 
-	DLMS DLMS
-	C12  C12
-	OSGP OSGP
+	DLMS DLMSConfig
+	C12  C12Config
+	OSGP OSGPConfig
 
 	// Drivers are protocols that a program brings along; they prevail over ours of the same name.
 	Drivers []Driver
@@ -51,8 +51,8 @@ type Config struct {
 	live bool // messages come from a line, not from a capture
 }
 
-// DLMS are the settings of DLMS/COSEM associations.
-type DLMS struct {
+// DLMSConfig are the settings of DLMS/COSEM associations.
+type DLMSConfig struct {
 	Auth   string // none, low, hls-manufacturer, hls-md5, …; "" is low with a password, else none
 	Client uint16 // client SAP; 0 is 16, the public client, without authentication and 1 with it
 	Server uint16 // logical device; 0 is 1
@@ -78,8 +78,8 @@ type DLMS struct {
 	Without apdu.Conformance
 }
 
-// C12 are the settings of ANSI C12.18, C12.21 and C12.22.
-type C12 struct {
+// C12Config are the settings of ANSI C12.18, C12.21 and C12.22.
+type C12Config struct {
 	UserID uint16 // of the logon
 	User   string // its name
 	// Table is the number of the table that Decode and Explain are given, and Table0
@@ -93,8 +93,8 @@ type C12 struct {
 	Sessionless     bool // each request stands alone
 }
 
-// OSGP are the settings of OSGP messages.
-type OSGP struct {
+// OSGPConfig are the settings of OSGP messages.
+type OSGPConfig struct {
 	Address string // subnet and node, as 1.2; "" is all zero
 }
 

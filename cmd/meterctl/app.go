@@ -282,7 +282,7 @@ func (a *app) config() (*meter.Config, error) {
 }
 
 // dlms gathers the settings of DLMS associations.
-func (a *app) dlms() (d meter.DLMS, err error) {
+func (a *app) dlms() (d meter.DLMSConfig, err error) {
 	switch {
 	case a.server > math.MaxUint16:
 		return d, usagef("--server %d: there are logical devices up to %d", a.server, math.MaxUint16)
@@ -291,7 +291,7 @@ func (a *app) dlms() (d meter.DLMS, err error) {
 	case a.link != "" && a.link != "hdlc" && a.link != "wrapper":
 		return d, usagef("--link %q: want hdlc or wrapper", a.link)
 	}
-	d = meter.DLMS{
+	d = meter.DLMSConfig{
 		Auth: a.auth, Client: a.client, Server: uint16(a.server), Suite: a.suite, Link: a.link, Physical: uint16(a.physical), AddressSize: a.addressSize,
 		ShortNames: a.shortNames, PlainContext: a.plainContext,
 	}
@@ -303,8 +303,8 @@ func (a *app) dlms() (d meter.DLMS, err error) {
 
 // c12 gathers the settings of C12. The address has the AP titles of C12.22 as
 // METER[,OURS][,sessionless].
-func (a *app) c12(protocol meter.Protocol) (c meter.C12, err error) {
-	c = meter.C12{UserID: a.client, User: a.user, Table: a.table}
+func (a *app) c12(protocol meter.Protocol) (c meter.C12Config, err error) {
+	c = meter.C12Config{UserID: a.client, User: a.user, Table: a.table}
 	if a.table0 != "" {
 		if c.Table0, err = hex.DecodeString(a.table0); err != nil {
 			return c, usagef("--table0 is not hexadecimal")

@@ -279,11 +279,8 @@ func explain(w io.Writer, in io.Reader, cfg *meter.Config) error {
 	if len(head) == 0 {
 		return fmt.Errorf("%w: no octets", meter.ErrFrame)
 	}
-	var line []byte
-	e, err := meter.NewExplainer(head, cfg, func(n meter.Note) {
-		line = appendNote(line[:0], n)
-		_, _ = w.Write(line)
-	})
+	var lines []byte // of one message
+	e, err := meter.NewExplainer(head, cfg, func(n meter.Note) { lines = appendNote(lines, n) })
 	if err != nil {
 		return err
 	}
@@ -295,16 +292,17 @@ func explain(w io.Writer, in io.Reader, cfg *meter.Config) error {
 			}
 			return reading
 		}
+		lines = lines[:0]
 		n, err := e.Explain(head, offset)
-		switch {
-		case err == nil:
-			offset += n
-			_, _ = b.Discard(n)
-		case errors.Is(err, io.ErrUnexpectedEOF) && reading == nil && window < maxMessage:
+		if errors.Is(err, io.ErrUnexpectedEOF) && reading == nil && window < maxMessage {
 			window *= 2
-		default:
-			return err
+			continue
 		}
+		if _, writing := w.Write(lines); err != nil || writing != nil {
+			return errors.Join(err, writing)
+		}
+		offset += n
+		_, _ = b.Discard(n)
 	}
 }
 

@@ -1,0 +1,192 @@
+package meter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/mbus"
+	"github.com/openusm/meter/mbus/bus"
+	"github.com/openusm/meter/mbus/link"
+	"github.com/openusm/meter/mbus/wmbus"
+	"github.com/openusm/meter/obis"
+)
+
+// wmbusDriver hears M-Bus by radio (EN 13757-4 and -7), from receivers.
+func wmbusDriver() Driver {
+	return Driver{
+		Protocol:  WMBus,
+		Detect:    wmbus.DetectTelegram,
+		Reader:    func(cfg *Config) (Reader, error) { return newRadioReader(cfg), nil },
+		Pushes:    true,
+		Unchecked: true,
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
+			r := newRadioReader(cfg)
+			return explains{note, whole(func(b []byte, note func(int, int, int, string, string)) error { return r.radio.Explain(b, note) })}, nil
+		},
+		Dial: dialPush(9600),
+	}
+}
+
+// telegramReader is what readers by wire and by radio share.
+type telegramReader struct {
+	decoder mbus.Decoder // by wire
+	live    bool
+	ended   bool
+	sources []recordSource
+	mode    mbus.Security // of the telegram before, and its text
+	text    string
+}
+
+func (r *telegramReader) End() { r.ended = true }
+
+// configure gives a decoder the keys, and on a line what it must remember.
+func (r *telegramReader) configure(d *mbus.Decoder, cfg *Config) {
+	d.Keys, d.Formats, r.live = mbusKeys(cfg), &mbus.MemoryFormats{}, cfg.live
+	d.AcceptUnprotected = func(a mbus.Address) bool { m := a.Meter(); return cfg.accepts(m.Serial, m.ID) }
+	if !cfg.live {
+		return
+	}
+	d.Counters = &mbus.MemoryCounters{}
+	if cfg.DLMS.Counters != nil {
+		d.Counters = keptCounters{cfg.DLMS.Counters}
+	}
+}
+
+// end ends a capture: the next one is of another line.
+func (r *telegramReader) end(d *mbus.Decoder, pending int, err error, reset func()) error {
+	r.ended = false
+	if !r.live {
+		d.Formats = &mbus.MemoryFormats{}
+	}
+	if pending == 0 {
+		return io.EOF
+	}
+	r.ended = true
+	reset()
+	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+}
+
+// keptCounters keeps the counters of telegrams where those of DLMS are kept: an
+// address has as many octets as a system title.
+type keptCounters struct{ security.Counters }
+
+// keyTelegrams tells the counters of telegrams from those of DLMS messages.
+const keyTelegrams security.KeyName = 100
+
+func (keptCounters) Counter(mbus.Address) (uint32, bool) { return 0, false }
+
+func (k keptCounters) SetCounter(a mbus.Address, counter uint32) error {
+	err := k.Accept(security.CounterID{Title: security.Title(a.Octets()), Key: keyTelegrams, Receive: true}, counter)
+	if errors.Is(err, security.ErrReplay) {
+		return mbus.ErrReplay
+	}
+	return err
+}
+
+// mbusKeys looks up the key of a meter by its eight digits or by its id with the manufacturer.
+func mbusKeys(cfg *Config) func(mbus.Address) *mbus.Key {
+	return func(a mbus.Address) *mbus.Key {
+		m := a.Meter()
+		own := cfg.Keys.For(m.ID, m.Serial).Key
+		if len(own) == 0 {
+			return nil
+		}
+		key, err := mbus.NewKey(own)
+		if err != nil {
+			return nil
+		}
+		return key
+	}
+}
+
+// recordSource is what M-Bus knows of a reading beside the model.
+type recordSource struct{ *mbus.Record }
+
+func (s *recordSource) Clone() Source {
+	c := s.Record.Clone()
+	return &recordSource{&c}
+}
+
+// telegram adds what one telegram says, whether it came by wire or by radio.
+func (r *telegramReader) telegram(d *mbus.Decoder, t *mbus.Telegram, into *Result) error {
+	layer := Layer{Name: "mbus", Control: t.CI.String(), Counter: t.Security.Counter, Counted: t.Security.Counted}
+	if t.Security != (mbus.Security{}) {
+		layer.Security = r.security(t.Security)
+		switch {
+		case t.Security.Verified:
+			layer.Tag = TagVerified
+		case t.Security.Unverified && t.Security.Mode != 0:
+			layer.Tag = TagUnchecked
+		}
+	}
+	into.Layers = append(into.Layers, layer)
+	report := d.Report(t)
+	into.Meter = report.Meter
+	into.Readings = append(into.Readings, report.Readings...)
+	for i := range report.Profiles {
+		into.Profiles = append(into.Profiles, &report.Profiles[i])
+	}
+	if cap(r.sources) < len(t.Records) {
+		r.sources = make([]recordSource, len(t.Records))
+	}
+	r.sources = r.sources[:len(t.Records)]
+	for i := range t.Records {
+		r.sources[i].Record = &t.Records[i]
+		into.Sources = append(into.Sources, &r.sources[i])
+	}
+	if e, ok := t.AppError(); ok {
+		into.warn("%v", e)
+	}
+	if alarm, ok := t.Alarm(); ok {
+		into.warn("alarm 0x%02x", alarm)
+	}
+	if t.Security.Ambiguous {
+		into.warn("the configuration field names security mode %d, but what follows was read as it is", t.Security.Mode)
+	}
+	if t.Broken != nil {
+		into.warn("%v", t.Broken)
+		return fmt.Errorf("meter: %w: %w", ErrPartial, t.Broken)
+	}
+	return nil
+}
+
+// security returns the text of how a telegram was protected, "" for not at all.
+func (r *telegramReader) security(s mbus.Security) string {
+	s.Counter = 0
+	if s != r.mode {
+		r.mode, r.text = s, ""
+		if s.Mode != 0 {
+			r.text = fmt.Sprintf("mode %d", s.Mode)
+		}
+	}
+	return r.text
+}
+
+// radioReader reads telegrams; those of a line come through a receiver.
+type radioReader struct {
+	telegramReader
+	radio    wmbus.Decoder
+	receiver wmbus.Receiver
+	whole    []byte // a capture that is one telegram
+	stats    Stats
+}
+
+func newRadioReader(cfg *Config) *radioReader {
+	r := &radioReader{}
+	r.configure(&r.radio.Decoder, cfg)
+	return r
+}
+
+func (r *radioReader) Feed(b []byte) {
+	if !r.live && wmbus.DetectTelegram(b) && r.receiver.Stats() == (Stats{}) {
+		r.whole = append(r.whole[:0], b...)
+		return
+	}
+	r.receiver.Feed(b)
+}
+
+func (r *radioReader) Stats() Stats { return r.receiver.Stats() }
+func (r *radioReader) Pending() int { return len(r.whole) + len(r.receiver.Pending()) }
