@@ -1,0 +1,27 @@
+package wmbus
+
+import "github.com/openusm/meter/mbus"
+
+// DetectTelegram reports whether b is a radio telegram: one whose CRCs are right
+// begins it, or it is a bare one from its length to its end, with a control
+// field that meters send, a manufacturer of three letters and a CI field of the
+// standard. A bare telegram has nothing by which damage could be seen, so that
+// any protocol with a checksum is to be tried before.
+func DetectTelegram(b []byte) bool {
+	if syncLen(b) > 0 {
+		_, _, _, err := Detect(b)
+		return err == nil
+	}
+	if len(b) <= headerLen || !plausible(b) || damagedWire(b) {
+		return false
+	}
+	for _, format := range []Format{FormatA, FormatB} {
+		if _, _, err := Parse(b, format); err == nil {
+			return true
+		}
+	}
+	return len(b) == 1+int(b[0]) && mbus.CI(b[headerLen]).Content() != mbus.ContentUnknown
+}
+
+// damagedWire reports whether b is a frame of a wire but for its first octet.
+func damagedWire(b []byte) bool { return b[1] == b[2] && b[3] == 0x68 }
