@@ -165,28 +165,113 @@ func (r *telegramReader) security(s mbus.Security) string {
 	return r.text
 }
 
-// radioReader reads telegrams; those of a line come through a receiver.
+// radioReader reads telegrams, as receivers send them or as captures have them.
 type radioReader struct {
 	telegramReader
 	radio    wmbus.Decoder
 	receiver wmbus.Receiver
-	whole    []byte // a capture that is one telegram
-	stats    Stats
+	begun    error // the fragment of a message whose others did not come
 }
 
 func newRadioReader(cfg *Config) *radioReader {
-	r := &radioReader{}
+	r := &radioReader{receiver: wmbus.Receiver{Capture: !cfg.live}}
 	r.configure(&r.radio.Decoder, cfg)
 	return r
 }
 
-func (r *radioReader) Feed(b []byte) {
-	if !r.live && wmbus.DetectTelegram(b) && r.receiver.Stats() == (Stats{}) {
-		r.whole = append(r.whole[:0], b...)
-		return
+func (r *radioReader) Feed(b []byte) { r.receiver.Feed(b) }
+func (r *radioReader) Stats() Stats  { return r.receiver.Stats() }
+func (r *radioReader) Pending() int  { return len(r.receiver.Pending()) }
+
+func (r *radioReader) Next(into *Result) error {
+	for {
+		reception, err := r.receiver.Next()
+		if errors.Is(err, io.ErrUnexpectedEOF) && r.ended {
+			reception, err = r.receiver.Flush()
+		}
+		switch {
+		case err == nil:
+		case !errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+		case !r.ended:
+			return io.ErrUnexpectedEOF
+		case r.begun != nil:
+			err, r.begun = r.begun, nil
+			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+		default:
+			return r.end(&r.radio.Decoder, r.Pending(), err, func() { r.receiver = wmbus.Receiver{Capture: !r.live} })
+		}
+		if r.begun = r.frame(reception.Frame, into); !errors.Is(r.begun, wmbus.ErrFragment) {
+			err, r.begun = r.begun, nil
+			return err
+		}
 	}
-	r.receiver.Feed(b)
 }
 
-func (r *radioReader) Stats() Stats { return r.receiver.Stats() }
-func (r *radioReader) Pending() int { return len(r.whole) + len(r.receiver.Pending()) }
+// frame adds what one frame says.
+func (r *radioReader) frame(b []byte, into *Result) error {
+	t, err := r.radio.Parse(b)
+	if errors.Is(err, wmbus.ErrFragment) {
+		return err
+	}
+	if err != nil {
+		if errors.As(err, new(*wmbus.ParseError)) || errors.Is(err, wmbus.ErrCRC) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+		}
+		return mbusError(err)
+	}
+	into.Protocol = WMBus
+	into.Layers = append(into.Layers, Layer{Name: "wmbus-link", Control: t.Frame.C.String()})
+	if t.ELL.CI != 0 {
+		layer := Layer{Name: "ell", Control: ellNames[t.ELL.CI&3]}
+		if t.ELL.Encryption() != 0 {
+			layer.Security = "AES-CTR"
+		}
+		into.Layers = append(into.Layers, layer)
+	}
+	if t.AFL.Control != 0 {
+		into.Layers = append(into.Layers, Layer{Name: "afl"})
+	}
+	err = r.telegram(&r.radio.Decoder.Decoder, &t.Telegram, into)
+	if into.Meter.ID == "" {
+		into.Meter = t.Frame.Address.Meter()
+	}
+	return err
+}
+
+// ellNames are the CI fields of the extended link layer, 8C to 8F.
+var ellNames = [4]string{"8C", "8D", "8E", "8F"}
+
+// mbusExplainer explains the frames of a wire.
+func mbusExplainer(cfg *Config, note func(Note)) Explainer {
+	decoder := &mbus.Decoder{Keys: mbusKeys(cfg), Formats: &mbus.MemoryFormats{}}
+	return explains{note, func(b []byte, note func(int, int, int, string, string)) (int, error) {
+		_, n, err := link.Parse(b)
+		if err == nil {
+			b = b[:n]
+		}
+		return n, decoder.ExplainFrame(b, note)
+	}}
+}
+
+// scanMBus searches both kinds of address.
+func scanMBus(ctx context.Context, t Target, cfg *Config, s *Scanner) error {
+	master, err := openMaster(ctx, t, cfg)
+	if err != nil {
+		return err
+	}
+	defer master.Close()
+	both := s.Primary == s.Secondary
+	return mbusError(master.ScanAll(ctx, both || s.Primary, both || s.Secondary, func(f bus.Found) {
+		out := Found{Protocol: MBus, Address: f.Address.String(), Meter: f.Address.Meter()}
+		if f.Address == (mbus.Address{}) {
+			out.Address, out.Meter = fmt.Sprint(f.Primary), obis.Meter{}
+		}
+		if f.Collision {
+			out.Note = "several slaves answer to this address"
+		} else if f.Primary != 0 && f.Address != (mbus.Address{}) {
+			out.Note = fmt.Sprintf("primary address %d", f.Primary)
+		}
+		s.found(out)
+	}, s.progress))
+}

@@ -3,6 +3,7 @@ package obis
 import (
 	"math/bits"
 	"sort"
+	"time"
 )
 
 // Profile is a table that a meter recorded: rows in time, one column for each
@@ -207,4 +208,25 @@ func (r Runs) At(row int) Quality {
 		return Quality{}
 	}
 	return r[i].Quality
+}
+
+// Between returns the rows from one instant to another, both included, with
+// memory of their own; zero times mean all. Rows without an instant stay.
+func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
+	out := p.Clone()
+	out.Reset()
+	for row, t := range p.Times {
+		at, ok := t.Instant(clock)
+		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
+			continue
+		}
+		if q := p.Quality.At(row); q != (Quality{}) {
+			out.Quality.Add(len(out.Times), q)
+		}
+		out.Times = append(out.Times, t)
+		for i := range p.Columns {
+			out.Columns[i].Append(p.Columns[i].At(row))
+		}
+	}
+	return out
 }

@@ -27,6 +27,10 @@ func (s *Stream) Feed(b []byte) { s.buf.Feed(b) }
 // Stats returns what was seen so far.
 func (s *Stream) Stats() iec62056.Stats { return s.stats }
 
+// Pending returns the octets in which Next found no end of a frame yet. It is valid
+// until the next Feed.
+func (s *Stream) Pending() []byte { return s.buf.Rest() }
+
 // Next returns the next frame, which is valid until the next Feed or Next. An
 // error that wraps [io.ErrUnexpectedEOF] asks for more octets; any other tells
 // of a frame that was damaged and skipped.

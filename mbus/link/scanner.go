@@ -26,6 +26,10 @@ func (s *Scanner) Feed(b []byte) { s.buf.Feed(b) }
 // Stats returns what was seen so far.
 func (s *Scanner) Stats() Stats { return s.stats }
 
+// Pending returns the octets in which Next found no end of a frame yet. It is valid
+// until the next Feed.
+func (s *Scanner) Pending() []byte { return s.buf.Rest() }
+
 // Next returns the next frame, which is valid until the next Feed. An error
 // that wraps [io.ErrUnexpectedEOF] asks for more octets; any other tells of a
 // frame that was damaged and skipped.

@@ -31,6 +31,9 @@ type Receiver struct {
 	// AmberRSSI says that an AMB8465 appends the signal strength to each
 	// telegram, which cannot be seen from the telegram. False: it does not.
 	AmberRSSI bool
+	// Capture says that the octets may be telegrams one behind the other, from their
+	// L field on and in any format that [Detect] tells. False: what a receiver sends.
+	Capture bool
 
 	buf   wire.Buffer
 	frame []byte // of the last Reception
@@ -42,6 +45,10 @@ func (r *Receiver) Feed(b []byte) { r.buf.Feed(b) }
 
 // Stats returns what was seen so far.
 func (r *Receiver) Stats() Stats { return r.stats }
+
+// Pending returns the octets in which Next found no end of a telegram yet. It is
+// valid until the next Feed.
+func (r *Receiver) Pending() []byte { return r.buf.Rest() }
 
 // maxPending bounds what is kept of a telegram of which the end does not come.
 const maxPending = 4096
@@ -109,6 +116,13 @@ const (
 
 // next reads one message at the start of b: a telegram, or something that is none.
 func (r *Receiver) next(b []byte) (rec Reception, n int, err error) {
+	if r.Capture {
+		if _, format, n, err := Detect(b); err == nil && (format != Bare || n == len(b)) {
+			return Reception{Frame: b[:n], Receiver: "raw"}, n, nil
+		} else if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && b[0] != imstStart && b[0] != amberStart && !isText(b[0]) {
+			return Reception{}, len(b), err
+		}
+	}
 	switch {
 	case b[0] == imstStart && !ambiguous(b):
 		rec, n, err = parseIMST(r.frame[:0], b)
