@@ -96,11 +96,12 @@ func (d *dlmsDecoder) wrapper(b []byte) error {
 // hdlc decodes frames with whatever noise is between them.
 func (d *dlmsDecoder) hdlc(b []byte) error {
 	var s hdlc.Scanner
-	_, _ = s.Write(b)
+	s.Feed(b)
 	var bad error
 	for {
-		f, _, noise, err := s.Next()
-		if noise > 0 {
+		before := s.Stats()
+		f, err := s.Next()
+		if noise := s.Stats().Since(before).Skipped; noise > 0 {
 			d.result.warn("%d octets between frames are no HDLC", noise)
 		}
 		switch {

@@ -366,11 +366,11 @@ func newHDLCFinder(cfg *Config) *hdlcFinder {
 	return f
 }
 
-func (f *hdlcFinder) feed(b []byte) { _, _ = f.scanner.Write(b) }
+func (f *hdlcFinder) feed(b []byte) { f.scanner.Feed(b) }
 
 func (f *hdlcFinder) next() (*Result, error, bool) {
 	for {
-		frame, _, _, err := f.scanner.Next()
+		frame, err := f.scanner.Next()
 		switch {
 		case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 			return nil, nil, false

@@ -147,9 +147,9 @@ func (r *pushReader) feed(b []byte) {
 		r.feedWrapper(b)
 		return
 	}
-	_, _ = r.scanner.Write(b)
+	r.scanner.Feed(b)
 	for {
-		f, raw, _, err := r.scanner.Next()
+		f, err := r.scanner.Next()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return
 		}
@@ -157,7 +157,7 @@ func (r *pushReader) feed(b []byte) {
 			r.listener.cfg.Logger.Warn("damaged frame", "error", err)
 			continue
 		}
-		tracer(r.listener.cfg.Trace).trace(false, raw)
+		tracer(r.listener.cfg.Trace).trace(false, r.scanner.Raw())
 		r.frame(f)
 	}
 }
