@@ -26,11 +26,11 @@ type attributeSource struct {
 	Attribute int8   `json:"attribute"`
 }
 
-// attributeSources replaces the packed attributes in the readings' Source by indexes.
-func (r *Result) attributeSources() {
+// attributeSources adds what is known of the readings' attributes.
+func (r *Result) attributeSources(attribute func(obis.Reading) cosem.Attribute) {
 	for i := range r.Readings {
 		x := &r.Readings[i]
-		a := cosem.AttributeOf(*x)
+		a := attribute(*x)
 		x.Source = uint32(len(r.Sources))
 		if a.Class == 0 {
 			r.Sources = append(r.Sources, nil)
@@ -299,7 +299,7 @@ func (s *dlmsSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 		result.warn("%v", err)
 		err = fmt.Errorf("meter: %w: %w", ErrPartial, err)
 	}
-	result.attributeSources()
+	result.attributeSources(s.client.Attribute)
 	if err != nil {
 		return result, err
 	}

@@ -129,8 +129,8 @@ func (d *dlmsDecoder) answers(results []apdu.Result) {
 
 // attribute adds the value of an attribute whose name is known.
 func (d *dlmsDecoder) attribute(a cosem.Attribute, data cosem.Data, at obis.Time) {
-	value, _, _, _, _, _, ok := cosem.RegisterAttributes(a.Class)
-	if !ok || a.Index != value {
+	l, ok := cosem.RegisterAttributes(a.Class)
+	if !ok || a.Index != l.Value {
 		d.pushed(data, at)
 		return
 	}
@@ -142,17 +142,19 @@ func (d *dlmsDecoder) attribute(a cosem.Attribute, data cosem.Data, at obis.Time
 			part.Readings[i].Time = at
 		}
 	}
-	part.attributeSources()
+	part.attributeSources(func(obis.Reading) cosem.Attribute { return a })
 	d.result.add(part)
 }
 
 // pushed adds the readings of data that name themselves.
 func (d *dlmsDecoder) pushed(data cosem.Data, at obis.Time) {
-	part := &Result{Protocol: DLMS, Readings: cosem.AppendPushed(nil, data, at)}
+	var list cosem.Readings
+	new(cosem.Pushes).Append(&list, data, at)
+	part := &Result{Protocol: DLMS, Readings: list.List}
 	part.Meter = cosem.Identify(part.Readings)
 	if part.Meter.ID == "" {
 		part.Meter.ID = part.Meter.Serial // pushes seldom carry the logical device name
 	}
-	part.attributeSources()
+	part.attributeSources(func(r obis.Reading) cosem.Attribute { return list.Attributes[r.Source] })
 	d.result.add(part)
 }

@@ -248,7 +248,9 @@ func (r *pushReader) handle(b []byte, err error) {
 	}
 	if p, ok := n.PDU.(apdu.DataNotification); ok {
 		at, _ := cosem.ParseTime(p.Time)
-		n.Readings = r.pushes.Append(nil, p.Body, at)
+		var list cosem.Readings
+		r.pushes.Append(&list, p.Body, at)
+		n.Readings = list.List
 	} else {
 		n.Readings = Readings(n.PDU)
 	}
@@ -351,7 +353,7 @@ func Readings(p apdu.PDU) []obis.Reading {
 func Answers(asked []apdu.Get, results []apdu.Result, at obis.Time) []obis.Reading {
 	var registers []cosem.Register
 	for i, g := range asked {
-		_, _, _, _, _, _, ok := cosem.RegisterAttributes(g.Attribute.Class)
+		_, ok := cosem.RegisterAttributes(g.Attribute.Class)
 		if i >= len(results) || !ok || results[i].Code != cosem.Success {
 			continue
 		}
