@@ -171,19 +171,24 @@ func (d *dlmsDecoder) open(b []byte, p apdu.PDU) (plain []byte, layers []dlms.La
 	if err != nil {
 		return nil, nil, err
 	}
-	opener, err := dlms.NewOpener(sec)
+	r := dlms.NewReceiver(&dlms.ReceiverConfig{Keys: func(security.Title) *dlms.Security {
+		if sec == nil {
+			return nil
+		}
+		keys := *sec
+		keys.Title, keys.DedicatedKey = keys.Peer, security.Key(d.cfg.Keys.Dedicated)
+		return &keys
+	}})
+	m, err := r.APDU(b)
 	if err != nil {
-		return nil, nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+		return nil, nil, openError(err, []dlms.Layer{{Name: p.Name()}})
 	}
-	if sec != nil && len(d.cfg.Keys.Dedicated) > 0 {
-		if err := opener.SetDedicated(security.Key(d.cfg.Keys.Dedicated)); err != nil {
-			return nil, nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
+	for _, l := range m.Layers {
+		if l.Control != 0 || l.Trust != security.Plain {
+			layers = append(layers, l)
 		}
 	}
-	if plain, layers, err = opener.Open(b); err != nil {
-		return nil, nil, openError(err, layers)
-	}
-	return plain, layers, nil
+	return m.Plain, layers, nil
 }
 
 // openError says which key is missing or wrong.
