@@ -37,19 +37,6 @@ func (m Method) String() string { return fmt.Sprintf("%v %v method %d", m.Class,
 // Append appends the nine octets of a cosem-method-descriptor.
 func (m Method) Append(dst []byte) []byte { return Attribute(m).Append(dst) }
 
-// Source packs an attribute for [obis.Reading.Source]; the object's name is the reading's code.
-func (a Attribute) Source() uint32 { return uint32(a.Class)<<8 | uint32(uint8(a.Index)) }
-
-// AttributeOf returns the attribute from which a reading of this tree came.
-// The class is zero where a push did not tell it.
-func AttributeOf(r obis.Reading) Attribute {
-	a := Attribute{Class: Class(r.Source >> 8), Name: r.Code, Index: int8(r.Source)}
-	if len(r.RawID) == len(a.Name)+1 {
-		a.Name = obis.Code(r.RawID)
-	}
-	return a
-}
-
 // Selection restricts what the reading of an attribute returns (selective access).
 type Selection struct {
 	Selector   uint8
@@ -73,6 +60,10 @@ func ParseCapture(d Data) (c Capture, ok bool) {
 	if d.Tag() != TagStructure || !d.Split(f[:]) {
 		return Capture{}, false
 	}
+	return parseCapture(&f)
+}
+
+func parseCapture(f *[4]Data) (c Capture, ok bool) {
 	class, ok1 := f[0].Uint()
 	name, ok2 := f[1].Code()
 	index, ok3 := f[2].Int()

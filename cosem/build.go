@@ -11,63 +11,63 @@ func Null() Data { return Data{} }
 
 // DontCare returns dont-care: in a profile a value that is not there, where
 // null-data would stand for that of the row before.
-func DontCare() Data { return Data{[]byte{byte(TagDontCare)}} }
+func DontCare() Data { return Data{b: []byte{byte(TagDontCare)}} }
 
 // Bool returns a boolean.
 func Bool(v bool) Data {
 	if v {
-		return Data{[]byte{byte(TagBoolean), 1}}
+		return Data{b: []byte{byte(TagBoolean), 1}}
 	}
-	return Data{[]byte{byte(TagBoolean), 0}}
+	return Data{b: []byte{byte(TagBoolean), 0}}
 }
 
 // Int8 returns an integer.
-func Int8(v int8) Data { return Data{[]byte{byte(TagInteger), byte(v)}} }
+func Int8(v int8) Data { return Data{b: []byte{byte(TagInteger), byte(v)}} }
 
 // Int16 returns a long.
 func Int16(v int16) Data {
-	return Data{binary.BigEndian.AppendUint16([]byte{byte(TagLong)}, uint16(v))}
+	return Data{b: binary.BigEndian.AppendUint16([]byte{byte(TagLong)}, uint16(v))}
 }
 
 // Int32 returns a double-long.
 func Int32(v int32) Data {
-	return Data{binary.BigEndian.AppendUint32([]byte{byte(TagDoubleLong)}, uint32(v))}
+	return Data{b: binary.BigEndian.AppendUint32([]byte{byte(TagDoubleLong)}, uint32(v))}
 }
 
 // Int64 returns a long64.
 func Int64(v int64) Data {
-	return Data{binary.BigEndian.AppendUint64([]byte{byte(TagLong64)}, uint64(v))}
+	return Data{b: binary.BigEndian.AppendUint64([]byte{byte(TagLong64)}, uint64(v))}
 }
 
 // Uint8 returns an unsigned.
-func Uint8(v uint8) Data { return Data{[]byte{byte(TagUnsigned), v}} }
+func Uint8(v uint8) Data { return Data{b: []byte{byte(TagUnsigned), v}} }
 
 // Uint16 returns a long-unsigned.
 func Uint16(v uint16) Data {
-	return Data{binary.BigEndian.AppendUint16([]byte{byte(TagLongUnsigned)}, v)}
+	return Data{b: binary.BigEndian.AppendUint16([]byte{byte(TagLongUnsigned)}, v)}
 }
 
 // Uint32 returns a double-long-unsigned.
 func Uint32(v uint32) Data {
-	return Data{binary.BigEndian.AppendUint32([]byte{byte(TagDoubleLongUnsigned)}, v)}
+	return Data{b: binary.BigEndian.AppendUint32([]byte{byte(TagDoubleLongUnsigned)}, v)}
 }
 
 // Uint64 returns a long64-unsigned.
 func Uint64(v uint64) Data {
-	return Data{binary.BigEndian.AppendUint64([]byte{byte(TagLong64Unsigned)}, v)}
+	return Data{b: binary.BigEndian.AppendUint64([]byte{byte(TagLong64Unsigned)}, v)}
 }
 
 // Enum returns an enum.
-func Enum(v uint8) Data { return Data{[]byte{byte(TagEnum), v}} }
+func Enum(v uint8) Data { return Data{b: []byte{byte(TagEnum), v}} }
 
 // Float32 returns a float32 with these IEEE 754 bits.
 func Float32(bits uint32) Data {
-	return Data{binary.BigEndian.AppendUint32([]byte{byte(TagFloat32)}, bits)}
+	return Data{b: binary.BigEndian.AppendUint32([]byte{byte(TagFloat32)}, bits)}
 }
 
 // Float64 returns a float64 with these IEEE 754 bits.
 func Float64(bits uint64) Data {
-	return Data{binary.BigEndian.AppendUint64([]byte{byte(TagFloat64)}, bits)}
+	return Data{b: binary.BigEndian.AppendUint64([]byte{byte(TagFloat64)}, bits)}
 }
 
 // OctetString returns a copy of v as an octet-string.
@@ -81,7 +81,7 @@ func UTF8String(v string) Data { return str(TagUTF8String, []byte(v)) }
 
 func str(tag Tag, v []byte) Data {
 	b := make([]byte, 0, len(v)+6)
-	return Data{append(AppendLength(append(b, byte(tag)), len(v)), v...)}
+	return Data{b: append(AppendLength(append(b, byte(tag)), len(v)), v...)}
 }
 
 // BitString returns the first n bits of raw, the first being the most significant of raw[0].
@@ -90,7 +90,7 @@ func BitString(raw []byte, n int) Data {
 	if n < 0 || n > 8*len(raw) {
 		return Data{}
 	}
-	return Data{append(AppendLength([]byte{byte(TagBitString)}, n), raw[:(n+7)/8]...)}
+	return Data{b: append(AppendLength([]byte{byte(TagBitString)}, n), raw[:(n+7)/8]...)}
 }
 
 // Name returns a logical name as an octet-string.
@@ -99,13 +99,13 @@ func Name(c obis.Code) Data { return OctetString(c[:]) }
 // DateTime returns a date-time as an octet-string of twelve octets, as attributes hold it.
 func DateTime(t obis.Time) Data {
 	b, _ := t.AppendBinary([]byte{byte(TagOctetString), 12})
-	return Data{b}
+	return Data{b: b}
 }
 
 // DateTimeTagged returns a date-time with the type of its own.
 func DateTimeTagged(t obis.Time) Data {
 	b, _ := t.AppendBinary([]byte{byte(TagDateTime)})
-	return Data{b}
+	return Data{b: b}
 }
 
 // Structure returns a structure of the elements.
@@ -123,7 +123,7 @@ func list(tag Tag, elements []Data) Data {
 	for _, e := range elements {
 		b = e.append(b)
 	}
-	return Data{b}
+	return Data{b: b}
 }
 
 // FromValue returns a value of the model as Data of the type that suits it, and

@@ -90,7 +90,7 @@ func (d Data) Expand(buf []byte) (Data, error) {
 	if _, err = u.array(description, d.b, at); err != nil {
 		return Data{}, err
 	}
-	return Data{u.out[start:len(u.out):len(u.out)]}, nil
+	return Data{b: u.out[start:len(u.out):len(u.out)]}, nil
 }
 
 // unfolder turns untagged contents into tagged values.

@@ -151,7 +151,12 @@ const MaxDepth = 32
 // Data is one well-formed value in A-XDR: a view of octets that [ParseData] has
 // checked, or that the functions of this package have made. It aliases them.
 // The zero Data is null-data.
-type Data struct{ b []byte }
+type Data struct {
+	b []byte
+	// Of a list: how many elements from the first on are laid out alike, tag for
+	// tag and length for length, and the octets of each. 0 where that is not known.
+	alike, size uint32
+}
 
 var (
 	errTag     = errors.New("unknown type")
@@ -165,11 +170,24 @@ var (
 // and returns how many octets it took. Input that is only too short gives an
 // error that wraps [io.ErrUnexpectedEOF].
 func ParseData(b []byte) (Data, int, error) {
-	n, err := checkData(b, 0, MaxDepth)
-	if err != nil {
+	return dataAt(b, 0)
+}
+
+// dataAt returns the value at b[off:], and where it ends.
+func dataAt(b []byte, off int) (d Data, end int, err error) {
+	if off < len(b) && tags[b[off]].kind == kindList {
+		count, at, err := length(b, off+1, tags[b[off]].name)
+		if err != nil {
+			return Data{}, 0, err
+		}
+		if end, d.alike, d.size, err = checkList(b, at, MaxDepth-1, count); err != nil {
+			return Data{}, 0, err
+		}
+	} else if end, err = checkData(b, off, MaxDepth); err != nil {
 		return Data{}, 0, err
 	}
-	return Data{b[:n:n]}, n, nil
+	d.b = b[off:end:end]
+	return d, end, nil
 }
 
 // checkData returns where the value at b[off:] ends.
@@ -194,7 +212,8 @@ func checkData(b []byte, off, depth int) (end int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		return checkList(b, at, depth-1, count)
+		end, _, _, err = checkList(b, at, depth-1, count)
+		return end, err
 	case kindCompact:
 		if depth == 0 {
 			return 0, &ParseError{Field: tag.name, Offset: off, Err: errDepth}
@@ -204,25 +223,104 @@ func checkData(b []byte, off, depth int) (end int, err error) {
 	return 0, &ParseError{Field: "tag", Offset: off, Err: fmt.Errorf("0x%02x: %w", b[off], errTag)}
 }
 
-// checkList returns where a list of count elements ends.
-func checkList(b []byte, at, depth, count int) (end int, err error) {
-	for range count {
+// checkList returns where a list of count elements ends, and how many elements
+// at its start are laid out alike, each in size octets.
+func checkList(b []byte, at, depth, count int) (end int, alike, size uint32, err error) {
+	n := 0
+	if count >= minAlike && at < len(b) && tags[b[at]].kind == kindList {
+		first, err := checkData(b, at, depth)
+		if err != nil {
+			return 0, 0, 0, err
+		}
+		n = countAlike(b[at:], first-at, count)
+		alike, size = uint32(n), uint32(first-at)
+		at = max(first, at+n*(first-at))
+		n = max(n, 1)
+	}
+	var tag byte // of the numbers or strings at the start
+	for i := n; i < count; i++ {
+		before := at
 		// Most elements are numbers or short strings: only their length is to be checked.
 		if at+1 < len(b) {
-			size := int(sizes[b[at]])
-			if size == sizeString && b[at+1] < 0x80 {
-				size = 2 + int(b[at+1])
+			octets := int(sizes[b[at]])
+			if octets == sizeString && b[at+1] < 0x80 {
+				octets = 2 + int(b[at+1])
 			}
-			if size < sizeString && at+size <= len(b) {
-				at += size
+			if octets < sizeString && at+octets <= len(b) {
+				at += octets
+				if int(alike) == i && (i == 0 || b[before] == tag && uint32(octets) == size) {
+					alike, size, tag = alike+1, uint32(octets), b[before]
+				}
 				continue
 			}
 		}
 		if at, err = checkData(b, at, depth); err != nil {
-			return 0, err
+			return 0, 0, 0, err
 		}
 	}
-	return at, nil
+	return at, alike, size, nil
+}
+
+const (
+	minAlike = 4   // elements of a list for which it pays to look for likeness
+	maxAlike = 512 // octets of an element that is compared with others
+)
+
+// countAlike returns how many of count elements at the start of b, which holds a
+// checked one of size octets, have the tags, counts and lengths of the first.
+func countAlike(b []byte, size, count int) int {
+	var mask [maxAlike]byte
+	if size < 8 || size > maxAlike || !markFrame(mask[:], b, 0) {
+		return 0
+	}
+	first := b[:size]
+	for n := 1; n < count; n++ {
+		b = b[size:]
+		if len(b) < size {
+			return n
+		}
+		for at := 0; ; at += 8 {
+			at = min(at, size-8)
+			if (binary.LittleEndian.Uint64(b[at:])^binary.LittleEndian.Uint64(first[at:]))&binary.LittleEndian.Uint64(mask[at:]) != 0 {
+				return n
+			}
+			if at == size-8 {
+				break
+			}
+		}
+	}
+	return count
+}
+
+// markFrame sets the octets of mask where the checked value at b[off:] has tags,
+// counts and lengths. It is not ok for values that hold no tags of their own.
+func markFrame(mask, b []byte, off int) (ok bool) {
+	_, ok = mark(mask, b, off)
+	return ok
+}
+
+func mark(mask, b []byte, off int) (end int, ok bool) {
+	tag := &tags[b[off]]
+	mask[off] = 0xFF
+	if tag.kind == kindFixed {
+		return off + 1 + int(tag.width), true
+	}
+	if tag.kind != kindList && tag.kind != kindOctets {
+		return 0, false
+	}
+	n, at, _ := length(b, off+1, "")
+	for i := off + 1; i < at; i++ {
+		mask[i] = 0xFF
+	}
+	if tag.kind == kindOctets {
+		return at + n, true
+	}
+	for range n {
+		if at, ok = mark(mask, b, at); !ok {
+			return 0, false
+		}
+	}
+	return at, true
 }
 
 // checkString returns where a string whose length stands at off ends.
@@ -283,7 +381,10 @@ func (d Data) Tag() Tag {
 func (d Data) IsNull() bool { return d.Tag() == TagNull || d.Tag() == TagDontCare }
 
 // Clone returns the value with memory of its own.
-func (d Data) Clone() Data { return Data{bytes.Clone(d.b)} }
+func (d Data) Clone() Data {
+	d.b = bytes.Clone(d.b)
+	return d
+}
 
 // Equal reports whether both values are encoded alike.
 func (d Data) Equal(e Data) bool {
@@ -339,8 +440,8 @@ func (d Data) Elements() iter.Seq2[int, Data] {
 		}
 		count, at, _ := length(d.b, 1, "")
 		for i := range count {
-			end, err := checkData(d.b, at, MaxDepth)
-			if err != nil || !yield(i, Data{d.b[at:end:end]}) {
+			e, end := d.element(i, at)
+			if !yield(i, e) {
 				return
 			}
 			at = end
@@ -348,14 +449,37 @@ func (d Data) Elements() iter.Seq2[int, Data] {
 	}
 }
 
-// At returns element i, null-data where there is none.
-func (d Data) At(i int) Data {
-	for n, e := range d.Elements() {
-		if n == i {
-			return e
-		}
+// element returns the element number i, which starts at d.b[at:], and where it ends.
+func (d Data) element(i, at int) (e Data, end int) {
+	if i < int(d.alike) {
+		end = at + int(d.size)
+		return Data{b: d.b[at:end:end]}, end
 	}
-	return Data{}
+	e, end, _ = dataAt(d.b, at)
+	return e, end
+}
+
+// At returns element i, null-data where there is none. Elements that are laid
+// out alike, as the rows of a profile mostly are, are found at once; others by
+// walking from the start, where [Data.Elements] costs less.
+func (d Data) At(i int) Data {
+	if d.Tag() == TagCompactArray {
+		d, _ = d.Expand(nil)
+	}
+	if tags[d.Tag()].kind != kindList || i < 0 {
+		return Data{}
+	}
+	count, at, _ := length(d.b, 1, "")
+	if i >= count {
+		return Data{}
+	}
+	n := min(i, int(d.alike))
+	at += n * int(d.size)
+	for ; n < i; n++ {
+		at, _ = checkData(d.b, at, MaxDepth)
+	}
+	e, _ := d.element(i, at)
+	return e
 }
 
 // Split writes the elements of an array or structure to into. It is not ok

@@ -3,6 +3,7 @@ package cosem
 import (
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -126,8 +127,55 @@ func TestFromValue(t *testing.T) {
 	}
 }
 
+// Rows that begin alike and go on otherwise, and elements that together are as
+// long as if they were alike, are told apart.
+func TestAtOfElementsThatDiffer(t *testing.T) {
+	for name, list := range map[string]Data{
+		"strings of 1, 3, 2": Array(OctetString([]byte{1}), OctetString([]byte{1, 2, 3}), OctetString([]byte{1, 2}), OctetString([]byte{9, 9})),
+		"types of one size":  Array(Uint32(1), Int32(-2), Uint32(3), Float32(4), Uint32(5)),
+		"rows": Array(Structure(Uint32(1), Uint16(2)), Structure(Uint32(3), Uint16(4)), Structure(Uint32(5), Uint16(6)),
+			Structure(Uint32(7), Uint16(8)), Structure(Uint16(9), Uint32(10)), Structure(Uint32(11), Uint16(12))),
+		"nothing and something": Array(Null(), Null(), Null(), Null(), Uint8(1)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			parsed, _, err := ParseData(list.Binary())
+			require.NoError(t, err)
+			for i, e := range list.Elements() {
+				require.True(t, e.Equal(parsed.At(i)), "%d: %v, want %v", i, parsed.At(i), e)
+			}
+			require.True(t, parsed.At(list.Len()).IsNull())
+			require.True(t, parsed.At(-1).IsNull())
+		})
+	}
+}
+
+// BenchmarkAt walks a profile of 960 rows by the numbers of its rows: the cost
+// of a row does not grow with the rows before it.
+func BenchmarkAt(b *testing.B) {
+	for _, rows := range []int{96, 960} {
+		list := make([]Data, rows)
+		for i := range list {
+			list[i] = Structure(Uint32(uint32(i)), Uint16(1), Uint32(7))
+		}
+		d, _, err := ParseData(Array(list...).Binary())
+		require.NoError(b, err)
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range rows {
+					if v, _ := d.At(i).At(0).Uint(); v != uint64(i) {
+						b.Fatal(i)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(rows), "ns/row")
+		})
+	}
+}
+
 func FuzzParseData(f *testing.F) {
-	for _, s := range []string{"00", "0202090107120005", "13020211090402AA0101", "040A0000", "0101010101010101", "1302021109050201AA0200"} {
+	for _, s := range []string{"00", "0202090107120005", "13020211090402AA0101", "040A0000", "0101010101010101", "1302021109050201AA0200",
+		"0105020211010604030201020211020604030201020211030604030201020211040604030201020211050704030201", "010509020102090201020902010209020102090101"} {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -149,6 +197,18 @@ func FuzzParseData(f *testing.F) {
 		expanded, err := d.Expand(nil)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(expanded.Binary()), 17*(n+32))
+		for i, e := range d.Elements() {
+			if !d.At(i).Equal(e) {
+				t.Fatalf("At(%d) is %v, the element is %v", i, d.At(i), e)
+			}
+			again, m, err := ParseData(e.Binary())
+			require.NoError(t, err)
+			require.Equal(t, len(e.Binary()), m)
+			require.Equal(t, e.Len(), again.Len())
+			if i == 50 {
+				break
+			}
+		}
 		_ = d.String()
 		_ = d.Value().String()
 		_ = AppendPushed(nil, d, obis.Time{})

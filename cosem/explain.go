@@ -39,7 +39,7 @@ func explain(b []byte, off, depth, limit int, note func(offset, length, depth in
 		if err != nil {
 			return 0, err
 		}
-		d := Data{b[off:end]}
+		d := Data{b: b[off:end]}
 		expanded, err := d.Expand(nil)
 		if err != nil {
 			return 0, err
@@ -50,7 +50,7 @@ func explain(b []byte, off, depth, limit int, note func(offset, length, depth in
 	if err != nil {
 		return 0, err
 	}
-	note(off, end-off, depth, tag.String(), Data{b[off:end]}.meaning())
+	note(off, end-off, depth, tag.String(), Data{b: b[off:end]}.meaning())
 	return end, nil
 }
 

@@ -127,7 +127,7 @@ func (l *Layout) Append(p *obis.Profile, buffer Data) error {
 	if rows == 0 {
 		return nil
 	}
-	if done, end := l.appendFixed(p, buffer.b, at, rows); done > 0 {
+	if done, end := l.appendFixed(p, buffer, at, rows); done > 0 {
 		at, rows = end, rows-done
 	}
 	r := rowReader{layout: l, profile: p, roles: make([]role, len(l.Columns))}
@@ -169,7 +169,7 @@ func (r *rowReader) row(b []byte, off int) (end int, err error) {
 		if end, err = checkData(b, at, MaxDepth); err != nil {
 			return 0, err
 		}
-		d := Data{b[at:end:end]}
+		d := Data{b: b[at:end:end]}
 		at = end
 		switch r.roles[i] {
 		case roleClock:
@@ -276,18 +276,16 @@ type field struct {
 // appendFixed appends the leading rows that are encoded exactly alike: the same
 // tags and lengths at the same places, integers and a clock only. It reads them
 // column by column, and returns how many there were and where they end.
-func (l *Layout) appendFixed(p *obis.Profile, b []byte, off, rows int) (done, end int) {
+func (l *Layout) appendFixed(p *obis.Profile, buffer Data, off, rows int) (done, end int) {
 	var buf [maxFixed]field
+	b := buffer.b
 	fields, size := l.uniform(&buf, b[off:])
 	if size == 0 {
 		return 0, off
 	}
-	n := 0
-	first := b[off : off+size]
-	for at := off; n < rows && at+size <= len(b); at, n = at+size, n+1 {
-		if !alike(fields, first, b[at:at+size]) {
-			break
-		}
+	n := min(rows, int(buffer.alike))
+	if n == 0 || size != int(buffer.size) {
+		n = countAlike(b[off:], size, rows)
 	}
 	l.appendColumns(p, fields, b[off:off+n*size], size, n)
 	return n, off + n*size
@@ -329,20 +327,6 @@ func (l *Layout) uniform(buf *[maxFixed]field, b []byte) (fields []field, size i
 		return nil, 0
 	}
 	return buf[:len(l.Columns)], at
-}
-
-// alike reports whether row has the tags and lengths of first.
-func alike(fields []field, first, row []byte) bool {
-	if row[0] != first[0] || row[1] != first[1] {
-		return false
-	}
-	for i := range fields {
-		f := &fields[i]
-		if row[f.at] != byte(f.tag) || f.tag == TagOctetString && row[f.at+1] != 12 {
-			return false
-		}
-	}
-	return true
 }
 
 // appendColumns reads n uniform rows of size octets each.
@@ -442,7 +426,7 @@ func (l *Layout) appendQuality(p *obis.Profile, fields []field, b []byte, size, 
 		var q obis.Quality
 		if status >= 0 && b[i*size+status+1] != 0 {
 			at := i*size + status
-			q = l.quality(Data{b[at : at+2]})
+			q = l.quality(Data{b: b[at : at+2]})
 		}
 		if t := &p.Times[first+i]; t.Status != 0 && t.Status != obis.TimeUnspecified {
 			q.Flags |= clockStatus(*t).Flags

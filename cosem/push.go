@@ -1,10 +1,6 @@
 package cosem
 
-import (
-	"strings"
-
-	"github.com/openusm/meter/obis"
-)
+import "github.com/openusm/meter/obis"
 
 // AppendPushed appends the readings of the body of a data-notification that
 // carries OBIS codes with its values, in any of the arrangements that meters use:
@@ -13,9 +9,11 @@ import (
 // objects and then their values. Lists without codes, or without units, that
 // name themselves are completed from tables/push_*.csv. A value that is left
 // without a code becomes a reading without one. At is the time of the notification, for readings that have none
-// of their own; a clock in the body takes its place.
+// of their own; a clock in the body takes its place. The Source of a reading is its place in the result.
 func AppendPushed(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
-	return new(Pushes).Append(dst, body, at)
+	into := Readings{List: dst}
+	new(Pushes).Append(&into, body, at)
+	return into.List
 }
 
 // Pushes reads the pushes of one meter, one after the other. Some lists do not
@@ -26,27 +24,22 @@ type Pushes struct {
 	list string // the name of the last list that had one
 }
 
-// Append is [AppendPushed] for the next push of the meter.
-func (s *Pushes) Append(dst []obis.Reading, body Data, at obis.Time) []obis.Reading {
-	p := pushed{out: dst, at: at, list: s.list}
-	defer func() { s.list = p.list }()
-	if !p.known(body) {
-		p.elements(body, nil)
-		p.complete(len(dst))
+// Append adds the readings of the next push, as [AppendPushed] does.
+func (s *Pushes) Append(into *Readings, body Data, at obis.Time) {
+	p := pushed{Readings: into, first: len(into.List), at: at}
+	into.path, into.list, into.waiting = into.path[:0], into.list[:0], into.waiting[:0]
+	if !p.known(s, body) {
+		p.element(body)
+		p.complete()
 	}
-	for i := len(dst); i < len(p.out); i++ {
-		if p.out[i].Time.IsZero() {
-			p.out[i].Time = p.at
-		}
-	}
-	return p.out
+	into.stamp(p.first, p.at)
 }
 
 // pushed gathers the readings of one body.
 type pushed struct {
-	out  []obis.Reading
-	at   obis.Time
-	list string // the name of the last list that had one
+	*Readings
+	first int // of the readings that are of this body
+	at    obis.Time
 }
 
 // item is what is known of a reading.
@@ -57,68 +50,127 @@ type item struct {
 }
 
 // elements reads an array or a structure that may hold many readings.
-func (p *pushed) elements(d Data, path []byte) {
-	if objects, rest, ok := declaredObjects(d); ok {
-		p.declared(objects, rest)
-		return
-	}
-	var list []Data
+func (p *pushed) elements(d Data) {
+	start := len(p.list)
 	for _, e := range d.Elements() {
-		list = append(list, e)
+		p.list = append(p.list, e)
 	}
+	list := p.list[start:]
 	if it, ok := single(list); ok {
-		p.add(it)
-		return
+		p.item(it)
+	} else if !p.declared(list) {
+		for i := 0; i < len(list); {
+			p.path = append(p.path, byte(i))
+			i += p.member(list, i)
+			p.path = p.path[:len(p.path)-1]
+		}
 	}
-	for i := 0; i < len(list); {
-		i += p.element(list, i, path)
-	}
+	p.list = p.list[:start]
 }
 
-// element reads what stands at list[i], and returns how many elements it took.
-func (p *pushed) element(list []Data, i int, path []byte) int {
-	e := list[i]
-	here := append(path[:len(path):len(path)], byte(i))
-	name, named := codeOf(e)
+// member reads what stands at list[i], and returns how many elements it took.
+func (p *pushed) member(list []Data, i int) int {
+	name, named := codeOf(list[i])
+	if !named || i+1 >= len(list) {
+		p.element(list[i])
+		return 1
+	}
+	it := item{Attribute: Attribute{Name: name}, value: list[i+1]}
+	if i+2 < len(list) {
+		if s, ok := ParseScalerUnit(list[i+2]); ok {
+			it.scaler = s
+			p.item(it)
+			return 3
+		}
+	}
+	p.item(it)
+	return 2
+}
+
+// element reads a value that has no code: one with elements, or a leaf. What
+// stands first and is a time is that of the push.
+func (p *pushed) element(e Data) {
 	switch {
 	case e.IsNull():
-		return 1
-	case named && i+1 < len(list):
-		it := item{Attribute: Attribute{Name: name}, value: list[i+1]}
-		if i+2 < len(list) {
-			if s, ok := ParseScalerUnit(list[i+2]); ok {
-				it.scaler = s
-				p.add(it)
-				return 3
-			}
-		}
-		p.add(it)
-		return 2
 	case tags[e.Tag()].kind == kindList || e.Tag() == TagCompactArray:
-		p.elements(e, here)
-		return 1
+		p.elements(e)
+	default:
+		reading := p.leaf(e)
+		if t, ok := e.Time(); ok && len(p.path) > 0 && p.path[len(p.path)-1] == 0 && plausibleTime(t) {
+			p.at = t
+			reading.Value, reading.Unit, reading.Quality = obis.Moment(t), obis.UnitUnknown, obis.Quality{}
+		}
 	}
-	value, unit, quality := ScalerUnit{}.Apply(plainValue(0, obis.Code{}, e))
-	if t, ok := e.Time(); ok && i == 0 && plausibleTime(t) {
-		p.at, value = t, obis.Moment(t)
-	}
-	p.out = append(p.out, obis.Reading{Value: value, Unit: unit, Quality: quality, RawID: here})
-	return 1
 }
 
-// add appends a reading that has a code.
-func (p *pushed) add(it item) {
-	r := Register{Class: it.Class, Name: it.Name}
+// item appends a reading that has a code. Of a register only the values make
+// readings; its other attributes say more of them.
+func (p *pushed) item(it item) {
+	if l, ok := RegisterAttributes(it.Class); ok && it.Index != 0 && !l.isValue(it.Index) {
+		if !p.belongs(it, l, len(p.List)) && len(p.waiting) < maxWaiting {
+			p.waiting = append(p.waiting, it)
+		}
+		return
+	}
 	if t, ok := it.value.Time(); ok && it.Name[0] == 0 && it.Name[2] == 1 && it.Name[3] == 0 {
 		p.at = t
-		r.Class = ClassClock
+		it.Class = ClassClock
 	}
 	if it.Index == 0 {
 		it.Index = 2
 	}
-	reading := r.reading(it.value, it.Index, it.scaler)
-	reading.Source = it.Attribute.Source()
-	p.out = append(p.out, reading)
+	if (it.Class == ClassData || it.Class == ClassClock) && !it.scaler.Known {
+		it.scaler.Known, it.scaler.Unit = true, obis.UnitUnknown // they have none
+	}
+	p.value(it.Attribute, it.value, it.scaler)
+	for i := range p.waiting {
+		if w := &p.waiting[i]; w.Name == it.Name && w.Class == it.Class {
+			l, _ := RegisterAttributes(w.Class)
+			p.belongs(*w, l, len(p.List))
+		}
+	}
+}
+
+const (
+	maxWaiting = 256 // attributes of a push that wait for their values
+	maxBehind  = 256 // readings that may stand between a value and its other attributes
+)
+
+// belongs adds what an attribute says to the readings of its register, and reports whether there are any.
+func (p *pushed) belongs(it item, l RegisterLayout, end int) (found bool) {
+	for i := end - 1; i >= max(p.first, end-maxBehind); i-- {
+		a := p.Attributes[i-len(p.List)+len(p.Attributes)]
+		if a.Name != it.Name || a.Class != it.Class {
+			continue
+		}
+		found = true
+		reading := &p.List[i]
+		switch it.Index {
+		case l.ScalerUnit:
+			if s, ok := ParseScalerUnit(it.value); ok {
+				s.complete(reading)
+			}
+		case l.Status:
+			setStatus(reading, it.value)
+		case l.Captured:
+			setCaptured(reading, it.value)
+		case l.Start:
+			if a.Index == l.Value {
+				setStart(reading, it.value)
+			}
+		}
+	}
+	return found
+}
+
+// complete applies scaler and unit to a reading that lacks them.
+func (s ScalerUnit) complete(reading *obis.Reading) {
+	if reading.Quality.Flags&obis.ScalerUnknown == 0 {
+		return
+	}
+	value, unit, quality := s.Apply(reading.Value)
+	reading.Value, reading.Unit = value, unit
+	reading.Quality.Flags = reading.Quality.Flags&^obis.ScalerUnknown | quality.Flags
 }
 
 // codeOf returns the code that an element is, if its group A is that of a medium
@@ -134,37 +186,45 @@ func single(list []Data) (it item, ok bool) {
 	if len(list) < 2 || len(list) > 6 {
 		return item{}, false
 	}
-	at := -1
-	var others []Data
-	var before []bool // the code had not come when others[i] came
+	at, n := -1, 0
+	var others [6]Data
+	var before [6]bool // the code had not come when others[i] came
+	scaler := Data{}
 	for i, e := range list {
 		name, isName := codeOf(e)
-		scaler, isScaler := ParseScalerUnit(e)
+		s, isScaler := ParseScalerUnit(e)
 		switch {
 		case isName && at < 0:
 			it.Name, at = name, i
 		case isScaler && !it.scaler.Known:
-			it.scaler = scaler
-		case isName:
-			return item{}, false
+			it.scaler, scaler = s, e
+		case isName && !(i == 3 && n == 2 && isClass(others[0]) && before[0] && others[1].Tag() == TagInteger):
+			return item{}, false // but as value of an attribute that is named
 		default:
-			others = append(others, e)
-			before = append(before, at < 0)
+			others[n], before[n] = e, at < 0
+			n++
 		}
 	}
 	if at < 0 {
 		return item{}, false
 	}
+	class := n > 1 && before[0] && isClass(others[0])
 	switch {
-	case len(others) == 1:
+	case n == 1:
 		it.value = others[0]
-	case len(others) == 2 && before[0] && others[0].Tag() == TagLongUnsigned && !before[1]: // class, code, value
+	case n == 2 && class && !before[1]: // class, code, value
 		it.Class, it.value = classOf(others[0]), others[1]
-	case len(others) == 2 && before[1] && others[1].Tag() == TagLongUnsigned: // value, class, code
+		l, _ := RegisterAttributes(it.Class)
+		if index, ok := others[1].Int(); ok && others[1].Tag() == TagInteger && index != 0 && int8(index) == l.ScalerUnit && it.scaler.Known {
+			it.Index, it.value, it.scaler = int8(index), scaler, ScalerUnit{} // class, code, attribute scaler_unit
+			return it, true
+		}
+	case n == 2 && before[1] && isClass(others[1]): // value, class, code
 		it.Class, it.value = classOf(others[1]), others[0]
-	case len(others) == 3 && before[0] && others[0].Tag() == TagLongUnsigned && others[1].Tag() == TagInteger: // class, code, attribute, value
+	case n == 3 && class && others[1].Tag() == TagInteger: // class, code, attribute, value
 		index, _ := others[1].Int()
 		it.Class, it.Index, it.value = classOf(others[0]), int8(index), others[2]
+		return it, true
 	default:
 		return item{}, false
 	}
@@ -172,69 +232,64 @@ func single(list []Data) (it item, ok bool) {
 	return it, tags[it.value.Tag()].kind != kindList && it.value.Tag() != TagCompactArray
 }
 
+func isClass(d Data) bool { return d.Tag() == TagLongUnsigned }
+
 func classOf(d Data) Class {
 	n, _ := d.Uint()
 	return Class(n)
 }
 
-// declaredObjects reads the push object list with which some meters begin a
-// body, and returns the values behind it.
-func declaredObjects(d Data) (objects []Capture, values []Data, ok bool) {
-	for i, e := range d.Elements() {
-		if i > 0 {
-			values = append(values, e)
-			continue
-		}
-		if e.Tag() != TagArray || e.Len() == 0 {
-			return nil, nil, false
-		}
-		for _, o := range e.Elements() {
-			c, ok := pushObject(o)
-			if !ok {
-				return nil, nil, false
-			}
-			objects = append(objects, c)
-		}
-	}
-	return objects, values, len(objects) > 0
-}
-
 // pushObject reads an entry of a push object list, which is a capture object
 // with a restriction and columns behind it from version 1 of the class on.
-func pushObject(d Data) (Capture, bool) {
-	if d.Len() <= 4 {
-		return ParseCapture(d)
-	}
-	if d.Tag() != TagStructure {
+func pushObject(d Data) (c Capture, ok bool) {
+	var first [4]Data
+	if d.Tag() != TagStructure || d.Len() < len(first) {
 		return Capture{}, false
 	}
-	var first []Data
 	for i, e := range d.Elements() {
-		if i < 4 {
-			first = append(first, e)
+		if i == len(first) {
+			break
 		}
+		first[i] = e
 	}
-	return ParseCapture(Structure(first...))
+	return parseCapture(&first)
 }
 
-// declared pairs objects with values. An object list that tells of itself has
-// no value but itself.
-func (p *pushed) declared(objects []Capture, values []Data) {
-	if len(objects) == len(values)+1 && objects[0].Class == ClassPushSetup && objects[0].Index == 2 {
-		objects = objects[1:]
+// declared reads a body that begins with the list of its push objects, and
+// pairs them with the values behind. An object list that tells of itself has no
+// value but itself.
+func (p *pushed) declared(list []Data) (ok bool) {
+	if len(list) == 0 || list[0].Tag() != TagArray || list[0].Len() == 0 {
+		return false
 	}
-	for i, v := range values {
-		if i >= len(objects) {
-			p.element(values, i, nil)
+	objects := list[0]
+	for _, o := range objects.Elements() {
+		if _, ok := pushObject(o); !ok {
+			return false
+		}
+	}
+	at, skip := 1, 0
+	if first, _ := pushObject(objects.At(0)); objects.Len() == len(list) && first.Class == ClassPushSetup && first.Index == 2 {
+		skip = 1
+	}
+	for i, o := range objects.Elements() {
+		if i < skip || at >= len(list) {
 			continue
 		}
-		n := len(p.out)
-		p.add(item{Attribute: objects[i].Attribute, value: v})
-		p.out[n].Rule = obis.RuleDeclared
-		if objects[i].Class == ClassData || objects[i].Class == ClassClock {
-			p.out[n].Quality.Flags &^= obis.ScalerUnknown
+		object, _ := pushObject(o)
+		n := len(p.List)
+		p.item(item{Attribute: object.Attribute, value: list[at]})
+		if n < len(p.List) {
+			p.List[n].Rule = obis.RuleDeclared
 		}
+		at++
 	}
+	for ; at < len(list); at++ {
+		p.path = append(p.path, byte(at))
+		p.element(list[at])
+		p.path = p.path[:len(p.path)-1]
+	}
+	return true
 }
 
 // pushList is a list without codes.
@@ -258,23 +313,20 @@ type pushUnit struct {
 }
 
 // known reads a body that is one of the lists without codes.
-func (p *pushed) known(body Data) bool {
+func (p *pushed) known(s *Pushes, body Data) bool {
 	if body.Tag() != TagStructure {
 		return false
 	}
-	name := p.list
-	if first, ok := body.At(0).Bytes(); ok {
-		name = string(first)
-	}
-	for _, l := range pushLists {
-		if name != l.first || body.Len() != l.count {
+	name, named := body.At(0).Bytes()
+	for i := range pushLists {
+		l := &pushLists[i]
+		if body.Len() != l.count || named && string(name) != l.first || !named && s.list != l.first {
 			continue
 		}
-		p.list = name
+		s.list = l.first
 		for i, e := range body.Elements() {
-			n := len(p.out)
-			p.add(item{Attribute: Attribute{Name: l.items[i].code}, value: e, scaler: l.items[i].scaler})
-			p.out[n].Rule = obis.RuleManufacturer
+			p.item(item{Attribute: Attribute{Name: l.items[i].code}, value: e, scaler: l.items[i].scaler})
+			p.List[len(p.List)-1].Rule = obis.RuleManufacturer
 		}
 		return true
 	}
@@ -282,33 +334,35 @@ func (p *pushed) known(body Data) bool {
 }
 
 // complete gives scaler and unit to readings that lack them, where the list is known.
-func (p *pushed) complete(start int) {
-	list, meter := "", ""
-	for i, r := range p.out[start:] {
+func (p *pushed) complete() {
+	var list, meter []byte
+	for i := p.first; i < len(p.List); i++ {
+		r := &p.List[i]
 		b, ok := r.Value.Bytes()
 		switch c := r.Code; {
-		case ok && i < 2 && list == "":
-			list = string(b)
+		case ok && i < p.first+2 && len(list) == 0:
+			list = b
 		case ok && (c == obis.Code{1, 1, 96, 1, 1, 255} || c == obis.Code{0, 0, 96, 1, 7, 255}):
-			meter = string(b)
+			meter = b
 		}
 	}
-	if list == "" {
+	if len(list) == 0 {
 		return
 	}
-	for i := range p.out[start:] {
-		r := &p.out[start+i]
+	for i := p.first; i < len(p.List); i++ {
+		r := &p.List[i]
 		if r.Quality.Flags&obis.ScalerUnknown == 0 {
 			continue
 		}
-		for _, u := range pushUnits {
-			if u.code != r.Code || !strings.HasPrefix(list, u.list) || !strings.HasPrefix(meter, u.meter) {
-				continue
+		for k := range pushUnits {
+			if u := &pushUnits[k]; u.code == r.Code && hasPrefix(list, u.list) && hasPrefix(meter, u.meter) {
+				u.scaler.complete(r)
+				break
 			}
-			value, unit, quality := u.scaler.Apply(r.Value)
-			r.Value, r.Unit = value, unit
-			r.Quality.Flags = r.Quality.Flags&^obis.ScalerUnknown | quality.Flags
-			break
 		}
 	}
+}
+
+func hasPrefix(b []byte, prefix string) bool {
+	return len(b) >= len(prefix) && string(b[:len(prefix)]) == prefix
 }

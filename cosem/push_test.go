@@ -1,6 +1,7 @@
 package cosem_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"testing"
 
@@ -31,12 +32,14 @@ func TestAppendPushed(t *testing.T) {
 func TestPushesRemember(t *testing.T) {
 	power := cosem.Structure(cosem.Uint32(4711))
 	var p cosem.Pushes
-	before := p.Append(nil, power, obis.Time{})
-	require.Equal(t, obis.RuleNone, before[0].Rule)
-	p.Append(nil, kaifa(t), obis.Time{})
-	after := p.Append(nil, power, obis.Time{})
-	require.Equal(t, "1-0:1.7.0*255", after[0].Code.String())
-	require.Equal(t, obis.Watt, after[0].Unit)
+	var r cosem.Readings
+	p.Append(&r, power, obis.Time{})
+	require.Equal(t, obis.RuleNone, r.List[0].Rule)
+	p.Append(&r, kaifa(t), obis.Time{})
+	r.Reset()
+	p.Append(&r, power, obis.Time{})
+	require.Equal(t, "1-0:1.7.0*255", r.List[0].Code.String())
+	require.Equal(t, obis.Watt, r.List[0].Unit)
 }
 
 func kaifa(t *testing.T) cosem.Data {
@@ -49,4 +52,40 @@ func kaifa(t *testing.T) cosem.Data {
 	}
 	t.Fatal("no list of Kaifa")
 	return cosem.Data{}
+}
+
+// registersPush is a push of 20 registers, each a structure of code, value, scaler and unit.
+func registersPush() cosem.Data {
+	list := make([]cosem.Data, 20)
+	for i := range list {
+		list[i] = cosem.Structure(cosem.Name(obis.Code{1, 0, byte(i + 1), 8, 0, 255}), cosem.Uint32(uint32(1000*i)),
+			cosem.ScalerUnit{Scaler: -1, Unit: obis.WattHour, Known: true}.Data())
+	}
+	d, _, _ := cosem.ParseData(cosem.Array(list...).Binary())
+	return d
+}
+
+// BenchmarkPush reads a push of 20 registers. The floor copies codes and numbers
+// from where they are known to lie, and checks nothing.
+func BenchmarkPush(b *testing.B) {
+	body := registersPush()
+	var p cosem.Pushes
+	var r cosem.Readings
+	floor := make([]obis.Reading, 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Reset()
+		p.Append(&r, body, obis.Time{})
+	}
+	if len(r.List) != 20 || r.List[19].Value.String() != "1900.0" {
+		b.Fatal(r.List)
+	}
+	golden.OfFloor(b, func() {
+		raw := body.Binary()
+		for i := range floor {
+			row := raw[2+21*i:]
+			floor[i] = obis.Reading{Code: obis.Code(row[4:]), Value: obis.Int(int64(binary.BigEndian.Uint32(row[11:])), int8(row[18])),
+				Unit: obis.Unit(row[20]), RawID: row[4:11], Rule: obis.RuleTransmitted, Source: uint32(i)}
+		}
+	})
 }

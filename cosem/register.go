@@ -15,8 +15,14 @@ type ScalerUnit struct {
 
 // ParseScalerUnit reads structure{integer scaler, enum unit}.
 func ParseScalerUnit(d Data) (s ScalerUnit, ok bool) {
+	if len(d.b) < 6 || Tag(d.b[0]) != TagStructure || d.b[1] != 2 {
+		return ScalerUnit{}, false
+	}
+	if len(d.b) == 6 && Tag(d.b[2]) == TagInteger && Tag(d.b[4]) == TagEnum { // as the standard has it
+		return ScalerUnit{int8(d.b[3]), obis.Unit(d.b[5]), true}, true
+	}
 	var f [2]Data
-	if d.Tag() != TagStructure || !d.Split(f[:]) {
+	if !d.Split(f[:]) {
 		return ScalerUnit{}, false
 	}
 	scaler, ok1 := f[0].Int()
@@ -61,97 +67,121 @@ type Register struct {
 	Start      Data // start_time_current of a demand register
 }
 
-// RegisterAttributes returns the numbers of the attributes that make a
-// [Register] of the class, in the order of its fields, 0 where it has none. It
-// is not ok for classes that are no registers.
-func RegisterAttributes(c Class) (value, last, scalerUnit, status, captured, start int8, ok bool) {
+// RegisterLayout holds the numbers of the attributes that make a [Register], in
+// the order of its fields, 0 for those that the class does not have.
+type RegisterLayout struct{ Value, Last, ScalerUnit, Status, Captured, Start int8 }
+
+// RegisterAttributes returns the layout of a class. It is not ok for classes that
+// are no registers.
+func RegisterAttributes(c Class) (l RegisterLayout, ok bool) {
 	switch c {
 	case ClassData, ClassClock:
-		return 2, 0, 0, 0, 0, 0, true
+		return RegisterLayout{Value: 2}, true
 	case ClassRegister:
-		return 2, 0, 3, 0, 0, 0, true
+		return RegisterLayout{Value: 2, ScalerUnit: 3}, true
 	case ClassExtendedRegister:
-		return 2, 0, 3, 4, 5, 0, true
+		return RegisterLayout{Value: 2, ScalerUnit: 3, Status: 4, Captured: 5}, true
 	case ClassDemandRegister:
-		return 2, 3, 4, 5, 6, 7, true
+		return RegisterLayout{Value: 2, Last: 3, ScalerUnit: 4, Status: 5, Captured: 6, Start: 7}, true
 	}
-	return 0, 0, 0, 0, 0, 0, false
+	return RegisterLayout{}, false
+}
+
+// isValue reports whether attribute index is one that makes a reading.
+func (l RegisterLayout) isValue(index int8) bool {
+	return index != 0 && (index == l.Value || index == l.Last)
 }
 
 // Set stores the value of attribute index, if it is one that readings need.
 func (r *Register) Set(index int8, d Data) {
-	value, last, scaler, status, captured, start, ok := RegisterAttributes(r.Class)
+	l, ok := RegisterAttributes(r.Class)
 	if !ok || index == 0 {
 		return
 	}
 	switch index {
-	case value:
+	case l.Value:
 		r.Value = d
-	case last:
+	case l.Last:
 		r.Last = d
-	case scaler:
+	case l.ScalerUnit:
 		r.ScalerUnit = d
-	case status:
+	case l.Status:
 		r.Status = d
-	case captured:
+	case l.Captured:
 		r.Captured = d
-	case start:
+	case l.Start:
 		r.Start = d
 	}
 }
 
 // AppendReadings appends the reading of the register; a demand register gives
-// two, the second of which is the last average (value group D one higher).
+// two, the second of which is the last average (value group D one higher). The
+// Source of a reading is its place in the result.
 func (r *Register) AppendReadings(dst []obis.Reading) []obis.Reading {
+	into := Readings{List: dst}
+	r.appendTo(&into)
+	return into.List
+}
+
+func (r *Register) appendTo(into *Readings) {
 	scaler, _ := ParseScalerUnit(r.ScalerUnit)
 	if r.Class == ClassData || r.Class == ClassClock {
 		scaler = ScalerUnit{Unit: obis.UnitUnknown, Known: true}
 	}
-	dst = append(dst, r.reading(r.Value, 2, scaler))
+	value := into.value(Attribute{r.Class, r.Name, 2}, r.Value, scaler)
+	setCaptured(value, r.Captured)
+	setStatus(value, r.Status)
 	if r.Class != ClassDemandRegister {
-		return dst
+		return
 	}
-	average := &dst[len(dst)-1]
-	if start, ok := r.Start.Time(); ok {
-		average.Start, average.Time = start, obis.Time{}
-	}
+	setStart(value, r.Start)
 	if r.Last.IsNull() {
-		return dst
+		return
 	}
-	last := r.reading(r.Last, 3, scaler)
-	switch last.Code[3] {
-	case 4, 14, 24: // current average of demand register 1, 2, 3: the last average follows
-		last.Code[3]++
-		last.Rule = obis.RuleDerived
-	}
-	return append(dst, last)
+	last := into.value(Attribute{r.Class, r.Name, 3}, r.Last, scaler)
+	setCaptured(last, r.Captured)
+	setStatus(last, r.Status)
 }
 
-func (r *Register) reading(value Data, index int8, scaler ScalerUnit) obis.Reading {
-	reading := obis.Reading{
-		Code: r.Name, Rule: obis.RuleTransmitted,
-		Source: Attribute{r.Class, r.Name, index}.Source(),
-		RawID:  append(append(make([]byte, 0, 7), r.Name[:]...), byte(index)),
-	}
-	if !reading.Code.Valid() {
-		reading.Rule = obis.RuleNone
-	}
-	reading.Value, reading.Unit, reading.Quality = scaler.Apply(plainValue(r.Class, r.Name, value))
+// value appends the reading of a value, or of the last average of a demand register.
+func (r *Readings) value(a Attribute, value Data, scaler ScalerUnit) *obis.Reading {
+	reading := r.add(a)
+	reading.Value, reading.Unit, reading.Quality = scaler.Apply(plainValue(a.Class, a.Name, value))
 	if value.IsNull() {
 		reading.Quality.Flags |= obis.Missing
 	}
-	if t, ok := r.Captured.Time(); ok {
-		reading.Time = t
-		reading.Quality.Flags |= clockStatus(t).Flags &^ obis.DST
-	}
-	if s := r.Status.Value(); !s.IsNone() {
-		reading.Quality.Raw, reading.Quality.Kind = statusWord(s), obis.StatusVendor
-	}
-	if t, ok := reading.Value.Time(); ok && r.Class == ClassClock {
+	if t, ok := reading.Value.Time(); ok && a.Class == ClassClock {
 		reading.Time = t
 		reading.Quality = clockStatus(t)
 	}
+	if a.Class == ClassDemandRegister && a.Index == 3 {
+		switch reading.Code[3] {
+		case 4, 14, 24: // current average of demand register 1, 2, 3: the last average follows
+			reading.Code[3]++
+			reading.Rule = obis.RuleDerived
+		}
+	}
 	return reading
+}
+
+func setCaptured(reading *obis.Reading, d Data) {
+	if t, ok := d.Time(); ok {
+		reading.Time = t
+		reading.Quality.Flags |= clockStatus(t).Flags &^ obis.DST
+	}
+}
+
+func setStatus(reading *obis.Reading, d Data) {
+	if s := d.Value(); !s.IsNone() {
+		reading.Quality.Raw, reading.Quality.Kind = statusWord(s), obis.StatusVendor
+	}
+}
+
+// setStart says when the interval of a current average began; it has not ended.
+func setStart(reading *obis.Reading, d Data) {
+	if start, ok := d.Time(); ok {
+		reading.Start, reading.Time = start, obis.Time{}
+	}
 }
 
 // statusWord packs a status of any type into a word.

@@ -14,7 +14,7 @@ func (p Ciphered) Dedicated() bool {
 	return p.Tag >= 0x41 && p.Tag <= 0x58 || p.Tag >= 0xD0 && p.Tag <= 0xD7
 }
 
-var cipheredNames = map[uint8]string{
+var cipheredNames = [256]string{
 	0x21: "glo-initiate-request", 0x25: "glo-read-request", 0x26: "glo-write-request", 0x28: "glo-initiate-response",
 	0x2C: "glo-read-response", 0x2D: "glo-write-response", 0x2E: "glo-confirmed-service-error",
 	0x36: "glo-unconfirmed-write-request", 0x38: "glo-information-report-request",
@@ -59,8 +59,7 @@ func PlainTag(ciphered uint8) (plain uint8, ok bool) {
 }
 
 func isServiceCiphered(tag byte) bool {
-	_, ok := cipheredNames[tag]
-	return ok
+	return cipheredNames[tag] != ""
 }
 
 func (r *reader) ciphered() PDU {

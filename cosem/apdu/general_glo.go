@@ -1,5 +1,11 @@
 package apdu
 
+import (
+	"fmt"
+
+	"github.com/openusm/meter/internal/wire"
+)
+
 // GeneralCiphered is any PDU, ciphered with the global or the dedicated key of
 // the sender that is named.
 type GeneralCiphered struct {
@@ -16,7 +22,20 @@ func (p GeneralCiphered) Name() string {
 	return "general-glo-ciphering"
 }
 
-func (r *reader) generalCiphered() PDU {
+// ParseGeneralCiphered is [Parse] for a GeneralCiphered alone. It does not allocate.
+func ParseGeneralCiphered(b []byte) (p GeneralCiphered, n int, err error) {
+	r := reader{Cursor: wire.NewCursor(b), b: b}
+	if tag, ok := r.Peek(); ok && tag != TagGeneralGloCiphering && tag != TagGeneralDedCiphering {
+		r.Fail("tag", 0, fmt.Errorf("0x%02x: %w", tag, errTag))
+	}
+	p = r.generalCiphered()
+	if err := r.err(); err != nil {
+		return GeneralCiphered{}, 0, err
+	}
+	return p, r.Offset(), nil
+}
+
+func (r *reader) generalCiphered() GeneralCiphered {
 	return GeneralCiphered{
 		Dedicated:   r.Uint8("tag") == TagGeneralDedCiphering,
 		SystemTitle: r.octets("system-title"),

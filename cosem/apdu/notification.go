@@ -1,6 +1,11 @@
 package apdu
 
-import "github.com/openusm/meter/cosem"
+import (
+	"fmt"
+
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/internal/wire"
+)
 
 // DataNotification is what a meter pushes.
 type DataNotification struct {
@@ -13,7 +18,20 @@ type DataNotification struct {
 // Name returns "data-notification".
 func (DataNotification) Name() string { return "data-notification" }
 
-func (r *reader) dataNotification() PDU {
+// ParseDataNotification is [Parse] for a DataNotification alone. It does not allocate.
+func ParseDataNotification(b []byte) (p DataNotification, n int, err error) {
+	r := reader{Cursor: wire.NewCursor(b), b: b}
+	if tag, ok := r.Peek(); ok && tag != TagDataNotification {
+		r.Fail("tag", 0, fmt.Errorf("0x%02x: %w", tag, errTag))
+	}
+	p = r.dataNotification()
+	if err := r.err(); err != nil {
+		return DataNotification{}, 0, err
+	}
+	return p, r.Offset(), nil
+}
+
+func (r *reader) dataNotification() DataNotification {
 	r.Uint8("tag")
 	p := DataNotification{Invoke: LongInvokeID(r.Uint32("long-invoke-id-and-priority"))}
 	tag, _ := r.Peek()

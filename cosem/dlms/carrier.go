@@ -166,7 +166,7 @@ func (c *hdlcCarrier) read(ctx context.Context, deadline, wake time.Time) error 
 	now := time.Now()
 	if n > 0 {
 		c.lastOctet = now
-		_, _ = c.scanner.Write(c.withoutEcho(c.buf[:n]))
+		c.scanner.Feed(c.withoutEcho(c.buf[:n]))
 	}
 	switch {
 	case err == nil || n > 0:
@@ -178,14 +178,14 @@ func (c *hdlcCarrier) read(ctx context.Context, deadline, wake time.Time) error 
 		return ErrTimeout
 	}
 	for {
-		f, raw, _, err := c.scanner.Next()
+		f, err := c.scanner.Next()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil
 		}
 		if err != nil {
 			continue // a damaged frame: its sender will repeat it
 		}
-		c.trace.trace(false, raw)
+		c.trace.trace(false, c.scanner.Raw())
 		c.link.Receive(now, f)
 	}
 }

@@ -2,12 +2,15 @@ package dlms
 
 import (
 	"fmt"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/cosem/wrapper"
 )
 
 func TestExplainCiphered(t *testing.T) {
@@ -21,26 +24,28 @@ func TestExplainCiphered(t *testing.T) {
 		require.NoError(t, err)
 		explain := func(sec *Security) (fields map[string]string, err error) {
 			fields = map[string]string{}
-			err = Explain(sec, b, func(off, length, _ int, field, meaning string) {
-				require.LessOrEqual(t, off+length, len(b))
-				fields[field] = fmt.Sprintf("%d+%d %s", len(b)-off, length, meaning)
+			e := NewExplainer(&ReceiverConfig{Keys: func(security.Title) *Security { return sec }})
+			err = e.APDU(b, func(off, length, _ int, field, meaning string, octets []byte) {
+				require.Len(t, octets, length)
+				fields[field] = fmt.Sprintf("%d+%d %s", off, length, meaning)
 			})
 			return fields, err
 		}
 		receiver := suite0(2)
-		receiver.Peer = suite0(1).Title
+		receiver.Peer, receiver.Title = suite0(1).Title, suite0(1).Title
 		fields, err := explain(receiver)
 		require.NoError(t, err)
-		// The fields of the plaintext lie where their ciphered octets do: before the tag at the end.
-		require.Equal(t, "20+6 1-0:1.8.0*255 active energy import total", fields["instance-id"])
-		require.Contains(t, fields["security-control"], "30+1 suite 0, authenticated, encrypted")
-		require.Contains(t, fields["authentication-tag"], "12+12 ")
+		// The fields of the plaintext lie where it starts.
+		require.Equal(t, "5+6 1-0:1.8.0*255 active energy import total", fields["instance-id"])
+		require.Contains(t, fields["security-control"], fmt.Sprintf("%d+1 suite 0, authenticated, encrypted", len(b)-12-len(plain)-5))
+		require.Contains(t, fields["authentication-tag"], fmt.Sprintf("%d+12 ", len(b)-12))
+		require.Contains(t, fields["deciphered"], fmt.Sprintf("0+%d ", len(plain)))
 
 		fields, err = explain(nil)
 		require.ErrorIs(t, err, security.ErrNoKey)
 		require.NotEmpty(t, fields["invocation-counter"])
 		wrong := suite0(2)
-		wrong.Peer, wrong.Unicast = receiver.Peer, receiver.Authentication
+		wrong.Peer, wrong.Title, wrong.Unicast = receiver.Peer, receiver.Peer, receiver.Authentication
 		_, err = explain(wrong)
 		require.ErrorIs(t, err, security.ErrAuthentication)
 	}
@@ -52,12 +57,32 @@ func FuzzExplain(f *testing.F) {
 	b, _ := apdu.GetRequestNext{Invoke: 1}.AppendBinary(nil)
 	b, err = sender.protect(b, protection{control: sender.control(), style: StyleGeneral})
 	require.NoError(f, err)
-	f.Add(b)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = Explain(suite0(2), b, func(off, length, _ int, _, _ string) {
-			if off < 0 || length < 0 || off+length > len(b) {
-				t.Fatalf("note of octets %d to %d of %d", off, off+length, len(b))
+	f.Add(b, uint8(0))
+	frame, _ := wrapper.Frame{Source: 1, Destination: 16, APDU: b}.AppendBinary(nil)
+	f.Add(frame, uint8(1))
+	frame, _ = hdlc.Frame{Source: hdlc.Server(1, 0), Destination: hdlc.Client(16), Control: hdlc.UI, Info: append([]byte{0xE6, 0xE7, 0}, b...)}.AppendBinary(nil)
+	f.Add(frame, uint8(1))
+	f.Fuzz(func(t *testing.T, b []byte, carried uint8) {
+		e := NewExplainer(&ReceiverConfig{Link: LinkAuto, Keys: func(security.Title) *Security { return suite0(1) }})
+		note := func(off, length, _ int, field, _ string, octets []byte) {
+			if off < 0 || len(octets) != length {
+				t.Fatalf("note of %s: %d octets at %d, of which there are %d", field, length, off, len(octets))
 			}
-		})
+		}
+		if carried%2 == 0 {
+			_ = e.APDU(b, note)
+			return
+		}
+		for len(b) > 0 {
+			n, err := e.Explain(b, note)
+			if n < 0 || n > len(b) {
+				t.Fatalf("%d of %d octets", n, len(b))
+			}
+			if n == 0 {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				return
+			}
+			b = b[n:]
+		}
 	})
 }

@@ -1,106 +1,345 @@
 package dlms
 
 import (
+	"errors"
 	"fmt"
 
+	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/obis"
 )
 
-// Layer is a protection that was taken off a message.
+// Layer is what was around a message, or what a layer below held.
 type Layer struct {
-	Name    string // of the APDU, as the standard has it: "general-glo-ciphering"
-	Control security.Control
-	Counter uint32         // invocation counter
-	Title   security.Title // of the sender; zero where the message does not name it
-	Trust   security.Trust
+	Name    string           // of the link or of the APDU, as the standard has it: "hdlc", "general-glo-ciphering"
+	Link    hdlc.Control     // of an HDLC frame
+	Control security.Control // of a protection
+	Counter uint32           // invocation counter of a protection
+	Title   security.Title   // of the sender of a protection
+	Trust   security.Trust   // of a protection
 }
 
-// Opener deciphers messages outside an association: captures, and what meters push.
-type Opener struct {
-	channel *channel
-	layers  []Layer
+// sender is what is known of a system title.
+type sender struct {
+	sec       *Security // nil where its keys are not known
+	err       error     // why the keys cannot be used
+	global    security.Sealer
+	broadcast security.Sealer
+	dedicated security.Sealer // of Security.DedicatedKey
+	used      uint64          // when it was needed last
+
+	last   [security.KeyDedicated + 1]counted // the last verified message under each key
+	pushes cosem.Pushes
+	meter  obis.Meter // as its last message told it: texts are made once
 }
 
-// NewOpener returns an opener that knows the keys of sec; sec.Peer is the sender
-// of messages that do not name it, and sec may be nil. Without sec.Counters
-// messages may come in any order, and more than once.
-func NewOpener(sec *Security) (*Opener, error) {
-	if sec != nil && sec.Counters == nil {
-		s := *sec
-		s.Counters = anyCounter{}
-		sec = &s
+// counted is an invocation counter that was seen.
+type counted struct {
+	counter uint32
+	known   bool
+}
+
+func newSender(sec *Security) *sender {
+	s := &sender{sec: sec}
+	if sec == nil {
+		return s
 	}
-	c, err := newChannel(sec)
-	return &Opener{channel: c}, err
-}
-
-// anyCounter accepts every counter.
-type anyCounter struct{}
-
-func (anyCounter) Next(security.CounterID) (uint32, error) { return 0, security.ErrExhausted }
-func (anyCounter) Accept(security.CounterID, uint32) error { return nil }
-func (anyCounter) Reset(security.CounterID, uint32) error  { return nil }
-
-// SetDedicated puts a dedicated key to use, for messages that are ciphered with one.
-func (o *Opener) SetDedicated(key security.Key) error {
-	if o.channel.sec == nil {
-		return fmt.Errorf("dlms: dedicated key: %w", security.ErrNoKey)
+	s.global = sec.Sealer
+	for _, k := range []struct {
+		sealer *security.Sealer
+		key    security.Key
+	}{{&s.global, sec.Unicast}, {&s.broadcast, sec.Broadcast}, {&s.dedicated, sec.DedicatedKey}} {
+		if *k.sealer == nil && len(k.key) > 0 && s.err == nil {
+			*k.sealer, s.err = s.cipher(k.key)
+		}
 	}
-	return o.channel.setDedicated(key)
+	return s
 }
 
-// Open returns the plain APDU that b carries, and the layers that were taken
-// off, outermost first; those are also returned with an error, as far as they
-// could be read. The results are valid until the next call.
-func (o *Opener) Open(b []byte) (plain []byte, layers []Layer, err error) {
-	o.layers = o.layers[:0]
-	for range 4 {
+// cipher returns the cipher of a key of this sender.
+func (s *sender) cipher(key security.Key) (security.Sealer, error) {
+	suite := s.sec.Suite
+	if len(key) != suite.KeyLen() || len(s.sec.Authentication) != 0 && len(s.sec.Authentication) != suite.KeyLen() {
+		return nil, fmt.Errorf("dlms: %w: suite %d wants %d octets", security.ErrKeyLength, suite, suite.KeyLen())
+	}
+	return security.NewCipher(key, s.sec.Authentication)
+}
+
+// demanded returns how messages must be protected as the keys imply.
+func (s *sender) demanded() security.Control {
+	switch {
+	case s.sec == nil:
+		return 0
+	case s.sec.Protect&(security.Authenticated|security.Encrypted) != 0:
+		return s.sec.Protect & (security.Authenticated | security.Encrypted)
+	case len(s.sec.Authentication) > 0, s.sec.Sealer != nil:
+		return security.Authenticated
+	case len(s.sec.Unicast) > 0, len(s.sec.Broadcast) > 0, len(s.sec.DedicatedKey) > 0:
+		return security.Encrypted
+	case len(s.sec.PeerSigning) > 0:
+		return security.Authenticated
+	}
+	return 0
+}
+
+// maxSenders bounds how many system titles are remembered.
+const maxSenders = 1024
+
+// sender returns what is known of a title; the zero title is whoever does not name itself.
+func (r *Receiver) sender(title security.Title) *sender {
+	r.clock++
+	if s := r.senders[title]; s != nil {
+		s.used = r.clock
+		return s
+	}
+	if len(r.senders) >= maxSenders {
+		oldest := title
+		for t, s := range r.senders {
+			if o := r.senders[oldest]; o == nil || s.used < o.used {
+				oldest = t
+			}
+		}
+		delete(r.senders, oldest)
+	}
+	var sec *Security
+	if r.cfg.Keys != nil {
+		sec = r.cfg.Keys(title)
+	}
+	s := newSender(sec)
+	s.used = r.clock
+	r.senders[title] = s
+	return s
+}
+
+// sealed is a protection that is to be taken off.
+type sealed struct {
+	layer     Layer
+	named     bool // the message names its sender
+	dedicated bool
+	request   bool // by its tag it comes from a client
+	contents  []byte
+	ciphering *apdu.GeneralCiphering
+	signing   *apdu.GeneralSigning
+}
+
+// readSealed reads the header of a protected APDU, and returns how many octets it took.
+func readSealed(b []byte) (s sealed, n int, err error) {
+	var title []byte
+	switch b[0] {
+	case apdu.TagGeneralGloCiphering, apdu.TagGeneralDedCiphering:
+		var p apdu.GeneralCiphered
+		if p, n, err = apdu.ParseGeneralCiphered(b); err != nil {
+			return sealed{}, 0, err
+		}
+		s.layer.Name, s.dedicated, s.contents, title = p.Name(), p.Dedicated, p.Contents, p.SystemTitle
+	default:
+		var p apdu.PDU
+		if p, n, err = apdu.Parse(b); err != nil {
+			return sealed{}, 0, err
+		}
+		s.layer.Name = p.Name()
+		switch p := p.(type) {
+		case apdu.Ciphered:
+			s.dedicated, s.request, s.contents = p.Dedicated(), isRequest(p.Tag), p.Contents
+		case apdu.GeneralCiphering:
+			s.ciphering, s.contents, title = &p, p.Contents, p.Originator
+		case apdu.GeneralSigning:
+			s.signing, title = &p, p.Originator
+		}
+	}
+	switch len(title) {
+	case 0:
+	case security.TitleLen:
+		s.layer.Title, s.named = security.Title(title), true
+	default:
+		return sealed{}, 0, fmt.Errorf("dlms: system title of %d octets in the %s: %w", len(title), s.layer.Name, errProtocol)
+	}
+	if s.signing == nil {
+		c, err := security.ParseContents(s.contents)
+		if err != nil {
+			return sealed{}, 0, fmt.Errorf("dlms: %s: %w", s.layer.Name, err)
+		}
+		s.layer.Control, s.layer.Counter = c.Control, c.Counter
+	}
+	return s, n, nil
+}
+
+// isRequest reports whether a service-specific ciphered APDU comes from a client.
+func isRequest(tag byte) bool {
+	switch plain, _ := apdu.PlainTag(tag); plain {
+	case apdu.TagInitiateRequest, apdu.TagReadRequest, apdu.TagWriteRequest, apdu.TagUnconfirmedWrite,
+		apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest:
+		return true
+	}
+	return false
+}
+
+// maxProtections is how many protections may lie around one another.
+const maxProtections = 4
+
+var errSenders = errors.New("the protections name different senders")
+
+// open takes all protections off b, and adds them to the layers of the message.
+// What the last of them held is in memory of the receiver.
+func (r *Receiver) open(f *flow, b []byte) (plain []byte, err error) {
+	m := &r.message
+	for depth := range maxProtections {
 		if len(b) == 0 || !isProtected(b[0]) {
-			return b, o.layers, nil
+			return b, nil
 		}
-		if b, err = o.layer(b); err != nil {
-			return nil, o.layers, err
+		s, n, err := readSealed(b)
+		if err != nil {
+			return nil, m.nonsense(err)
 		}
-	}
-	return nil, o.layers, fmt.Errorf("dlms: too many layers of protection: %w", errProtocol)
-}
-
-// layer takes one layer off.
-func (o *Opener) layer(b []byte) ([]byte, error) {
-	p, err := parse(b)
-	if err != nil {
-		return nil, err
-	}
-	l := Layer{Name: p.Name()}
-	var contents, title []byte
-	switch p := p.(type) {
-	case apdu.Ciphered:
-		contents = p.Contents
-	case apdu.GeneralCiphered:
-		contents, title = p.Contents, p.SystemTitle
-	case apdu.GeneralCiphering:
-		contents, title = p.Contents, p.Originator
-	case apdu.GeneralSigning:
-		title = p.Originator
-	}
-	if len(title) == security.TitleLen {
-		l.Title = security.Title(title)
-	}
-	if contents != nil {
-		c, err := security.ParseContents(contents)
+		if n < len(b) {
+			m.warn(fmt.Errorf("dlms: %d octets behind the %s", len(b)-n, s.layer.Name))
+		}
+		if m.Title != (security.Title{}) {
+			if s.named && s.layer.Title != m.Title {
+				return nil, fmt.Errorf("dlms: %s of %v in a message of %v: %w", s.layer.Name, s.layer.Title, m.Title, errSenders)
+			}
+			s.layer.Title = m.Title
+		}
+		r.explain.sealed(b, &s)
+		plain, err := r.unseal(f, &s, r.plain[depth][:0])
+		m.Layers = append(m.Layers, s.layer)
+		m.Title = s.layer.Title
 		if err != nil {
 			return nil, err
 		}
-		l.Control, l.Counter = c.Control, c.Counter
+		if s.signing == nil {
+			r.plain[depth] = plain
+			m.Control, m.Counter = s.layer.Control, s.layer.Counter
+		}
+		m.Trust = max(m.Trust, s.layer.Trust)
+		r.explain.opened(plain, &s.layer)
+		b = plain
 	}
-	if o.channel.sec == nil {
-		o.layers = append(o.layers, l)
-		return nil, fmt.Errorf("dlms: %s: %w", l.Name, security.ErrNoKey)
+	if len(b) > 0 && isProtected(b[0]) {
+		return nil, fmt.Errorf("dlms: more than %d protections: %w", maxProtections, errProtocol)
 	}
-	var how protection
-	plain, err := o.channel.open(b, &how)
-	l.Trust = how.trust
-	o.layers = append(o.layers, l)
+	return b, nil
+}
+
+// unseal takes one protection off with the keys of its sender or, where there are
+// none or they do not fit, with those of the other party of the conversation.
+func (r *Receiver) unseal(f *flow, s *sealed, dst []byte) (plain []byte, err error) {
+	c := f.conversation
+	other := c.client
+	if s.layer.Title == (security.Title{}) && s.signing == nil {
+		if s.layer.Title = c.server; s.request {
+			s.layer.Title = c.client
+		}
+	}
+	if s.layer.Title == c.client {
+		other = c.server
+	}
+	title := s.layer.Title
+	if title == (security.Title{}) && s.signing == nil {
+		if sec := r.sender(title).sec; sec != nil {
+			if title = sec.Peer; s.request {
+				title = sec.Title
+			}
+		}
+		if s.layer.Title = title; title == (security.Title{}) {
+			return nil, fmt.Errorf("dlms: %w: the system title of the sender of the %s", security.ErrNoKey, s.layer.Name)
+		}
+	}
+	of := r.sender(title)
+	if s.signing != nil {
+		if s.layer.Trust = security.Unverified; of.sec != nil {
+			if s.layer.Trust, err = of.endToEnd().Verify(*s.signing); err != nil {
+				return nil, fmt.Errorf("dlms: %s of %v: %w", s.layer.Name, title, err)
+			}
+			r.message.keys = of
+		}
+		return s.signing.Contents, nil
+	}
+	candidates := [3]*sender{of}
+	if other != (security.Title{}) {
+		candidates[1] = r.sender(other)
+	}
+	if !s.named {
+		candidates[2] = r.sender(security.Title{})
+	}
+	err = security.ErrNoKey
+	for i, keys := range candidates {
+		if keys == nil || keys.sec == nil || i > 0 && keys.sec == candidates[0].sec {
+			continue
+		}
+		p, failed := r.decipher(c, keys, s, dst)
+		if failed == nil {
+			r.message.keys = keys
+			if s.layer.Trust == security.Verified {
+				failed = r.count(of, s)
+			}
+			return p, failed
+		}
+		if errors.Is(err, security.ErrNoKey) {
+			err = failed
+		}
+	}
+	return nil, fmt.Errorf("dlms: %s of %v: %w", s.layer.Name, title, err)
+}
+
+// decipher takes one protection off.
+func (r *Receiver) decipher(c *conversation, keys *sender, s *sealed, dst []byte) (plain []byte, err error) {
+	if suite := s.layer.Control.Suite(); suite != keys.sec.Suite {
+		return nil, fmt.Errorf("%w: message of suite %d, the keys are of %d", security.ErrSuite, suite, keys.sec.Suite)
+	}
+	if s.ciphering != nil {
+		plain, s.layer.Trust, err = keys.endToEnd().Open(*s.ciphering)
+		return plain, err
+	}
+	if keys.err != nil {
+		return nil, keys.err
+	}
+	sealer := keys.global
+	switch {
+	case s.dedicated && c.dedicated != nil:
+		sealer = c.dedicated
+	case s.dedicated:
+		sealer = keys.dedicated
+	case s.layer.Control&security.Broadcast != 0:
+		sealer = keys.broadcast
+	}
+	if sealer == nil {
+		return nil, fmt.Errorf("%w: %v", security.ErrNoKey, s.layer.Control)
+	}
+	contents, _ := security.ParseContents(s.contents)
+	plain, s.layer.Trust, err = sealer.Open(dst, contents.Control, security.IV(s.layer.Title, contents.Counter), nil, contents.Text)
 	return plain, err
+}
+
+func (s *sender) endToEnd() *security.EndToEnd {
+	c := channel{sec: s.sec}
+	return c.endToEnd()
+}
+
+// count takes note of the counter of a verified message; of a live line it
+// refuses one that is not above all before.
+func (r *Receiver) count(of *sender, s *sealed) error {
+	key := security.KeyUnicast
+	switch {
+	case s.dedicated:
+		key = security.KeyDedicated
+	case s.layer.Control&security.Broadcast != 0:
+		key = security.KeyBroadcast
+	}
+	last := &of.last[key]
+	r.message.step = 0
+	if last.known {
+		r.message.step = s.layer.Counter - last.counter
+	}
+	*last = counted{s.layer.Counter, true}
+	if r.cfg.Counters == nil {
+		return nil
+	}
+	id := security.CounterID{Title: s.layer.Title, Key: key, Receive: true}
+	if err := r.cfg.Counters.Accept(id, s.layer.Counter); err != nil {
+		return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
+	}
+	return nil
 }

@@ -38,37 +38,36 @@ func TestListener(t *testing.T) {
 		err   error
 	}{
 		"plain, HDLC":                 {push: dlms.Config{}},
+		"plain, and keys are known":   {push: dlms.Config{}, keys: &dlms.Security{Unicast: key, Authentication: auth}, err: dlms.ErrUnprotected},
 		"plain, wrapper":              {push: dlms.Config{Link: dlms.LinkWrapper}},
-		"ciphered, HDLC":              {push: dlms.Config{Security: meter}, keys: &dlms.Security{Unicast: key, Authentication: auth, Counters: counters}},
-		"ciphered, wrapper":           {push: dlms.Config{Link: dlms.LinkWrapper, Security: meter}, keys: &dlms.Security{Unicast: key, Authentication: auth, Counters: counters}},
+		"ciphered, HDLC":              {push: dlms.Config{Security: meter}, keys: &dlms.Security{Unicast: key, Authentication: auth}},
+		"ciphered, wrapper":           {push: dlms.Config{Link: dlms.LinkWrapper, Security: meter}, keys: &dlms.Security{Unicast: key, Authentication: auth}},
 		"without authentication key":  {push: dlms.Config{Security: meter}, keys: &dlms.Security{Unicast: key}, flags: obis.Unverified},
 		"wrong key":                   {push: dlms.Config{Security: meter}, keys: &dlms.Security{Unicast: auth, Authentication: auth}, err: security.ErrAuthentication},
 		"wrong key, none to check it": {push: dlms.Config{Security: meter}, keys: &dlms.Security{Unicast: auth}, err: dlms.ErrWrongKey},
 		"no key":                      {push: dlms.Config{Security: meter}, err: security.ErrNoKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := make(chan dlms.Notification, 1)
+			got := make(chan struct{})
 			l := dlms.NewListener(&dlms.ListenerConfig{
-				Keys: func(title security.Title) *dlms.Security {
-					require.Equal(t, meterTitle, title)
-					return test.keys
+				Receiver: dlms.ReceiverConfig{Counters: counters, Keys: func(security.Title) *dlms.Security { return test.keys }},
+				Handle: func(_ net.Addr, m *dlms.Message, err error) {
+					require.ErrorIs(t, err, test.err)
+					if test.err == nil {
+						require.Len(t, m.Readings, 1)
+						require.Equal(t, "123450", m.Readings[0].Value.String())
+						require.Equal(t, test.flags, m.Readings[0].Quality.Flags)
+						require.Equal(t, test.push.Security != nil, m.Title == meterTitle)
+					}
+					close(got)
 				},
-				Handle: func(n *dlms.Notification) { got <- *n },
 			})
 			near, far := net.Pipe()
 			go func() { _ = l.Serve(t.Context(), far) }()
 			_, err := near.Write(pushFrame(t, &test.push))
 			require.NoError(t, err)
-			n := <-got
+			<-got
 			require.NoError(t, near.Close())
-			require.ErrorIs(t, n.Err, test.err)
-			if test.err != nil {
-				require.Equal(t, meterTitle, n.Title, "who it was is known all the same")
-				return
-			}
-			require.Len(t, n.Readings, 1)
-			require.Equal(t, "123450", n.Readings[0].Value.String())
-			require.Equal(t, test.flags, n.Readings[0].Quality.Flags)
 		})
 	}
 }
@@ -76,14 +75,11 @@ func TestListener(t *testing.T) {
 // A push that was heard before is refused.
 func TestListenerRefusesReplay(t *testing.T) {
 	key := security.Key("0123456789abcdef")
-	frame := pushFrame(t, &dlms.Config{Link: dlms.LinkWrapper, Security: &dlms.Security{Title: meterTitle, Unicast: key, Authentication: key}})
-	counters := &security.MemoryCounters{}
+	frame := pushFrame(t, &dlms.Config{Link: dlms.LinkWrapper, Security: &dlms.Security{Title: meterTitle, Unicast: key, Authentication: key, Counters: &security.MemoryCounters{}}})
 	got := make(chan error, 2)
 	l := dlms.NewListener(&dlms.ListenerConfig{
-		Keys: func(security.Title) *dlms.Security {
-			return &dlms.Security{Unicast: key, Authentication: key, Counters: counters}
-		},
-		Handle: func(n *dlms.Notification) { got <- n.Err },
+		Receiver: dlms.ReceiverConfig{Keys: func(security.Title) *dlms.Security { return &dlms.Security{Unicast: key, Authentication: key} }},
+		Handle:   func(_ net.Addr, _ *dlms.Message, err error) { got <- err },
 	})
 	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -101,8 +97,12 @@ func TestListenerRefusesReplay(t *testing.T) {
 
 // Frames of a push may come with gaps of seconds; what never ends is given up.
 func TestListenerWaits(t *testing.T) {
-	got := make(chan dlms.Notification, 2)
-	l := dlms.NewListener(&dlms.ListenerConfig{FrameTimeout: 800 * time.Millisecond, Handle: func(n *dlms.Notification) { got <- *n }})
+	got := make(chan int, 2)
+	l := dlms.NewListener(&dlms.ListenerConfig{FrameTimeout: 800 * time.Millisecond, Handle: func(_ net.Addr, m *dlms.Message, err error) {
+		if err == nil {
+			got <- len(m.Readings)
+		}
+	}})
 	near, far := net.Pipe()
 	go func() { _ = l.Serve(t.Context(), far) }()
 	frame := pushFrame(t, &dlms.Config{})
@@ -111,10 +111,10 @@ func TestListenerWaits(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(20 * time.Millisecond)
 	}
-	require.Len(t, (<-got).Readings, 1)
+	require.Equal(t, 1, <-got)
 	_, err := near.Write(append([]byte{0x7E, 0xA7, 0xFF, 0x21, 0x03, 0x13}, frame...)) // a frame that never ends before a good one
 	require.NoError(t, err)
-	require.Len(t, (<-got).Readings, 1)
+	require.Equal(t, 1, <-got)
 	require.NoError(t, near.Close())
 }
 

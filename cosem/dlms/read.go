@@ -103,7 +103,7 @@ func (c *Client) choose(codes []obis.Code) (objects []cosem.Object, missing []er
 	for _, code := range codes {
 		found := false
 		for _, i := range c.byName[code] {
-			if _, _, _, _, _, _, ok := cosem.RegisterAttributes(c.objects[i].Class); ok {
+			if _, ok := cosem.RegisterAttributes(c.objects[i].Class); ok {
 				objects = append(objects, c.objects[i])
 				found = true
 			}
@@ -171,12 +171,12 @@ func (c *Client) readRegisters(ctx context.Context, objects []cosem.Object) ([]o
 
 // needed returns the attributes of an object that must be read.
 func (c *Client) needed(o cosem.Object) (indexes []int8) {
-	value, last, scaler, status, captured, start, _ := cosem.RegisterAttributes(o.Class)
-	for _, index := range []int8{value, last, scaler, status, captured, start} {
+	l, _ := cosem.RegisterAttributes(o.Class)
+	for _, index := range [...]int8{l.Value, l.Last, l.ScalerUnit, l.Status, l.Captured, l.Start} {
 		if index == 0 || !readable(o, index) {
 			continue
 		}
-		if _, known := c.scalers[o.Attribute(index)]; known && index == scaler {
+		if _, known := c.scalers[o.Attribute(index)]; known && index == l.ScalerUnit {
 			continue
 		}
 		indexes = append(indexes, index)
@@ -186,11 +186,11 @@ func (c *Client) needed(o cosem.Object) (indexes []int8) {
 
 // keepScaler remembers scaler and unit of a register, or fills them in.
 func (c *Client) keepScaler(r *cosem.Register) {
-	_, _, index, _, _, _, _ := cosem.RegisterAttributes(r.Class)
-	if index == 0 {
+	l, _ := cosem.RegisterAttributes(r.Class)
+	if l.ScalerUnit == 0 {
 		return
 	}
-	a := cosem.Attribute{Class: r.Class, Name: r.Name, Index: index}
+	a := cosem.Attribute{Class: r.Class, Name: r.Name, Index: l.ScalerUnit}
 	if s, ok := cosem.ParseScalerUnit(r.ScalerUnit); ok {
 		c.scalers[a] = s
 	} else if s, ok := c.scalers[a]; ok {
@@ -419,12 +419,12 @@ func (c *Client) columns(ctx context.Context, captured []cosem.Capture) ([]cosem
 	var owner []int
 	for i, capture := range captured {
 		columns[i].Capture = capture
-		value, last, scaler, _, _, _, _ := cosem.RegisterAttributes(capture.Class)
+		l, _ := cosem.RegisterAttributes(capture.Class)
 		switch {
-		case capture.Index != value && capture.Index != last, scaler == 0:
+		case capture.Index != l.Value && capture.Index != l.Last, l.ScalerUnit == 0:
 			columns[i].ScalerUnit = cosem.ScalerUnit{Known: true} // no register: the number stands for itself
 		default:
-			a := cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: scaler}
+			a := cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: l.ScalerUnit}
 			if s, known := c.scalers[a]; known {
 				columns[i].ScalerUnit = s
 				continue

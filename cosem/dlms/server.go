@@ -255,7 +255,7 @@ type hdlcPeer struct {
 
 func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) error {
 	h := &hdlcServer{server: s, conn: conn, peers: map[hdlcPair]*hdlcPeer{}}
-	_, _ = h.scanner.Write(head)
+	h.scanner.Feed(head)
 	var buf [2048]byte
 	for {
 		until := s.silence()
@@ -270,7 +270,7 @@ func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) 
 		default:
 			return err
 		}
-		_, _ = h.scanner.Write(buf[:n])
+		h.scanner.Feed(buf[:n])
 		if err := h.frames(ctx); err != nil {
 			return err
 		}
@@ -280,14 +280,14 @@ func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) 
 // frames serves all frames that have come.
 func (h *hdlcServer) frames(ctx context.Context) error {
 	for {
-		f, raw, _, err := h.scanner.Next()
+		f, err := h.scanner.Next()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil
 		}
 		if err != nil {
 			continue
 		}
-		tracer(h.server.cfg.Trace).trace(false, raw)
+		tracer(h.server.cfg.Trace).trace(false, h.scanner.Raw())
 		if err := h.frame(ctx, f); err != nil {
 			return err
 		}

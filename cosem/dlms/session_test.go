@@ -109,7 +109,8 @@ func TestAcceptsPoorAnswers(t *testing.T) {
 
 // Without a scaler nothing is guessed.
 func TestMissingScaler(t *testing.T) {
-	readings := Answers([]apdu.Get{energyValue.Get}, []apdu.Result{{Data: cosem.Uint32(5)}}, obis.Time{})
+	register := cosem.Register{Class: energyValue.Attribute.Class, Name: energyValue.Attribute.Name, Value: cosem.Uint32(5)}
+	readings := register.AppendReadings(nil)
 	require.Len(t, readings, 1)
 	require.Equal(t, obis.ScalerUnknown, readings[0].Quality.Flags)
 	require.Equal(t, obis.UnitUnknown, readings[0].Unit)
@@ -131,15 +132,5 @@ func FuzzSession(f *testing.F) {
 				}
 			}
 		}
-	})
-}
-
-func FuzzPushReader(f *testing.F) {
-	f.Add([]byte{0x7E, 0xA0, 0x07, 0x03, 0x21, 0x93, 0x0F, 0x01, 0x7E})
-	f.Add([]byte{0, 1, 0, 1, 0, 16, 0, 7, 0x0F, 0, 0, 0, 1, 0, 0})
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		l := NewListener(&ListenerConfig{Keys: func(security.Title) *Security { return suite0(1) }, Handle: func(*Notification) {}})
-		(&pushReader{listener: l}).feed(b)
-		(&pushReader{listener: l}).handle(b, nil)
 	})
 }

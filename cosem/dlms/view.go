@@ -35,3 +35,21 @@ func (c *Client) view(ctx context.Context, name obis.Code, v cosem.View) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Attribute returns the attribute that a reading of [Client.Read] came from. Its
+// class is zero for objects that the meter does not list.
+func (c *Client) Attribute(r obis.Reading) (a cosem.Attribute) {
+	if len(r.RawID) != len(a.Name)+1 {
+		return cosem.Attribute{Name: r.Code}
+	}
+	a.Name, a.Index = obis.Code(r.RawID), int8(r.RawID[len(a.Name)])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range c.byName[a.Name] {
+		if _, ok := cosem.RegisterAttributes(c.objects[i].Class); ok {
+			a.Class = c.objects[i].Class
+			break
+		}
+	}
+	return a
+}

@@ -126,17 +126,17 @@ func TestScannerKeepsFlagsInside(t *testing.T) {
 		stream := append(append([]byte{}, b...), b[1:]...) // the closing flag opens the next frame
 		for len(stream) > 0 {
 			n := min(step, len(stream))
-			_, _ = s.Write(stream[:n])
+			s.Feed(stream[:n])
 			stream = stream[n:]
 			for {
-				got, raw, noise, err := s.Next()
+				got, err := s.Next()
 				if err != nil {
 					require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 					break
 				}
 				require.Equal(t, f, got)
-				require.Equal(t, b, raw)
-				require.Zero(t, noise)
+				require.Equal(t, b, s.Raw())
+				require.Zero(t, s.Stats().Skipped)
 				found++
 			}
 		}
@@ -147,10 +147,10 @@ func TestScannerKeepsFlagsInside(t *testing.T) {
 func TestScannerFindsFramesInNoise(t *testing.T) {
 	frame := unhex(t, snrm)
 	var s Scanner
-	_, _ = s.Write(append(append([]byte("\x00\x7Ehello\x7E\xA0"), frame...), append([]byte("\x7E\x7E\x7Enoise"), frame...)...))
+	s.Feed(append(append([]byte("\x00\x7Ehello\x7E\xA0"), frame...), append([]byte("\x7E\x7E\x7Enoise"), frame...)...))
 	found, damaged := 0, 0
 	for {
-		_, raw, _, err := s.Next()
+		_, err := s.Next()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			break
 		}
@@ -158,24 +158,27 @@ func TestScannerFindsFramesInNoise(t *testing.T) {
 			damaged++
 			continue
 		}
-		require.Equal(t, frame, raw)
+		require.Equal(t, frame, s.Raw())
 		found++
 	}
 	require.Equal(t, 2, found)
 	require.Positive(t, damaged)
+	require.EqualValues(t, 2, s.Stats().Messages)
+	require.EqualValues(t, damaged, s.Stats().Malformed+s.Stats().ChecksumErrors)
+	require.Positive(t, s.Stats().Skipped)
 }
 
 // A frame that never ends is given up after the timeout, and what lay in it is found.
 func TestScannerSkips(t *testing.T) {
 	frame := unhex(t, disc)
 	var s Scanner
-	_, _ = s.Write(append(unhex(t, "7ea7ff032193"), frame...))
-	_, _, _, err := s.Next()
+	s.Feed(append(unhex(t, "7ea7ff032193"), frame...))
+	_, err := s.Next()
 	require.Error(t, err)
 	for s.Pending() {
-		_, raw, _, err := s.Next()
+		_, err := s.Next()
 		if err == nil {
-			require.Equal(t, frame, raw)
+			require.Equal(t, frame, s.Raw())
 			return
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
@@ -183,6 +186,16 @@ func TestScannerSkips(t *testing.T) {
 		}
 	}
 	t.Fatal("the frame behind the broken one was lost")
+}
+
+// Octets that nobody takes do not gather without end.
+func TestScannerIsBounded(t *testing.T) {
+	var s Scanner
+	for range 100 {
+		s.Feed(make([]byte, 4096))
+	}
+	require.LessOrEqual(t, len(s.in.Rest()), maxPending+4096)
+	require.Positive(t, s.Stats().Skipped)
 }
 
 func FuzzParse(f *testing.F) {
@@ -197,13 +210,13 @@ func FuzzParse(f *testing.F) {
 		})
 		require.Equal(t, err, explained)
 		var s Scanner
-		_, _ = s.Write(b)
+		s.Feed(b)
 		for range len(b) + 1 {
-			if _, _, _, err := s.Next(); errors.Is(err, io.ErrUnexpectedEOF) {
+			if _, err := s.Next(); errors.Is(err, io.ErrUnexpectedEOF) {
 				break
 			}
 		}
-		_, _, _, last := s.Next()
+		_, last := s.Next()
 		require.ErrorIs(t, last, io.ErrUnexpectedEOF)
 		if err != nil {
 			require.Zero(t, n)

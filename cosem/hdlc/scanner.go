@@ -4,71 +4,104 @@ import (
 	"bytes"
 	"errors"
 	"io"
+
+	"github.com/openusm/meter/internal/wire"
 )
+
+// Stats counts what a [Scanner] met.
+type Stats = wire.Stats
+
+// maxPending bounds the octets that wait for somebody to call Next; one frame
+// has at most 2,049.
+const maxPending = 1 << 16
 
 // Scanner finds frames in what comes from a line. The zero Scanner is ready.
 type Scanner struct {
-	buf  []byte
-	used int // octets of buf that Next has done with
+	in    wire.Buffer
+	raw   []byte
+	stats Stats
 }
 
-// Write adds octets from the line. It never fails.
-func (s *Scanner) Write(b []byte) (int, error) {
-	if s.used > 0 {
-		s.buf = s.buf[:copy(s.buf, s.buf[s.used:])]
-		s.used = 0
+// Feed adds octets from the line, of which it makes a copy.
+func (s *Scanner) Feed(b []byte) {
+	if n := len(s.in.Rest()); n > maxPending {
+		s.stats.Skipped += uint64(n)
+		s.in.Reset()
 	}
-	s.buf = append(s.buf, b...)
-	return len(b), nil
+	s.in.Feed(b)
 }
 
-// Next returns the next frame, the octets from flag to flag, and how many
-// octets before it were noise. An error that wraps [io.ErrUnexpectedEOF] means
+// Next returns the next frame. An error that wraps [io.ErrUnexpectedEOF] means
 // that more must come; any other one concerns octets that looked like a frame
-// and were none, and scanning goes on behind their flag. The results alias
-// memory that the next Write uses again.
-func (s *Scanner) Next() (f Frame, raw []byte, noise int, err error) {
+// and were none, and scanning goes on behind their flag. The frame aliases
+// memory that the next Feed uses again.
+func (s *Scanner) Next() (Frame, error) {
 	for {
-		at := bytes.IndexByte(s.buf[s.used:], flag)
+		b := s.in.Rest()
+		at := bytes.IndexByte(b, flag)
 		if at < 0 {
-			noise += len(s.buf) - s.used
-			s.used = len(s.buf)
-			return Frame{}, nil, noise, short("flag", nil)
+			s.skip(len(b))
+			return Frame{}, short("flag", nil)
 		}
-		s.used += at
-		noise += at
-		b := s.buf[s.used:]
+		s.skip(at)
+		b = b[at:]
 		if len(b) > 1 && b[1] == flag { // fill between frames
-			s.used++
+			s.in.Take(1)
 			continue
 		}
 		f, n, err := Parse(b)
 		switch {
 		case err == nil:
-			s.used += n - 1 // the closing flag may open the next frame
-			return f, b[:n], noise, nil
+			s.stats.Messages++
+			s.raw = b[:n]
+			s.in.Take(n - 1) // the closing flag may open the next frame
+			return f, nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return Frame{}, nil, noise, err
+			return Frame{}, err
 		}
-		s.used++
-		var pe *ParseError
-		if errors.As(err, &pe) && (pe.Field == "format" || errors.Is(err, errAddress)) {
-			noise++ // the flag closed a frame, or belonged to noise
+		s.in.Take(1)
+		if noFrame(err) {
+			s.stats.Skipped++ // the flag closed a frame, or belonged to noise
 			continue
 		}
-		return Frame{}, b, noise, err
+		s.raw = b
+		if errors.Is(err, ErrChecksum) {
+			s.stats.ChecksumErrors++
+		} else {
+			s.stats.Malformed++
+		}
+		return Frame{}, err
 	}
 }
 
+// noFrame reports whether what follows a flag does not even begin as a frame does.
+func noFrame(err error) bool {
+	var pe *ParseError
+	return errors.As(err, &pe) && (pe.Field == "format" || errors.Is(err, errAddress))
+}
+
+func (s *Scanner) skip(n int) {
+	s.stats.Skipped += uint64(n)
+	s.in.Take(n)
+}
+
+// Raw returns the octets of the last frame, from flag to flag; they are valid
+// until the next Feed.
+func (s *Scanner) Raw() []byte { return s.raw }
+
+// Stats returns what was counted so far. A closing flag that opens no other
+// frame counts as skipped.
+func (s *Scanner) Stats() Stats { return s.stats }
+
 // Pending reports whether a frame has begun and not ended.
 func (s *Scanner) Pending() bool {
-	b := s.buf[s.used:]
+	b := s.in.Rest()
 	return len(b) > 1 || len(b) == 1 && b[0] != flag
 }
 
 // Skip gives up on the frame that has begun; scanning goes on behind its flag.
 func (s *Scanner) Skip() {
-	if s.used < len(s.buf) {
-		s.used++
+	if len(s.in.Rest()) > 0 {
+		s.skip(1)
 	}
 }

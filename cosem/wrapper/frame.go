@@ -28,11 +28,13 @@ type Frame struct {
 // Parse reads the frame at the start of b and returns how many octets it took.
 // Input that is only too short gives an error that wraps [io.ErrUnexpectedEOF].
 func Parse(b []byte) (f Frame, n int, err error) {
+	if len(b) >= 2 {
+		if v := binary.BigEndian.Uint16(b); v != version {
+			return Frame{}, 0, &ParseError{Field: "version", Offset: 0, Err: fmt.Errorf("%d, want %d", v, version)}
+		}
+	}
 	if len(b) < headerLen {
 		return Frame{}, 0, &ParseError{Field: "header", Offset: len(b), Err: io.ErrUnexpectedEOF}
-	}
-	if v := binary.BigEndian.Uint16(b); v != version {
-		return Frame{}, 0, &ParseError{Field: "version", Offset: 0, Err: fmt.Errorf("%d, want %d", v, version)}
 	}
 	n = headerLen + int(binary.BigEndian.Uint16(b[6:]))
 	if len(b) < n {
