@@ -69,7 +69,6 @@ func newC12Reader(p Protocol, form receive.Form, cfg *Config) (*c12Reader, error
 	return &c12Reader{Receiver: r, protocol: p}, nil
 }
 
-
 func (r *c12Reader) Next(into *Result) error {
 	m, err := r.Receiver.Next()
 	if err != nil {

@@ -200,7 +200,7 @@ func unhex(dst, text []byte) ([]byte, bool) {
 		case '0' <= c && c <= '9':
 			c -= '0'
 		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			c = c|0x20 - 'a' + 10
+			c = c | 0x20 - 'a' + 10
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
 			continue
 		default:

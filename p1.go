@@ -127,4 +127,3 @@ func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(
 	}
 	return memory
 }
-

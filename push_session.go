@@ -27,7 +27,9 @@ const pushWait = 12 * time.Second
 
 // dialPush returns a way to dial a meter that pushes, at the usual rate of its protocol.
 func dialPush(baud int) func(context.Context, Target, *Config) (Session, error) {
-	return func(ctx context.Context, t Target, cfg *Config) (Session, error) { return openPush(ctx, t, cfg, baud, "8N1") }
+	return func(ctx context.Context, t Target, cfg *Config) (Session, error) {
+		return openPush(ctx, t, cfg, baud, "8N1")
+	}
 }
 
 func openPush(ctx context.Context, t Target, cfg *Config, baud int, framing string) (*pushSession, error) {

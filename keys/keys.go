@@ -30,7 +30,7 @@ type Set struct {
 	// PeerCertificate is the certificate of the other side, Authorities are those
 	// who may sign it. Without either nobody proves who he is by a signature.
 	PeerCertificate *x509.Certificate
-	Authorities     *x509.CertPool
+	Authorities     []*x509.Certificate
 
 	// ByMeter has the secrets of meters by id: eight-digit M-Bus id, P1 equipment id,
 	// logical device name, or system title as sixteen hexadecimal digits.

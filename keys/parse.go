@@ -217,14 +217,23 @@ func readCertificate(file string) (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-func readAuthorities(file string) (*x509.CertPool, error) {
+func readAuthorities(file string) (list []*x509.Certificate, err error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(text) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		list = append(list, c)
+	}
+	if len(list) == 0 {
 		return nil, fmt.Errorf("%s holds no certificate", file)
 	}
-	return pool, nil
+	return list, nil
 }

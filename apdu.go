@@ -1,0 +1,282 @@
+package meter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/cosemsim"
+	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/cosem/wrapper"
+)
+
+// hdlcDriver speaks DLMS/COSEM, and reads it in HDLC frames; the drivers below
+// read it in others.
+func hdlcDriver() Driver {
+	return Driver{
+		Protocol: DLMS,
+		Detect:   hdlc.Detect,
+		Reader:   func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkHDLC) },
+		Pushes:   true,
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
+			return newDLMSExplainer(cfg, dlms.LinkHDLC, note)
+		},
+		Dial: dialDLMS,
+		Tries: func(t Target) []Try {
+			switch t.Scheme {
+			case "tcp":
+				return []Try{{"DLMS wrapper", 20, quick(dialOver(dlms.LinkWrapper))}, {"DLMS HDLC", 21, quick(dialOver(dlms.LinkHDLC))}}
+			case "udp":
+				return []Try{{"DLMS wrapper", 20, quick(dialOver(dlms.LinkWrapper))}}
+			case "serial":
+				return []Try{{"DLMS HDLC at 9600 8N1", 20, quick(dialOver(dlms.LinkHDLC))}}
+			}
+			return nil
+		},
+		Scan:     scanDLMS,
+		Simulate: simulateDLMS,
+	}
+}
+
+func wrapperDriver() Driver {
+	return Driver{
+		Protocol:  DLMS,
+		Detect:    wrapper.Detect,
+		Reader:    func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkWrapper) },
+		Pushes:    true,
+		Unchecked: true,
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
+			return newDLMSExplainer(cfg, dlms.LinkWrapper, note)
+		},
+	}
+}
+
+func apduDriver() Driver {
+	return Driver{
+		Protocol: APDU,
+		Of:       DLMS,
+		Detect:   apdu.Detect,
+		Reader:   func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkNone) },
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
+			return newDLMSExplainer(cfg, dlms.LinkNone, note)
+		},
+	}
+}
+
+// dlmsReader reads what meters and their clients send.
+type dlmsReader struct {
+	*dlms.Receiver
+	cfg     *Config
+	bare    []byte // an APDU that was fed and not read yet
+	link    dlms.Link
+	ended   bool
+	port    *p1Reader // of the telegrams that ciphers hold
+	sources []attributeSource
+	control map[hdlc.Control]string // texts
+	secured map[security.Control]string
+}
+
+func newDLMSReader(cfg *Config, link dlms.Link) (*dlmsReader, error) {
+	own, err := receiverConfig(cfg, link)
+	if err != nil {
+		return nil, err
+	}
+	return &dlmsReader{
+		Receiver: dlms.NewReceiver(own), cfg: cfg, link: link, control: map[hdlc.Control]string{}, secured: map[security.Control]string{},
+	}, nil
+}
+
+// Feed adds octets. A bare APDU is what is fed at once.
+func (r *dlmsReader) Feed(b []byte) {
+	if r.link == dlms.LinkNone {
+		r.bare = b
+		return
+	}
+	r.Receiver.Feed(b)
+}
+
+func (r *dlmsReader) End()         { r.ended = true }
+func (r *dlmsReader) Pending() int { return len(r.bare) + r.Receiver.Pending() }
+
+func (r *dlmsReader) Next(into *Result) error {
+	if b := r.bare; b != nil {
+		r.bare = nil
+		return r.apdu(b, into)
+	}
+	m, err := r.Receiver.Next()
+	switch {
+	case err == nil:
+		return r.message(m, into)
+	case !errors.Is(err, io.ErrUnexpectedEOF):
+		return dlmsError(err)
+	case !r.ended:
+		return io.ErrUnexpectedEOF
+	}
+	r.ended = false
+	if err := r.Receiver.End(); err != nil {
+		r.ended = true
+		return dlmsError(err)
+	}
+	return io.EOF
+}
+
+// apdu adds what an APDU says that another carrier brought.
+func (r *dlmsReader) apdu(b []byte, into *Result) error {
+	m, err := r.Receiver.APDU(b)
+	if err != nil {
+		return dlmsError(err)
+	}
+	return r.message(m, into)
+}
+
+// message adds what a message says.
+func (r *dlmsReader) message(m *dlms.Message, into *Result) error {
+	into.Protocol = DLMS
+	for i := range m.Layers {
+		into.Layers = append(into.Layers, r.layer(&m.Layers[i]))
+	}
+	for _, err := range m.Warnings {
+		into.warn("%v", err)
+	}
+	if m.PDU == nil && len(m.Plain) > 0 { // a telegram of a customer port
+		if r.port == nil {
+			r.port = &p1Reader{}
+		}
+		return r.port.plain(m, into)
+	}
+	if into.Meter = m.Meter; into.Meter.ID == "" {
+		into.Meter.ID = into.Meter.Serial // pushes seldom carry the logical device name
+	}
+	into.Readings, into.Profiles = append(into.Readings, m.Readings...), append(into.Profiles, m.Profiles...)
+	if cap(r.sources) < len(m.Attributes) {
+		r.sources = make([]attributeSource, len(m.Attributes))
+	}
+	r.sources = r.sources[:len(m.Attributes)]
+	for i, a := range m.Attributes {
+		into.Sources = append(into.Sources, r.sources[i].of(a))
+	}
+	return nil
+}
+
+func (r *dlmsReader) layer(l *dlms.Layer) Layer {
+	out := Layer{Name: l.Name}
+	if l.Name == "hdlc" {
+		out.Control = remembered(r.control, l.Link)
+	}
+	if l.Control != 0 || l.Trust != security.Plain {
+		out.Security, out.Counter, out.Counted = remembered(r.secured, l.Control), l.Counter, true
+	}
+	switch l.Trust {
+	case security.Verified:
+		out.Tag = TagVerified
+	case security.Unverified:
+		out.Tag = TagUnchecked
+	}
+	return out
+}
+
+// remembered returns the text of an octet, made once.
+func remembered[T interface {
+	comparable
+	String() string
+}](texts map[T]string, of T) string {
+	text, ok := texts[of]
+	if !ok {
+		text = of.String()
+		texts[of] = text
+	}
+	return text
+}
+
+// attributeSource is what DLMS knows of a reading beside the model.
+type attributeSource cosem.Attribute
+
+// of returns the source of an attribute, nil where nobody told it.
+func (s *attributeSource) of(a cosem.Attribute) Source {
+	if a.Class == 0 {
+		return nil
+	}
+	*s = attributeSource(a)
+	return s
+}
+
+func (s *attributeSource) AppendJSON(dst []byte) []byte {
+	return (*cosem.Attribute)(s).AppendJSON(dst)
+}
+
+func (s *attributeSource) Clone() Source { c := *s; return &c }
+
+func appendAttributes(dst []Source, list []cosem.Attribute) []Source {
+	sources := make([]attributeSource, len(list))
+	for i, a := range list {
+		dst = append(dst, sources[i].of(a))
+	}
+	return dst
+}
+
+// dlmsExplainer explains frames, or a bare APDU.
+type dlmsExplainer struct {
+	*dlms.Explainer
+	link dlms.Link
+	note func(Note)
+}
+
+func newDLMSExplainer(cfg *Config, link dlms.Link, note func(Note)) (Explainer, error) {
+	own, err := receiverConfig(cfg, link)
+	if err != nil {
+		return nil, err
+	}
+	return &dlmsExplainer{dlms.NewExplainer(own), link, note}, nil
+}
+
+func (e *dlmsExplainer) Explain(b []byte, offset int) (int, error) {
+	note := func(at, _, depth int, field, meaning string, octets []byte) {
+		e.note(Note{Offset: offset + at, Octets: octets, Depth: depth, Field: field, Meaning: meaning})
+	}
+	if e.link == dlms.LinkNone {
+		return len(b), dlmsError(e.APDU(b, note))
+	}
+	n, err := e.Explainer.Explain(b, note)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, err
+	}
+	return n, dlmsError(err)
+}
+
+// scanDLMS finds the logical devices that the meter lists, or else the one that answers.
+func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
+	session, err := dialDLMS(ctx, t, cfg)
+	if err != nil {
+		return err
+	}
+	defer session.Close(context.WithoutCancel(ctx))
+	defer sc.progress(1)
+	s := session.(*dlmsSession)
+	devices, err := s.client.LogicalDevices(ctx)
+	if err != nil || len(devices) == 0 {
+		result, err := s.result(ctx)
+		if err != nil {
+			return err
+		}
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(max(cfg.DLMS.Server, 1)), Meter: result.Meter})
+		return nil
+	}
+	for _, d := range devices {
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: d.Meter})
+	}
+	return nil
+}
+
+// simulateDLMS returns the simulated meter, which is read as cfg says.
+func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
+	access, err := dlmsAccess(&cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	return cosemsim.New(&cosemsim.Config{Access: access})
+}
