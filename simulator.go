@@ -44,7 +44,11 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 		if err != nil {
 			return nil, err
 		}
-		return cosemsim.New(own), nil
+		m, err := cosemsim.New(own)
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
 	case "iec62056":
 		return iec62056sim.New(&iec62056sim.Config{Zone: cfg.Clock.Zone}), nil
 	case "c1218":
