@@ -46,9 +46,10 @@ func newDLMSFace(cfg *Config) (Face, error) {
 		return nil, err
 	}
 	device := &dlms.Exposed{}
-	return &dlmsFace{device, dlms.NewServer(&dlms.ServerConfig{
+	server, err := dlms.NewServer(&dlms.ServerConfig{
 		Link: dlms.LinkWrapper, Devices: map[uint16]dlms.Device{dlms.DefaultServer: device}, Access: access, Trace: cfg.Trace, Logger: cfg.Logger,
-	})}, nil
+	})
+	return &dlmsFace{device, server}, err
 }
 
 type dlmsFace struct {

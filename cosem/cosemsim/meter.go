@@ -19,6 +19,7 @@ import (
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
 
@@ -29,8 +30,13 @@ type Config struct {
 	Zone       *time.Location   // of the meter's clock; nil means UTC
 	Now        func() time.Time // nil means time.Now
 	Access     []dlms.Access    // who may associate; nil means everyone, without authentication
-	// Public are the objects that the public client (16) sees without authentication; nil means
-	// all. The others are undefined for it.
+	// Counters keep the invocation counters of accesses with keys that have none of their own.
+	Counters security.Counters
+	// Public are the objects that are seen of the meter without authentication and
+	// without keys, which are then read only; the others are undefined. Nil means
+	// the logical device name, the clock and the invocation counters where any
+	// access has authentication or keys, and all objects, as for anyone else,
+	// where none has.
 	Public []obis.Code
 	HDLC   hdlc.Parameters // zero fields mean the defaults of the standard
 	MaxPDU uint16          // octets that the meter receives; zero means dlms.DefaultMaxPDU
@@ -61,6 +67,7 @@ type Meter struct {
 	shift   time.Duration // by which the clock was set
 	message cosem.Data    // 0-0:96.13.0, which can be written
 	relay   relay
+	policy  uint8 // attribute 2 of the Security setup
 	image   image
 	access  []dlms.Access // with the keys that hold now
 }
@@ -76,8 +83,15 @@ type object struct {
 	action func(p *dlms.Partner, index int8, parameters *cosem.Data) (*cosem.Data, cosem.ActionResult)
 }
 
-// New returns a meter.
-func New(cfg *Config) *Meter {
+// public is what a meter with secrets shows to anybody.
+var public = []obis.Code{obis.MustParse("0-0:42.0.0"), obis.MustParse("0-0:1.0.0"), obis.MustParse("0-0:43.1.0")}
+
+// title is the system title of a meter whose access names none.
+var title = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+
+// New returns a meter. It fails where the keys of an access cannot work, or have
+// no store for their counters.
+func New(cfg *Config) (*Meter, error) {
 	m := &Meter{index: map[obis.Code]int{}}
 	if cfg != nil {
 		m.cfg = *cfg
@@ -100,13 +114,22 @@ func New(cfg *Config) *Meter {
 	if m.cfg.Rows == 0 {
 		m.cfg.Rows = 960
 	}
-	m.access = append(m.access, m.cfg.Access...)
+	for _, a := range m.cfg.Access {
+		if a.Auth == apdu.MechanismSHA256 && a.Security == nil { // which needs a title, and no keys
+			a.Security = &dlms.Security{Title: title}
+		}
+		m.access = append(m.access, a)
+		if m.cfg.Public == nil && (a.Auth != apdu.MechanismNone || a.Security != nil) {
+			m.cfg.Public = public
+		}
+	}
 	m.build()
-	m.server = dlms.NewServer(&dlms.ServerConfig{
-		Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: m}, Access: m.cfg.Access, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,
+	var err error
+	m.server, err = dlms.NewServer(&dlms.ServerConfig{
+		Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: m}, Access: m.access, Counters: m.cfg.Counters, HDLC: m.cfg.HDLC, MaxPDU: m.cfg.MaxPDU,
 		Conformance: m.cfg.Conformance, Window: m.cfg.Window, Trace: m.cfg.Trace, Logger: m.cfg.Logger,
 	})
-	return m
+	return m, err
 }
 
 // Serve serves one connection until it ends or the context does. It closes rw.
@@ -125,16 +148,30 @@ func (m *Meter) Objects(p *dlms.Partner) []cosem.Object {
 	defer m.mu.Unlock()
 	list := make([]cosem.Object, 0, len(m.objects))
 	for _, o := range m.objects {
-		if m.visible(p, o.Name) {
-			list = append(list, o.Object)
+		if !m.visible(p, o.Name) {
+			continue
 		}
+		if m.restricted(p) {
+			o.Methods = nil
+			o.Attributes = slices.Clone(o.Attributes)
+			for i := range o.Attributes {
+				o.Attributes[i].Mode &= cosem.AccessRead
+			}
+		}
+		list = append(list, o.Object)
 	}
 	return list
 }
 
 // visible reports whether an association sees an object.
 func (m *Meter) visible(p *dlms.Partner, name obis.Code) bool {
-	return m.cfg.Public == nil || p == nil || p.Client != dlms.DefaultClient || p.Auth != apdu.MechanismNone || slices.Contains(m.cfg.Public, name)
+	return !m.restricted(p) || slices.Contains(m.cfg.Public, name)
+}
+
+// restricted reports whether an association is one of somebody unknown, in a
+// meter that does not show all to everybody.
+func (m *Meter) restricted(p *dlms.Partner) bool {
+	return m.cfg.Public != nil && p != nil && p.Auth == apdu.MechanismNone && (p.Access == nil || p.Access.Security == nil)
 }
 
 // Get reads an attribute.
@@ -177,7 +214,7 @@ func (m *Meter) Set(p *dlms.Partner, a cosem.Attribute, _ *cosem.Selection, d co
 		return code
 	case a.Index < 1 || int(a.Index) > len(o.Attributes):
 		return cosem.ObjectUndefined
-	case o.Attributes[a.Index-1].Mode&cosem.AccessWrite == 0:
+	case o.Attributes[a.Index-1].Mode&cosem.AccessWrite == 0, m.restricted(p):
 		return cosem.ReadWriteDenied
 	}
 	return o.set(a.Index, d)
@@ -193,6 +230,8 @@ func (m *Meter) Action(p *dlms.Partner, method cosem.Method, parameters *cosem.D
 		return nil, cosem.ActionResult(code)
 	case method.Index < 1 || int(method.Index) > len(o.Methods):
 		return nil, cosem.ActionResult(cosem.ObjectUndefined)
+	case m.restricted(p):
+		return nil, cosem.ActionResult(cosem.ReadWriteDenied)
 	}
 	return o.action(p, method.Index, parameters)
 }

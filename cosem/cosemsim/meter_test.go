@@ -22,7 +22,11 @@ var noon = time.Date(2026, 3, 10, 12, 7, 30, 0, time.UTC)
 
 func Example() {
 	meterSide, clientSide := net.Pipe()
-	meter := cosemsim.New(&cosemsim.Config{Now: func() time.Time { return noon }})
+	meter, err := cosemsim.New(&cosemsim.Config{Now: func() time.Time { return noon }})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	ctx := context.Background()
 	go meter.Serve(ctx, meterSide)
 
@@ -43,6 +47,13 @@ func Example() {
 	// <nil>
 }
 
+func simulate(t testing.TB, cfg *cosemsim.Config) *cosemsim.Meter {
+	t.Helper()
+	m, err := cosemsim.New(cfg)
+	require.NoError(t, err)
+	return m
+}
+
 func open(t *testing.T, sim cosemsim.Config, cfg dlms.Config) *dlms.Client {
 	t.Helper()
 	near, far := net.Pipe()
@@ -50,7 +61,8 @@ func open(t *testing.T, sim cosemsim.Config, cfg dlms.Config) *dlms.Client {
 		sim.Now = func() time.Time { return noon }
 	}
 	done := make(chan error, 1)
-	go func() { done <- cosemsim.New(&sim).Serve(context.Background(), far) }()
+	meter := simulate(t, &sim)
+	go func() { done <- meter.Serve(context.Background(), far) }()
 	cfg.Timeout = 2 * time.Second
 	c := dlms.NewClient(near, &cfg)
 	require.NoError(t, c.Open(t.Context()))
@@ -158,9 +170,8 @@ func TestEchoAndNoise(t *testing.T) {
 	for name, noise := range map[string][]byte{"echo": nil, "echo and noise": {0x00, 0x7E, 0xA0, 0x55, 0xFF}} {
 		t.Run(name, func(t *testing.T) {
 			near, far := net.Pipe()
-			go func() {
-				_ = cosemsim.New(&cosemsim.Config{Now: func() time.Time { return noon }}).Serve(context.Background(), far)
-			}()
+			meter := simulate(t, &cosemsim.Config{Now: func() time.Time { return noon }})
+			go func() { _ = meter.Serve(context.Background(), far) }()
 			c := dlms.NewClient(newEchoing(near, noise), &dlms.Config{Echo: true, Timeout: 2 * time.Second})
 			require.NoError(t, c.Open(t.Context()))
 			readings, err := c.Read(t.Context())

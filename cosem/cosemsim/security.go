@@ -13,9 +13,8 @@ import (
 func (m *Meter) buildSecurity() {
 	setup := m.security(nil)
 	var certificates []cosem.Data
-	policy := uint8(0)
 	m.add(cosem.ClassSecuritySetup, "0-0:43.0.0", 6, values(
-		func() cosem.Data { return cosem.Enum(policy) },
+		func() cosem.Data { return cosem.Enum(m.policy) },
 		fixed(cosem.Enum(uint8(setup.Suite))),
 		fixed(cosem.OctetString(setup.Peer[:])),
 		fixed(cosem.OctetString(setup.Title[:])),
@@ -28,12 +27,7 @@ func (m *Meter) buildSecurity() {
 		}
 		switch index {
 		case 1:
-			n, ok := d.Uint()
-			if !ok || uint8(n)&policy != policy {
-				return nil, cosem.ActionResult(cosem.OtherReason) // a policy can only be strengthened
-			}
-			policy = uint8(n)
-			return nil, 0
+			return nil, m.activate(*d)
 		case 2:
 			return nil, m.replaceKeys(p, *d)
 		case 3:
@@ -60,6 +54,9 @@ func (m *Meter) buildSecurity() {
 	})
 	m.add(cosem.ClassData, "0-0:43.1.0", 2, values(func() cosem.Data {
 		sec := m.security(nil)
+		if sec.Counters == nil {
+			sec.Counters = m.cfg.Counters
+		}
 		c, ok := sec.Counters.(interface {
 			Expected(security.CounterID) uint32
 		})
@@ -68,6 +65,54 @@ func (m *Meter) buildSecurity() {
 		}
 		return cosem.Uint32(c.Expected(security.CounterID{Title: sec.Peer, Receive: true}))
 	}))
+}
+
+// The bits of a security policy, of requests; those of answers stand three
+// further. The two below them are what version 0 of the class had in their place.
+const (
+	policyAuthenticated = 0x04
+	policyEncrypted     = 0x08
+	policyKnown         = 0x03 | policyAuthenticated<<3 | policyEncrypted<<3 | policyAuthenticated | policyEncrypted
+)
+
+// activate carries out security_activate. A policy can only be strengthened, and
+// not beyond what the meter has keys for.
+func (m *Meter) activate(d cosem.Data) cosem.ActionResult {
+	n, ok := d.Uint()
+	if !ok || n > policyKnown || uint8(n)&^policyKnown != 0 || uint8(n)&m.policy != m.policy {
+		return cosem.ActionResult(cosem.OtherReason)
+	}
+	sec := m.security(nil)
+	requests, answers := controls(uint8(n))
+	if need := requests | answers; need != 0 && len(sec.Unicast) == 0 || need&security.Authenticated != 0 && len(sec.Authentication) == 0 {
+		return cosem.ActionResult(cosem.OtherReason)
+	}
+	m.policy = uint8(n)
+	return 0
+}
+
+// controls returns the protection that a policy calls for.
+func controls(policy uint8) (requests, answers security.Control) {
+	bit := func(mask uint8, c security.Control) security.Control {
+		if policy&mask != 0 {
+			return c
+		}
+		return 0
+	}
+	both := bit(1, security.Authenticated) | bit(2, security.Encrypted)
+	return both | bit(policyAuthenticated, security.Authenticated) | bit(policyEncrypted, security.Encrypted),
+		both | bit(policyAuthenticated<<3, security.Authenticated) | bit(policyEncrypted<<3, security.Encrypted)
+}
+
+// Policy implements [dlms.Policed]: the policy that was activated holds for all
+// but those who see no more than what is public.
+func (m *Meter) Policy(p *dlms.Partner) (requests, answers security.Control) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.restricted(p) {
+		return 0, 0
+	}
+	return controls(m.policy)
 }
 
 // security returns what the meter knows of the client of an association, or of
@@ -90,8 +135,9 @@ func (m *Meter) replace(p *dlms.Partner, sec dlms.Security) {
 			list[i].Security = &sec
 		}
 	}
-	m.access = list
-	m.server.SetAccess(list)
+	if m.server.SetAccess(list) == nil {
+		m.access = list
+	}
 }
 
 // replaceKeys carries out key_transfer.

@@ -30,9 +30,10 @@ func parties(t testing.TB, suite security.Suite) (client, server dlms.Security) 
 	}
 	client = dlms.Security{
 		Suite: suite, Title: security.Title{'C', 'L', 'I', 0, 0, 0, 0, 1},
-		Unicast: key(0), Authentication: key(0xD0), Master: key(0x60),
+		Unicast: key(0), Authentication: key(0xD0), Master: key(0x60), Counters: &security.MemoryCounters{},
 	}
 	server = client
+	server.Counters = &security.MemoryCounters{}
 	server.Title = security.Title{'O', 'S', 'M', 0, 0, 0, 0, 2}
 	if suite == security.Suite0 {
 		return client, server
@@ -238,7 +239,7 @@ func TestRefusals(t *testing.T) {
 		{Client: 1, Auth: apdu.MechanismLow, Password: []byte("right")},
 		{Client: 2, Auth: apdu.MechanismGMAC, Security: &server, Require: security.Authenticated | security.Encrypted},
 	}}
-	meter := cosemsim.New(&sim)
+	meter := simulate(t, &sim)
 	dial := func(cfg dlms.Config) error {
 		near, far := net.Pipe()
 		go meter.Serve(context.Background(), far)
@@ -271,8 +272,10 @@ func TestRefusals(t *testing.T) {
 	var counter apdu.ExceptionResponse
 	require.ErrorAs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &replayed}), &counter)
 	require.Equal(t, apdu.InvocationCounterError, counter.Service)
+	require.Greater(t, counter.Counter, uint32(4))
 	forgetful, _ := parties(t, 0)
-	require.NoError(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &forgetful}), "without a store the client catches up")
+	forgetful.Counters = nil
+	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &forgetful}), dlms.ErrNoCounters)
 	short := client
 	short.Unicast = short.Unicast[:8]
 	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &short}), security.ErrKeyLength)

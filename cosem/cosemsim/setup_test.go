@@ -61,7 +61,7 @@ func TestImageTransferResumes(t *testing.T) {
 // Keys are replaced by transfer and by agreement; the next association uses the new ones.
 func TestKeysAreReplaced(t *testing.T) {
 	client, server := parties(t, 1)
-	meter := cosemsim.New(&cosemsim.Config{
+	meter := simulate(t, &cosemsim.Config{
 		Now:    func() time.Time { return noon },
 		Access: []dlms.Access{{Auth: apdu.MechanismGMAC, Security: &server, Require: security.Authenticated | security.Encrypted}},
 	})

@@ -17,6 +17,10 @@ type Association struct {
 	channel     *channel
 	handshake   security.Handshake
 	dedicated   []byte // the key that was proposed
+	state       state
+	required    required
+	proofTag    security.Trust // of the message that brought the server's proof
+	unverified  bool           // the last message that was taken says less than it should of who sent it
 	conformance apdu.Conformance
 	maxSend     int // octets of an APDU that the server receives
 	invoke      apdu.InvokeID
@@ -47,8 +51,30 @@ func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Service} 
 func NewAssociation(cfg *Config) (*Association, error) {
 	a := &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF, invoke: 1}
 	var err error
-	a.channel, err = newChannel(a.cfg.Security)
-	return a, err
+	if a.channel, err = newAssociationChannel(a.cfg.Security); err != nil {
+		return nil, err
+	}
+	a.required = a.channel.required()
+	return a, a.channel.able(a.cfg.Auth, false)
+}
+
+// take has something happen to the association. What is protected less than
+// required is taken, and marked, where the configuration says so.
+func (a *Association) take(e event, how protection) error {
+	next, err := a.state.take(e, a.required, how)
+	a.unverified = how.trust == security.Unverified
+	if a.required.control != 0 && how.trust != security.Verified && transitions[a.state][e].demand == agreed {
+		// Without a tag that was checked it is as required only where the caller asked for that.
+		a.unverified = a.unverified || a.cfg.Security.Protect&(security.Authenticated|security.Encrypted) != security.Encrypted
+	}
+	if errors.Is(err, ErrUnprotected) && a.cfg.AcceptUnprotected {
+		next, err, a.unverified = transitions[a.state][e].next, nil, true
+	}
+	if err != nil {
+		return err
+	}
+	a.state = next
+	return nil
 }
 
 // Conformance returns the services that both sides know.
@@ -73,6 +99,7 @@ func (a *Association) context() apdu.Context {
 // Request returns the AARQ.
 func (a *Association) Request() ([]byte, error) {
 	p := apdu.AARQ{Context: a.context()}
+	_ = a.take(eventAsk, protection{})
 	if sec := a.cfg.Security; sec != nil && (a.channel.ciphers() || a.cfg.Auth >= apdu.MechanismGMAC) {
 		p.CallingAPTitle = sec.Title[:]
 		p.CallingAEQualifier = sec.Certificate
@@ -103,13 +130,13 @@ func (a *Association) challenge() error {
 	a.handshake = security.Handshake{Mechanism: uint8(a.cfg.Auth), Secret: security.Key(a.cfg.Password)}
 	if sec := a.cfg.Security; sec != nil {
 		h := &a.handshake
-		h.Suite, h.Own, h.Signer, h.PeerPublic, h.Sealer = sec.Suite, sec.Title, sec.Signing, sec.PeerSigning, a.channel.global
-	} else if a.cfg.Auth >= apdu.MechanismGMAC {
-		return fmt.Errorf("dlms: %v: %w: system title", a.cfg.Auth, security.ErrNoKey)
+		h.Suite, h.Own, h.Signer, h.Sealer = sec.Suite, sec.Title, sec.Signing, a.channel.global
 	}
-	var err error
-	a.handshake.OwnChallenge, err = security.NewChallenge(uint8(a.cfg.Auth))
-	return err
+	a.handshake.OwnChallenge = security.NewChallenge(uint8(a.cfg.Auth))
+	if !clientChallenges.fresh(a.handshake.OwnChallenge) {
+		return fmt.Errorf("dlms: %w: the source of random numbers repeats itself", security.ErrAuthentication)
+	}
+	return nil
 }
 
 // initiate returns the initiate-request, ciphered in a context that ciphers.
@@ -150,89 +177,99 @@ func (a *Association) Accept(answer []byte) (more bool, err error) {
 	if !ok {
 		return false, unexpected(p, "AARE")
 	}
-	if len(aare.RespondingAPTitle) == security.TitleLen {
-		a.channel.peer = security.Title(aare.RespondingAPTitle)
-	}
 	refused := &RefusedError{Result: aare.Result, Diagnostic: aare.Diagnostic}
-	if err := a.negotiated(aare, refused); err != nil {
+	if aare.Result == apdu.Accepted {
+		if aare.Context != a.context() {
+			return false, fmt.Errorf("dlms: AARE of application context %d, asked for %d: %w", aare.Context, a.context(), errProtocol)
+		}
+		if err := a.channel.identify(aare.RespondingAPTitle, aare.RespondingAEQual); err != nil {
+			return false, err
+		}
+	}
+	how, err := a.negotiated(aare, refused)
+	if err != nil {
 		return false, err
+	}
+	e := eventAccepted
+	if a.cfg.Auth.HLS() {
+		e = eventChallenged
+		if err := a.challenged(aare); err != nil {
+			return false, err
+		}
+	}
+	if err := a.take(e, how); err != nil {
+		return false, fmt.Errorf("dlms: AARE: %w", err)
 	}
 	if len(a.dedicated) > 0 {
 		if err := a.channel.setDedicated(a.dedicated); err != nil {
 			return false, err
 		}
 	}
-	if !a.cfg.Auth.HLS() {
-		return false, nil
-	}
-	a.handshake.Peer, a.handshake.PeerChallenge = a.channel.peer, append([]byte(nil), aare.Value...)
-	if len(aare.RespondingAEQual) > 0 && len(a.handshake.PeerPublic) == 0 {
-		if a.handshake.PeerPublic, err = security.PublicKeyOf(aare.RespondingAEQual); err != nil {
-			return false, err
-		}
-	}
-	if len(aare.Value) == 0 {
-		return false, fmt.Errorf("dlms: AARE without challenge: %w", errProtocol)
-	}
-	return true, nil
+	return e == eventChallenged, nil
 }
 
-// catchUp goes on with the counter that the server expects, where the
-// configuration keeps none: then it began at 1 and the server has seen more. It
-// never goes back.
-func (a *Association) catchUp(expected uint32) bool {
-	m, ok := a.channel.counters.(*security.MemoryCounters)
-	id := security.CounterID{Title: a.channel.own}
-	if !ok || a.cfg.Security == nil || a.cfg.Security.Counters != nil || expected <= m.Expected(id) {
-		return false
+// challenged takes the server's challenge.
+func (a *Association) challenged(aare apdu.AARE) error {
+	if aare.Authentication && aare.Mechanism != a.cfg.Auth {
+		return fmt.Errorf("dlms: AARE of %v, asked for %v: %w", aare.Mechanism, a.cfg.Auth, errProtocol)
 	}
-	return m.Reset(id, expected) == nil
+	if err := a.channel.able(a.cfg.Auth, true); err != nil {
+		return err
+	}
+	a.handshake.Peer, a.handshake.PeerPublic = a.channel.peer, a.channel.peerSigning
+	if err := a.handshake.Challenged(aare.Value); err != nil {
+		return fmt.Errorf("dlms: AARE: %w", err)
+	}
+	if !clientChallenges.fresh(aare.Value) {
+		return fmt.Errorf("dlms: AARE: %w: the challenge was used before", security.ErrAuthentication)
+	}
+	return nil
 }
 
-// negotiated reads the user-information of an AARE.
-func (a *Association) negotiated(aare apdu.AARE, refused *RefusedError) error {
+// negotiated reads the user-information of an AARE, and returns how it is protected.
+func (a *Association) negotiated(aare apdu.AARE, refused *RefusedError) (how protection, err error) {
 	if len(aare.UserInformation) == 0 {
 		if aare.Result != apdu.Accepted {
-			return refused
+			return how, refused
 		}
 		// Some meters leave out what they would merely repeat.
 		a.conformance = a.cfg.Conformance
-		return nil
+		return how, nil
 	}
-	plain, _, err := a.channel.unprotect(aare.UserInformation)
+	plain, how, err := a.channel.unprotect(aare.UserInformation)
 	if err != nil && aare.Result != apdu.Accepted {
-		return refused // what refuses us may not know our key
+		return how, refused // what refuses us may not know our key
 	}
 	var user apdu.PDU
 	if err == nil {
 		user, err = parse(plain)
 	}
 	if err != nil {
-		return fmt.Errorf("dlms: user-information of the AARE: %w", err)
+		return how, fmt.Errorf("dlms: user-information of the AARE: %w", err)
 	}
 	switch user := user.(type) {
 	case apdu.InitiateResponse:
+		if aare.Result != apdu.Accepted {
+			return how, refused
+		}
 		a.conformance = user.Conformance & a.cfg.Conformance
 		if user.MaxPDU > 0 {
 			a.maxSend = int(user.MaxPDU)
 		}
 	case apdu.ConfirmedServiceError:
 		refused.Service = user
-		return refused
+		return how, refused
 	default:
-		return unexpected(user, "initiate-response")
+		return how, unexpected(user, "initiate-response")
 	}
-	if aare.Result != apdu.Accepted {
-		return refused
-	}
-	return nil
+	return how, nil
 }
 
 // Prove returns f(challenge) of the server's challenge, for reply_to_HLS_authentication.
 func (a *Association) Prove() ([]byte, error) {
 	if a.cfg.Auth == apdu.MechanismGMAC {
 		var err error
-		if a.handshake.OwnCounter, err = a.channel.counters.Next(security.CounterID{Title: a.channel.own}); err != nil {
+		if a.handshake.OwnCounter, err = a.channel.next(); err != nil {
 			return nil, err
 		}
 	}
@@ -244,14 +281,18 @@ func (a *Association) Check(answer []byte) error {
 	if err := a.handshake.Check(answer); err != nil {
 		return fmt.Errorf("dlms: the server does not know the secret: %w", err)
 	}
-	if a.handshake.CheckedCounter && !a.channel.ciphers() {
-		return a.channel.counters.Accept(security.CounterID{Title: a.channel.peer, Receive: true}, a.handshake.LastCounter)
+	if err := a.channel.proved(&a.handshake, a.proofTag); err != nil {
+		return err
 	}
+	a.state = stateOpen
 	return nil
 }
 
 // Release returns the RLRQ, with a protected initiate-request in a context that ciphers.
 func (a *Association) Release() ([]byte, error) {
+	if err := a.take(eventLeave, protection{}); err != nil {
+		return nil, err
+	}
 	reason := uint8(0)
 	p := apdu.RLRQ{Reason: &reason}
 	if a.channel.ciphers() {
@@ -271,14 +312,39 @@ func (a *Association) Protect(plain []byte) ([]byte, error) {
 	if !a.channel.ciphers() && !(a.cfg.Security != nil && a.cfg.Security.Sign) {
 		return plain, nil
 	}
-	return a.channel.protect(plain, a.channel.standard(a.conformance&apdu.GeneralProtection != 0))
+	how := a.channel.standard(a.conformance&apdu.GeneralProtection != 0)
+	if a.state == statePending {
+		how.dedicated = false // the proof comes under the global key
+	}
+	return a.channel.protect(plain, how)
 }
 
-// Unprotect returns the APDU that an answer carries, and how far it can be
-// trusted; it is valid until the next call.
+// Unprotect returns the APDU that an answer, or a push, carries, and how far it
+// can be trusted; it is valid until the next call. What is protected less than
+// the request was makes [ErrUnprotected], but for an exception-response or a
+// confirmed-service-error, which only say that something failed.
 func (a *Association) Unprotect(b []byte) ([]byte, security.Trust, error) {
-	plain, p, err := a.channel.unprotect(b)
-	return plain, p.trust, err
+	plain, how, err := a.channel.unprotect(b)
+	if err != nil {
+		return nil, how.trust, err
+	}
+	if len(plain) == 0 {
+		return nil, how.trust, fmt.Errorf("dlms: empty APDU: %w", errProtocol)
+	}
+	e := a.state.answerEvent(plain[0])
+	if e == eventProved { // whose contents are still to be checked
+		a.proofTag = how.tag
+		_, err = a.state.take(e, a.required, how)
+		if errors.Is(err, ErrUnprotected) && a.cfg.AcceptUnprotected {
+			err = nil
+		}
+	} else {
+		err = a.take(e, how)
+	}
+	if err != nil {
+		return nil, how.trust, fmt.Errorf("dlms: 0x%02x, which is %v: %w", b[0], how, err)
+	}
+	return plain, how.trust, nil
 }
 
 // overhead returns how many octets protection adds to an APDU at most.

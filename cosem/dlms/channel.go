@@ -1,8 +1,8 @@
 package dlms
 
 import (
+	"bytes"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -32,19 +32,30 @@ type Security struct {
 	Style   Style
 	// Dedicated makes the client propose a random key for the association.
 	Dedicated bool
-	// DedicatedKey is proposed in its place, where one is given.
+	// DedicatedKey is proposed in its place, where one is given. Messages under
+	// either count on with the global key's counter.
 	DedicatedKey security.Key
-	// Counters keep the invocation counters; nil means that they start at 1 and
-	// are forgotten. A client without them goes on with what the meter says that
-	// it expects, which not all meters say: give it a store for real ones.
+	// PlainContext has the keys serve the handshake (HLS-GMAC) alone: nothing is
+	// ciphered, and nothing that follows the handshake is protected.
+	PlainContext bool
+	// Counters keep the invocation counters. Where there are keys to seal with
+	// there is no default, as a counter that is used twice gives the key away:
+	// [FileCounters] survive a restart, [security.MemoryCounters] do not, and are
+	// for keys that are new each time.
 	Counters security.Counters
 
 	Signing       security.Signer // of HLS 7 and general-signing
-	PeerSigning   []byte          // the peer's public key for signatures, x and y
 	Agreement     security.Agreer // of general-ciphering
 	PeerAgreement []byte          // the peer's public key for agreement, x and y
 	Certificate   []byte          // sent as AE-qualifier when the association opens; nil for none
-	// Sign puts a general-signing APDU around every message.
+
+	// Whose signatures are believed: the first of these that is given says so.
+	// Without any of them there is no HLS 7.
+	PeerSigning     []byte   // the peer's public key, x and y
+	PeerCertificate []byte   // the peer's certificate, in DER
+	Authorities     [][]byte // in DER: who issued the certificate that the peer sends, and for its system title
+	// Sign puts a general-signing APDU around every message, and requires one
+	// around what comes.
 	Sign bool
 	// KeyInfo is the key of the style StyleCiphering; nil means the global unicast key.
 	KeyInfo *apdu.KeyInfo
@@ -70,12 +81,36 @@ type protection struct {
 	style     Style
 	dedicated bool
 	signed    bool
-	trust     security.Trust
+	trust     security.Trust // the best of tag and signature
+	tag       security.Trust
+	signature security.Trust
 	key       *apdu.KeyInfo
 }
 
-// ErrWrongKey reports a message that deciphers to nonsense.
-var ErrWrongKey = errors.New("dlms: message deciphers to no APDU: wrong key")
+// Errors of protected messages that callers branch on.
+var (
+	// ErrWrongKey reports a message that deciphers to nonsense, or that the peer
+	// could not decipher.
+	ErrWrongKey = errors.New("dlms: wrong key")
+	// ErrNoCounters reports keys to seal with, and nowhere to keep their counters.
+	ErrNoCounters = errors.New("dlms: keys need a store for their invocation counters")
+	// ErrStranger reports a message of, or for, another system title than that of the association.
+	ErrStranger = errors.New("dlms: message belongs to another pair of system titles")
+)
+
+var errLayers = fmt.Errorf("dlms: layers of protection other than a signature around a cipher: %w", errProtocol)
+
+// String says what a message had.
+func (p protection) String() string {
+	s := "plain"
+	if p.control&(security.Authenticated|security.Encrypted) != 0 {
+		s = p.control.String()
+	}
+	if p.signed {
+		s += ", signed"
+	}
+	return s
+}
 
 // channel protects the messages of one association. It does no I/O.
 type channel struct {
@@ -84,10 +119,13 @@ type channel struct {
 	global    security.Sealer
 	broadcast security.Sealer
 	dedicated security.Sealer
-	counters  security.Counters
-	count     uint64 // transactions
-	out       []byte
-	in        []byte
+	counters  security.Counters // nil for none
+	// seen are the counters that are expected next and end with the association;
+	// nil outside of associations.
+	seen        map[seen]uint64
+	peerSigning []byte // the peer's public key for signatures; nil where it is not known
+	out         []byte
+	in, spare   []byte // what was deciphered last, and what is deciphered next
 }
 
 func newChannel(sec *Security) (*channel, error) {
@@ -95,10 +133,7 @@ func newChannel(sec *Security) (*channel, error) {
 	if sec == nil {
 		return c, nil
 	}
-	c.own, c.peer, c.counters, c.global = sec.Title, sec.Peer, sec.Counters, sec.Sealer
-	if c.counters == nil {
-		c.counters = &security.MemoryCounters{}
-	}
+	c.own, c.peer, c.counters, c.global, c.peerSigning = sec.Title, sec.Peer, sec.Counters, sec.Sealer, sec.PeerSigning
 	var err error
 	if c.global == nil && len(sec.Unicast) > 0 {
 		if c.global, err = newCipher(sec.Suite, sec.Unicast, sec.Authentication); err != nil {
@@ -110,7 +145,80 @@ func newChannel(sec *Security) (*channel, error) {
 			return nil, err
 		}
 	}
+	if len(c.peerSigning) == 0 && len(sec.PeerCertificate) > 0 {
+		if c.peerSigning, err = security.CertifiedKey(sec.PeerCertificate, nil, sec.Peer); err != nil {
+			return nil, err
+		}
+	}
 	return c, nil
+}
+
+// newAssociationChannel returns the channel of an association, which has one
+// peer and can answer.
+func newAssociationChannel(sec *Security) (*channel, error) {
+	c, err := newChannel(sec)
+	if err != nil {
+		return nil, err
+	}
+	if c.global != nil && c.counters == nil {
+		return nil, ErrNoCounters
+	}
+	c.seen = map[seen]uint64{}
+	return c, nil
+}
+
+// identify takes the peer's title and certificate from the PDU that opens an
+// association. Neither is believed: the title must be that which is expected, if
+// any, and a certificate must come from an authority.
+func (c *channel) identify(title, certificate []byte) error {
+	if c.sec == nil {
+		return nil
+	}
+	if len(title) == security.TitleLen {
+		if t := security.Title(title); c.sec.Peer != (security.Title{}) && t != c.sec.Peer {
+			return fmt.Errorf("%w: it is %v, want %v", ErrStranger, t, c.sec.Peer)
+		}
+		c.peer = security.Title(title)
+	}
+	if c.peer == c.own && c.global != nil { // one key, and the same nonces in both directions
+		return fmt.Errorf("%w: the peer has our own, %v", ErrStranger, c.own)
+	}
+	authorities := c.sec.Authorities
+	switch {
+	case len(c.sec.PeerSigning) > 0:
+		return nil
+	case len(c.sec.PeerCertificate) > 0:
+		certificate, authorities = c.sec.PeerCertificate, nil
+	case len(certificate) == 0 || len(authorities) == 0:
+		return nil
+	}
+	var err error
+	c.peerSigning, err = security.CertifiedKey(certificate, authorities, c.peer)
+	return err
+}
+
+// able checks that there is what a mechanism needs. Whose signatures are
+// believed may have to wait until the peer says who it is.
+func (c *channel) able(auth apdu.Mechanism, identified bool) error {
+	switch {
+	case auth == apdu.MechanismGMAC && (c.sec == nil || c.global == nil):
+		return fmt.Errorf("dlms: %v: %w: global unicast key", auth, security.ErrNoKey)
+	case auth >= apdu.MechanismGMAC && c.sec == nil:
+		return fmt.Errorf("dlms: %v: %w: system title", auth, security.ErrNoKey)
+	case auth == apdu.MechanismECDSA && c.sec.Signing == nil:
+		return fmt.Errorf("dlms: %v: %w: signing key", auth, security.ErrNoKey)
+	case (auth == apdu.MechanismECDSA || c.sec != nil && c.sec.Sign) && len(c.peerSigning) == 0 && (identified || len(c.sec.Authorities) == 0):
+		return fmt.Errorf("dlms: signatures: %w", security.ErrNoIdentity)
+	}
+	return nil
+}
+
+// required is the protection that keys imply: what they can check.
+func (c *channel) required() required {
+	if !c.ciphers() {
+		return required{}
+	}
+	return required{control: c.control() & (security.Authenticated | security.Encrypted), signed: c.sec.Sign}
 }
 
 func newCipher(s security.Suite, key, auth security.Key) (security.Sealer, error) {
@@ -120,25 +228,17 @@ func newCipher(s security.Suite, key, auth security.Key) (security.Sealer, error
 	return security.NewCipher(key, auth)
 }
 
-// ciphers reports whether messages can be ciphered at all.
-func (c *channel) ciphers() bool { return c.sec != nil && c.global != nil }
+// ciphers reports whether messages are ciphered at all.
+func (c *channel) ciphers() bool { return c.sec.ciphers() }
+
+func (s *Security) ciphers() bool {
+	return s != nil && (len(s.Unicast) > 0 || s.Sealer != nil) && !s.PlainContext
+}
 
 // setDedicated puts the dedicated key to use.
 func (c *channel) setDedicated(key []byte) (err error) {
 	c.dedicated, err = newCipher(c.sec.Suite, key, c.sec.Authentication)
-	if err != nil {
-		return err
-	}
-	for _, id := range []security.CounterID{{Title: c.own, Key: security.KeyDedicated}, {Title: c.peer, Key: security.KeyDedicated, Receive: true}} {
-		start := uint32(1)
-		if id.Receive {
-			start = 0
-		}
-		if err := c.counters.Reset(id, start); err != nil {
-			return err
-		}
-	}
-	return nil
+	return err
 }
 
 // control returns how our own messages are protected.
@@ -165,13 +265,13 @@ func (c *channel) standard(general bool) protection {
 	return p
 }
 
-// next returns an invocation counter for a message that we send.
-func (c *channel) next(p protection) (uint32, error) {
-	id := security.CounterID{Title: c.own}
-	if p.dedicated {
-		id.Key = security.KeyDedicated
+// next returns an invocation counter for a message that we send. Global and
+// dedicated keys have one counter, as peers want it, so that no key starts again.
+func (c *channel) next() (uint32, error) {
+	if c.counters == nil {
+		return 0, ErrNoCounters
 	}
-	return c.counters.Next(id)
+	return c.counters.Next(security.CounterID{Title: c.own})
 }
 
 // protect returns the APDU that carries plain; it is valid until the next call.
@@ -206,7 +306,7 @@ func (c *channel) seal(plain []byte, p protection) ([]byte, error) {
 	if sealer == nil && style != StyleCiphering {
 		return nil, fmt.Errorf("dlms: %w: encryption key", security.ErrNoKey)
 	}
-	counter, err := c.next(p)
+	counter, err := c.next()
 	if err != nil {
 		return nil, err
 	}
@@ -249,11 +349,8 @@ func (c *channel) sealEndToEnd(plain []byte, p protection, counter uint32) ([]by
 
 // header returns the header of an end-to-end protected message.
 func (c *channel) header() apdu.Header {
-	c.count++
 	transaction := make([]byte, 8)
-	if _, err := rand.Read(transaction); err != nil {
-		binary.BigEndian.PutUint64(transaction, c.count)
-	}
+	_, _ = rand.Read(transaction) // which never fails
 	return apdu.Header{Transaction: transaction, Originator: c.own[:], Recipient: c.peer[:]}
 }
 
@@ -261,7 +358,7 @@ func (c *channel) endToEnd() *security.EndToEnd {
 	s := c.sec
 	return &security.EndToEnd{
 		Suite: s.Suite, Authentication: s.Authentication, Unicast: s.Unicast, Broadcast: s.Broadcast, Master: s.Master,
-		Agreement: s.Agreement, PeerAgreement: s.PeerAgreement, Signing: s.Signing, PeerSigning: s.PeerSigning, BareData: s.BareData,
+		Agreement: s.Agreement, PeerAgreement: s.PeerAgreement, Signing: s.Signing, PeerSigning: c.peerSigning, BareData: s.BareData,
 	}
 }
 
@@ -281,7 +378,7 @@ func (c *channel) unprotect(b []byte) ([]byte, protection, error) {
 			return nil, p, err
 		}
 	}
-	return nil, p, fmt.Errorf("dlms: too many layers of protection: %w", errProtocol)
+	return nil, p, errLayers
 }
 
 func isProtected(tag byte) bool {
@@ -289,7 +386,7 @@ func isProtected(tag byte) bool {
 	return service || tag == apdu.TagGeneralGloCiphering || tag == apdu.TagGeneralDedCiphering || tag == apdu.TagGeneralCiphering || tag == apdu.TagGeneralSigning
 }
 
-// open removes one layer of protection.
+// open removes one layer of protection. Its result is valid until the call after the next.
 func (c *channel) open(b []byte, p *protection) ([]byte, error) {
 	parsed, err := parse(b)
 	if err != nil {
@@ -305,16 +402,26 @@ func (c *channel) open(b []byte, p *protection) ([]byte, error) {
 		if len(g.SystemTitle) == security.TitleLen {
 			sender = security.Title(g.SystemTitle)
 		}
-		return c.openContents(sender, g.Contents, p)
-	case apdu.GeneralSigning:
-		p.signed = true
-		trust, err := c.endToEnd().Verify(g)
-		if err != nil {
+		if err := c.between(sender[:], nil); err != nil {
 			return nil, err
 		}
-		p.trust = trust
+		return c.openContents(sender, g.Contents, p)
+	case apdu.GeneralSigning:
+		if err := c.between(g.Originator, g.Recipient); err != nil {
+			return nil, err
+		}
+		if len(g.Contents) > 0 && g.Contents[0] == apdu.TagGeneralSigning {
+			return nil, errLayers
+		}
+		if p.signature, err = c.endToEnd().Verify(g); err != nil {
+			return nil, err
+		}
+		p.signed, p.trust = true, p.signature
 		return g.Contents, nil
 	case apdu.GeneralCiphering:
+		if err := c.between(g.Originator, g.Recipient); err != nil {
+			return nil, err
+		}
 		contents, err := security.ParseContents(g.Contents)
 		if err != nil {
 			return nil, err
@@ -323,12 +430,30 @@ func (c *channel) open(b []byte, p *protection) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.style, p.control, p.trust, p.key = StyleCiphering, contents.Control, trust, g.Key
+		p.style, p.control, p.key = StyleCiphering, contents.Control, g.Key
+		if k := g.Key; k != nil && k.Kind == apdu.KeyIdentified && k.ID == 1 {
+			p.control |= security.Broadcast
+		}
 		id := security.CounterID{Receive: true}
 		copy(id.Title[:], g.Originator)
-		return plain, c.accept(id, contents.Counter, plain, trust)
+		return plain, c.accept(id, contents.Counter, plain, trust, p)
 	}
 	return nil, unexpected(parsed, "ciphered APDU")
+}
+
+// between checks the titles of a message of an association; what a message does
+// not say is not checked. Outside of associations everybody may speak.
+func (c *channel) between(originator, recipient []byte) error {
+	if c.seen == nil {
+		return nil
+	}
+	if len(originator) > 0 && !bytes.Equal(originator, c.peer[:]) {
+		return fmt.Errorf("%w: sent by %X, want %v", ErrStranger, originator, c.peer)
+	}
+	if len(recipient) > 0 && !bytes.Equal(recipient, c.own[:]) {
+		return fmt.Errorf("%w: sent to %X, want %v", ErrStranger, recipient, c.own)
+	}
+	return nil
 }
 
 func (c *channel) openContents(sender security.Title, b []byte, p *protection) ([]byte, error) {
@@ -351,26 +476,84 @@ func (c *channel) openContents(sender security.Title, b []byte, p *protection) (
 	if sealer == nil {
 		return nil, fmt.Errorf("dlms: %w: %v", security.ErrNoKey, contents.Control)
 	}
-	var trust security.Trust
-	c.in, trust, err = sealer.Open(c.in[:0], contents.Control, security.IV(sender, contents.Counter), nil, contents.Text)
+	// What is opened may be what was opened before: each layer has its own memory.
+	plain, trust, err := sealer.Open(c.spare[:0], contents.Control, security.IV(sender, contents.Counter), nil, contents.Text)
 	if err != nil {
 		return nil, err
 	}
-	if p.trust == security.Plain || trust != security.Unsigned {
-		p.trust = trust
-	}
-	return c.in, c.accept(id, contents.Counter, c.in, trust)
+	c.in, c.spare = plain, c.in
+	return plain, c.accept(id, contents.Counter, plain, trust, p)
 }
 
-// accept checks that a message makes sense, and that it is no replay.
-func (c *channel) accept(id security.CounterID, counter uint32, plain []byte, trust security.Trust) error {
+// accept checks that what was deciphered makes sense, and that it is no replay.
+//
+// Only what was verified moves the counters of the store. What was not, in
+// associations that only encrypt, must be newer than all that was verified ever
+// and than all that came in this association, and moves the latter: so nobody
+// without a key can lock a peer out, and a replay within an association is
+// refused. A replay from an earlier association is not: that is what handshakes
+// and tags are for.
+func (c *channel) accept(id security.CounterID, counter uint32, plain []byte, trust security.Trust, p *protection) error {
+	p.tag, p.trust = trust, max(p.trust, trust)
 	if trust != security.Verified {
-		switch p, err := parse(plain); p.(type) {
+		switch parsed, err := parse(plain); parsed.(type) {
 		case nil:
-			return fmt.Errorf("%w (%w)", ErrWrongKey, err)
+			return fmt.Errorf("dlms: message deciphers to no APDU: %w (%w)", ErrWrongKey, err)
 		case apdu.Unknown:
-			return ErrWrongKey
+			return fmt.Errorf("dlms: message deciphers to no APDU: %w", ErrWrongKey)
 		}
 	}
-	return c.counters.Accept(id, counter)
+	if len(plain) > 0 && isProtected(plain[0]) {
+		return errLayers
+	}
+	verified := trust == security.Verified
+	if id.Key == security.KeyDedicated && len(c.sec.DedicatedKey) == 0 {
+		return c.unused(id, counter, verified) // the key ends with the association
+	}
+	if verified {
+		if c.counters == nil {
+			return nil
+		}
+		return c.counters.Accept(id, counter)
+	}
+	if e, ok := c.counters.(expecter); ok && counter < e.Expected(id) {
+		return security.ErrReplay
+	}
+	return c.unused(id, counter, false)
+}
+
+// proved takes the counter of a proof by HLS-GMAC. It lies below that of the
+// message that carries it, and says nothing new where that was verified.
+func (c *channel) proved(h *security.Handshake, tag security.Trust) error {
+	if !h.CheckedCounter || tag == security.Verified || c.counters == nil {
+		return nil
+	}
+	return c.counters.Accept(security.CounterID{Title: c.peer, Receive: true}, h.LastCounter)
+}
+
+// seen names a counter that ends with the association.
+type seen struct {
+	security.CounterID
+	verified bool
+}
+
+// unused is accept for those.
+func (c *channel) unused(id security.CounterID, counter uint32, verified bool) error {
+	if c.seen == nil {
+		return nil
+	}
+	next := c.seen[seen{id, true}]
+	if !verified {
+		next = max(next, c.seen[seen{id, false}])
+	}
+	if uint64(counter) < next {
+		return security.ErrReplay
+	}
+	c.seen[seen{id, verified}] = uint64(counter) + 1
+	return nil
+}
+
+// expecter is what counters may tell besides: the lowest counter that would be accepted.
+type expecter interface {
+	Expected(security.CounterID) uint32
 }

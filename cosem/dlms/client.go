@@ -88,11 +88,6 @@ func (c *Client) Open(ctx context.Context) error {
 		return err
 	}
 	more, err := c.associate(ctx)
-	var e apdu.ExceptionResponse
-	if errors.As(err, &e) && e.Service == apdu.InvocationCounterError && c.assoc.catchUp(e.Counter) {
-		c.cfg.Logger.Warn("the meter expects a higher invocation counter", "counter", e.Counter)
-		more, err = c.associate(ctx)
-	}
 	if err != nil {
 		return err
 	}
@@ -112,11 +107,32 @@ func (c *Client) associate(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	answer, err := c.transmit(ctx, request)
+	answer, err := c.transmit(ctx, request, c.deadline())
 	if err != nil {
 		return false, err
 	}
-	return c.assoc.Accept(answer)
+	more, err = c.assoc.Accept(answer)
+	return more, c.explained(err)
+}
+
+// deadline is when the answer to a request that goes out now must be here.
+func (c *Client) deadline() time.Time { return time.Now().Add(c.cfg.Timeout) }
+
+// explained says what a refusal means that has to do with keys and counters.
+// Nothing authenticates it, so that it changes nothing of ours.
+func (c *Client) explained(err error) error {
+	var e apdu.ExceptionResponse
+	if !errors.As(err, &e) || c.cfg.Security == nil {
+		return err
+	}
+	switch e.Service {
+	case apdu.DecipheringError:
+		return fmt.Errorf("dlms: the meter cannot decipher what we send: %w, system title or suite: %w", ErrWrongKey, err)
+	case apdu.InvocationCounterError:
+		return fmt.Errorf("dlms: the meter claims to expect invocation counter %d or more of system title %v; who knows that to be so can have the counters start there: %w",
+			e.Counter, c.cfg.Security.Title, err)
+	}
+	return err
 }
 
 // prove is the second half of a high level security handshake.
@@ -167,31 +183,26 @@ func (c *Client) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.transmit(ctx, request); err != nil {
+	if _, err := c.transmit(ctx, request, c.deadline()); err != nil {
 		return err
 	}
 	return c.carrier.disconnect(ctx)
 }
 
 // transmit sends an APDU as it is, and returns the APDU that answers.
-func (c *Client) transmit(ctx context.Context, request []byte) ([]byte, error) {
+func (c *Client) transmit(ctx context.Context, request []byte, deadline time.Time) ([]byte, error) {
 	if len(request) > c.assoc.maxSend && c.assoc.Conformance()&apdu.GeneralBlocks != 0 {
-		return c.transmitBlocks(ctx, request)
+		t := newTransfer(c.cfg.Window, c.assoc.maxSend)
+		t.send(request)
+		if err := c.sendBlocks(ctx, &t); err != nil {
+			return nil, err
+		}
+		return c.await(ctx, &t, deadline)
 	}
 	if err := c.carrier.send(ctx, request, true); err != nil {
 		return nil, err
 	}
-	return c.await(ctx, nil)
-}
-
-// transmitBlocks sends an APDU by general block transfer.
-func (c *Client) transmitBlocks(ctx context.Context, request []byte) ([]byte, error) {
-	t := newTransfer(c.cfg.Window, c.assoc.maxSend)
-	t.send(request)
-	if err := c.sendBlocks(ctx, &t); err != nil {
-		return nil, err
-	}
-	return c.await(ctx, &t)
+	return c.await(ctx, nil, deadline)
 }
 
 func (c *Client) sendBlocks(ctx context.Context, t *transfer) error {
@@ -204,14 +215,16 @@ func (c *Client) sendBlocks(ctx context.Context, t *transfer) error {
 	return nil
 }
 
-// await returns the APDU that answers, put together where it comes in blocks.
-func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
+// await returns the APDU that answers, put together where it comes in blocks. A
+// block that brings it further moves the deadline, and nothing else does.
+func (c *Client) await(ctx context.Context, t *transfer, deadline time.Time) ([]byte, error) {
 	tries, stuck := 0, 0
 	for {
-		answer, err := c.carrier.receive(ctx, time.Now().Add(c.cfg.Timeout))
+		answer, err := c.carrier.receive(ctx, deadline)
 		if errors.Is(err, ErrTimeout) && t != nil && tries < c.cfg.Retries {
 			tries++
 			t.repeat()
+			deadline = c.deadline()
 			if err := c.sendBlocks(ctx, t); err != nil {
 				return nil, err
 			}
@@ -220,8 +233,14 @@ func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(answer) == 0 || answer[0] != apdu.TagGeneralBlockTransfer {
+		if len(answer) == 0 {
+			continue
+		}
+		if answer[0] != apdu.TagGeneralBlockTransfer {
 			if c.pushed(answer) {
+				if !time.Now().Before(deadline) {
+					return nil, ErrTimeout
+				}
 				continue
 			}
 			return answer, nil
@@ -240,7 +259,7 @@ func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
 			return nil, err
 		}
 		if stuck++; acked != t.acked || received != t.received {
-			stuck = 0
+			stuck, deadline = 0, c.deadline()
 		}
 		if stuck > 2*int(t.window)+c.cfg.Retries {
 			return nil, fmt.Errorf("dlms: general block transfer does not advance: %w", errProtocol)
@@ -258,26 +277,31 @@ func (c *Client) await(ctx context.Context, t *transfer) ([]byte, error) {
 	}
 }
 
-// pushed takes an APDU that answers nothing: what a meter sends of its own accord.
+// pushed takes an APDU that shows from without that it answers nothing: what a
+// meter sends of its own accord. What is protected less than the association
+// requires is dropped, or has the trust that it has where the configuration says so.
 func (c *Client) pushed(b []byte) bool {
-	if len(b) == 0 {
-		return true
-	}
-	switch b[0] {
-	case apdu.TagDataNotification, apdu.TagEventNotification, apdu.TagInformationReport:
-	case 0xCA, 0xD2, 0x38, 0x58: // the same, ciphered by service
-	default:
+	if plain, _ := apdu.PlainTag(b[0]); !isPush(b[0]) && !isPush(plain) {
 		return false
 	}
 	plain, trust, err := c.assoc.Unprotect(b)
+	c.push(plain, trust, err)
+	return true
+}
+
+// push gives what was pushed to whom it concerns.
+func (c *Client) push(plain []byte, trust security.Trust, err error) {
+	var p apdu.PDU
+	if err == nil {
+		p, err = parse(plain)
+	}
 	if err != nil {
 		c.cfg.Logger.Warn("push between request and answer", "error", err)
-		return true
+		return
 	}
-	if p, err := parse(plain); err == nil && c.cfg.Push != nil {
+	if c.cfg.Push != nil {
 		c.cfg.Push(p, trust)
 	}
-	return true
 }
 
 // exchange sends a request, protected as the association calls for, and returns the answer.
@@ -286,21 +310,21 @@ func (c *Client) exchange(ctx context.Context, request []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.transmit(ctx, protected)
-	for ; err == nil; answer, err = c.await(ctx, nil) {
+	deadline := c.deadline()
+	answer, err := c.transmit(ctx, protected, deadline)
+	for ; err == nil; answer, err = c.await(ctx, nil, deadline) {
 		plain, trust, err := c.assoc.Unprotect(answer)
 		if err != nil {
 			return nil, err
 		}
-		if trust == security.Unverified {
-			c.unverified = true
+		if isPush(plain[0]) {
+			c.push(plain, trust, nil)
+			continue
 		}
 		if late(request, plain) {
 			continue
 		}
-		if c.pushed(plain) {
-			continue
-		}
+		c.unverified = c.unverified || c.assoc.unverified
 		return plain, nil
 	}
 	return nil, err
@@ -328,7 +352,11 @@ func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parse(answer)
+	p, err = parse(answer)
+	if refusal, ok := p.(error); ok {
+		return nil, c.explained(refusal)
+	}
+	return p, err
 }
 
 // idempotent is request for what may be asked twice: it is repeated where no

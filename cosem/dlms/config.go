@@ -51,6 +51,11 @@ type Config struct {
 
 	// Security is needed to cipher, and for the mechanisms from HLS-GMAC on; nil for none.
 	Security *Security
+	// AcceptUnprotected takes answers and pushes that are protected less than the
+	// association requires, and marks what they say as unverified: for meters that
+	// answer in plain, or without a tag, what they were asked with one. Whoever
+	// sits on the line can then say anything.
+	AcceptUnprotected bool
 	// UserID is sent as the client's user; zero means none.
 	UserID uint8
 	// ShortNames references objects by short names (SN), as old meters do.
@@ -74,7 +79,9 @@ type Config struct {
 	Clock obis.Clock
 
 	// Push is called for what the meter sends of its own accord between request
-	// and answer; it must not keep the PDU. Nil means to ignore it.
+	// and answer, protected as the association requires; trust is
+	// [security.Verified] where a tag or signature was checked. It must not keep
+	// the PDU. Nil means to ignore it.
 	Push func(p apdu.PDU, trust security.Trust)
 
 	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none

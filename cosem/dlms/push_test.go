@@ -125,7 +125,11 @@ func ExampleExposed() {
 		{Code: obis.MustParse("6-0:1.0.0"), Value: obis.Int(12345, 3), Unit: obis.WattHour},
 		{Code: obis.MustParse("6-0:10.0.0"), Value: obis.Int(652, -1), Unit: obis.Celsius},
 	}, nil)
-	server := dlms.NewServer(&dlms.ServerConfig{Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: device}})
+	server, err := dlms.NewServer(&dlms.ServerConfig{Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: device}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	near, far := net.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -163,7 +167,8 @@ func TestExposedProfile(t *testing.T) {
 	}
 	device := &dlms.Exposed{Clock: func() time.Time { return start }}
 	device.Update(obis.Meter{ID: "X"}, []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(5, -1), Unit: obis.WattHour}}, []*obis.Profile{p})
-	server := dlms.NewServer(&dlms.ServerConfig{Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: device}})
+	server, err := dlms.NewServer(&dlms.ServerConfig{Link: dlms.LinkAuto, Devices: map[uint16]dlms.Device{1: device}})
+	require.NoError(t, err)
 	near, far := net.Pipe()
 	go func() { _ = server.Serve(context.Background(), far) }()
 	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkHDLC})

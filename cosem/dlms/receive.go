@@ -37,11 +37,6 @@ type ReceiverConfig struct {
 	Trace             func(frame []byte) // called for every frame; nil for none
 }
 
-// ErrUnprotected reports a message that is protected less than the keys of its
-// sender imply: with an authentication key it must be authenticated, with an
-// encryption key alone encrypted.
-var ErrUnprotected = errors.New("dlms: message is protected less than the keys demand")
-
 // Message is what a [Receiver] found: one PDU, or a frame that carries none. It
 // is valid until the next Feed, Next or APDU.
 type Message struct {

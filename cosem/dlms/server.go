@@ -3,10 +3,12 @@ package dlms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,17 +31,18 @@ type ServerConfig struct {
 	Conformance   apdu.Conformance
 	ConformanceSN apdu.Conformance // the same for SN referencing
 	MaxLong       int              // octets of a request that comes in blocks; zero means 1 MiB
+	MaxAnswer     int              // octets of the value of one attribute; zero means 8 MiB
 	Window        uint8            // blocks of a general block transfer that we receive before we acknowledge; zero means 1
-	// Counters keep the invocation counters of accesses that have none of their
-	// own; nil means that they are forgotten when the server ends.
+	// Counters keep the invocation counters of accesses that have none of their own.
 	Counters   security.Counters
 	Inactivity time.Duration // after which a silent connection is closed; zero means DefaultInactivity, negative never
 
 	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
 	Logger *slog.Logger                  // nil is silent
 
-	counters security.Counters
-	access   *atomic.Pointer[[]Access] // Access, or what replaced it
+	access     *atomic.Pointer[[]Access] // Access, or what replaced it
+	challenges *challenges
+	held       *budget
 }
 
 // DefaultInactivity is how long a server waits for a silent client.
@@ -56,13 +59,36 @@ const serverConformanceSN = apdu.GeneralProtection | apdu.ServiceRead | apdu.Ser
 type Server struct{ cfg ServerConfig }
 
 // SetAccess replaces who may associate and with which keys. Associations that
-// are open go on with what they have.
-func (s *Server) SetAccess(list []Access) {
+// are open go on with what they have. Keys that cannot work, or that have no
+// store for their counters ([ErrNoCounters]), change nothing.
+func (s *Server) SetAccess(list []Access) error {
+	for i := range list {
+		a := &list[i]
+		if a.Security == nil && a.Require != 0 {
+			return fmt.Errorf("dlms: access of client %d by %v: %w", a.Client, a.Auth, security.ErrNoKey)
+		}
+		sec := a.Security
+		if sec != nil && sec.Counters == nil {
+			sec = &Security{}
+			*sec = *a.Security
+			sec.Counters = s.cfg.Counters
+		}
+		c, err := newAssociationChannel(sec)
+		if err == nil {
+			err = c.able(a.Auth, false)
+		}
+		if err != nil {
+			return fmt.Errorf("dlms: access of client %d by %v: %w", a.Client, a.Auth, err)
+		}
+	}
+	list = slices.Clone(list)
 	s.cfg.access.Store(&list)
+	return nil
 }
 
-// NewServer returns a server.
-func NewServer(cfg *ServerConfig) *Server {
+// NewServer returns a server. Without [ServerConfig.Access] everybody may
+// associate as client of his choice, without authentication.
+func NewServer(cfg *ServerConfig) (*Server, error) {
 	s := &Server{}
 	if cfg != nil {
 		s.cfg = *cfg
@@ -70,8 +96,10 @@ func NewServer(cfg *ServerConfig) *Server {
 	if s.cfg.Access == nil {
 		s.cfg.Access = []Access{{}}
 	}
-	s.cfg.access = &atomic.Pointer[[]Access]{}
-	s.SetAccess(s.cfg.Access)
+	s.cfg.access, s.cfg.challenges, s.cfg.held = &atomic.Pointer[[]Access]{}, &challenges{}, &budget{}
+	if err := s.SetAccess(s.cfg.Access); err != nil {
+		return nil, err
+	}
 	if s.cfg.MaxPDU == 0 {
 		s.cfg.MaxPDU = DefaultMaxPDU
 	}
@@ -84,8 +112,8 @@ func NewServer(cfg *ServerConfig) *Server {
 	if s.cfg.MaxLong == 0 {
 		s.cfg.MaxLong = 1 << 20
 	}
-	if s.cfg.counters = s.cfg.Counters; s.cfg.counters == nil {
-		s.cfg.counters = &security.MemoryCounters{}
+	if s.cfg.MaxAnswer == 0 {
+		s.cfg.MaxAnswer = 8 << 20
 	}
 	if s.cfg.Inactivity == 0 {
 		s.cfg.Inactivity = DefaultInactivity
@@ -93,7 +121,7 @@ func NewServer(cfg *ServerConfig) *Server {
 	if s.cfg.Logger == nil {
 		s.cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return s
+	return s, nil
 }
 
 // Serve serves one connection until it ends, the context ends, or it is silent
@@ -145,6 +173,11 @@ func (s *Server) silence() time.Time {
 func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byte) error {
 	type pair struct{ client, server uint16 }
 	sessions := map[pair]*session{}
+	defer func() {
+		for _, session := range sessions {
+			session.close()
+		}
+	}()
 	c := &wrapperCarrier{conn: conn, trace: s.cfg.Trace, in: head}
 	for {
 		f, err := c.frame(ctx, s.silence())
@@ -184,6 +217,11 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		last time.Time
 	}
 	sessions := map[client]*held{}
+	defer func() {
+		for _, h := range sessions {
+			h.close()
+		}
+	}()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	in, out := make([]byte, 1<<16), []byte(nil)
@@ -208,6 +246,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 			if len(sessions) >= maxDatagramSessions {
 				for id, h := range sessions { // nobody says goodbye on UDP
 					if time.Since(h.last) > s.cfg.Inactivity {
+						h.close()
 						delete(sessions, id)
 					}
 				}
@@ -235,7 +274,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 const maxDatagramSessions = 4096
 
 // maxSessions bounds the clients on one connection.
-const maxSessions = 64
+const maxSessions = 16
 
 // hdlcServer is the server's end of a line on which several clients may talk.
 type hdlcServer struct {
@@ -255,6 +294,11 @@ type hdlcPeer struct {
 
 func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) error {
 	h := &hdlcServer{server: s, conn: conn, peers: map[hdlcPair]*hdlcPeer{}}
+	defer func() {
+		for _, p := range h.peers {
+			p.session.close()
+		}
+	}()
 	h.scanner.Feed(head)
 	var buf [2048]byte
 	for {

@@ -29,7 +29,8 @@ func serve(t testing.TB, cfg *cosemsim.Config) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
-	meter := cosemsim.New(cfg)
+	meter, err := cosemsim.New(cfg)
+	require.NoError(t, err)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {

@@ -35,8 +35,9 @@ func (s *session) get(p apdu.GetRequestNormal) []byte {
 func (s *session) getList(p apdu.GetRequestWithList) []byte {
 	s.long = longAnswer{}
 	results := make([]apdu.Result, len(p.List))
+	var room items
 	for i, g := range p.List {
-		results[i] = s.read(g)
+		results[i] = s.readItem(&room, g)
 	}
 	if raw := apdu.AppendResults(nil, results); !s.fits(3 + len(raw)) {
 		return s.startLong(p.Invoke, raw, false)
@@ -113,7 +114,7 @@ func (s *session) writeList(list []apdu.Get, data []cosem.Data) []cosem.DataAcce
 	codes := make([]cosem.DataAccessResult, len(list))
 	for i, g := range list {
 		codes[i] = cosem.OtherReason
-		if len(data) == len(list) {
+		if len(data) == len(list) && i < maxItems {
 			codes[i] = s.write(g, data[i])
 		}
 	}
@@ -206,10 +207,14 @@ func (s *session) actionList(p apdu.ActionRequestWithList) []byte {
 
 func (s *session) actionListAnswer(invoke apdu.InvokeID, methods []cosem.Method, parameters []cosem.Data) []byte {
 	response := apdu.ActionResponseWithList{Invoke: invoke}
+	var room items
 	for i, m := range methods {
 		a := apdu.Action{Code: cosem.ActionResult(cosem.OtherReason)}
-		if len(parameters) == len(methods) {
+		if len(parameters) == len(methods) && room.more() {
 			a = s.invoke(m, &parameters[i])
+			if a.Return != nil {
+				room.took(a.Return.Data)
+			}
 		}
 		response.List = append(response.List, a)
 	}
@@ -276,6 +281,7 @@ func (s *session) actionNext(p apdu.ActionRequestNext) []byte {
 func (s *session) access(p apdu.AccessRequest) []byte {
 	response := apdu.AccessResponse{Invoke: p.Invoke}
 	failed := false
+	var room items
 	for _, a := range p.List {
 		r := apdu.AccessResult{Kind: a.Kind, Code: uint8(cosem.OtherReason)}
 		get := apdu.Get{Attribute: a.Attribute, Selection: a.Selection}
@@ -286,7 +292,7 @@ func (s *session) access(p apdu.AccessRequest) []byte {
 			r.Kind = apdu.AccessSet
 		}
 		switch {
-		case failed && p.Invoke&apdu.LongBreakOnError != 0:
+		case failed && p.Invoke&apdu.LongBreakOnError != 0, !room.more():
 		case r.Kind == apdu.AccessGet:
 			result := s.read(get)
 			r.Code, r.Data = uint8(result.Code), result.Data
@@ -300,6 +306,7 @@ func (s *session) access(p apdu.AccessRequest) []byte {
 				r.Data = action.Return.Data
 			}
 		}
+		room.took(r.Data)
 		failed = failed || r.Code != 0
 		response.List = append(response.List, r)
 	}

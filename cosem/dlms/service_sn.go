@@ -81,8 +81,13 @@ func (s *session) readSN(p apdu.ReadRequest) []byte {
 	}
 	s.long = longAnswer{}
 	response := apdu.ReadResponse{}
+	var room items
 	for _, v := range p.List {
-		item := apdu.Read{Result: s.readVariable(v)}
+		item := apdu.Read{Result: apdu.Result{Code: cosem.DataBlockUnavailable}}
+		if room.more() {
+			item.Result = s.readVariable(v)
+			room.took(item.Data)
+		}
 		if item.Code != cosem.Success {
 			item.Kind = apdu.ReadError
 		}
@@ -157,7 +162,7 @@ func (s *session) writeSN(list []apdu.Variable, data []cosem.Data) []cosem.DataA
 	codes := make([]cosem.DataAccessResult, len(list))
 	for i, v := range list {
 		codes[i] = cosem.OtherReason
-		if len(data) != len(list) || v.Kind != apdu.VariableName && v.Kind != apdu.VariableParameterized {
+		if len(data) != len(list) || i >= maxItems || v.Kind != apdu.VariableName && v.Kind != apdu.VariableParameterized {
 			continue
 		}
 		if a, ok := s.shortNames().attribute(v.Name); ok {

@@ -3,11 +3,11 @@ package dlms
 import (
 	"crypto/subtle"
 	"errors"
+	"slices"
 
 	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/security"
-	"github.com/openusm/meter/obis"
 )
 
 // Device is a logical device: what a [Server] shows. Its methods are called by
@@ -39,11 +39,22 @@ type Access struct {
 	Client   uint16 // SAP for which it holds; zero means any
 	Auth     apdu.Mechanism
 	Password []byte // of low level security, and the secret of the HLS mechanisms that need one
-	// Security holds the keys; nil allows contexts without ciphering only. A zero
-	// Peer takes any client that knows the keys.
+	// Security holds the keys; nil allows contexts without ciphering only, and keys
+	// only contexts with it (but for [Security.PlainContext]). A zero Peer takes
+	// any client that knows the keys.
 	Security *Security
-	// Require is how requests must be protected at least; zero means not at all.
+	// Require is how requests must be protected at least; zero means what the keys
+	// imply: authenticated and encrypted, or encrypted only where there is no
+	// authentication key.
 	Require security.Control
+}
+
+// Policed is a [Device] with a security policy that can be strengthened while it
+// serves, as by method security_activate of a Security setup.
+type Policed interface {
+	// Policy returns how the requests of an association must be protected, and its
+	// answers, besides what its access requires. Zero means not at all.
+	Policy(p *Partner) (requests, answers security.Control)
 }
 
 // session is the server's side of the associations of one client. It does no I/O.
@@ -52,8 +63,8 @@ type session struct {
 	device  Device
 	partner Partner
 
-	open        bool
-	pending     bool // a handshake is under way
+	state       state
+	required    required
 	context     apdu.Context
 	channel     *channel
 	handshake   security.Handshake
@@ -64,6 +75,7 @@ type session struct {
 	request     longRequest
 	names       *shortNames
 	blocks      *transfer
+	held        int // octets of the budget that the session has
 	out         []byte
 	frames      [][]byte
 }
@@ -73,6 +85,7 @@ func newSession(cfg *ServerConfig, device Device, client, server uint16) *sessio
 }
 
 func (s *session) close() {
+	s.forget()
 	*s = session{
 		cfg: s.cfg, device: s.device, partner: Partner{Client: s.partner.Client, Server: s.partner.Server},
 		channel: &channel{}, maxSend: 0xFFFF, out: s.out, frames: s.frames[:0],
@@ -94,17 +107,17 @@ func (s *session) handle(b []byte) [][]byte {
 	}
 	s.blocks = nil
 	answer := s.whole(b)
-	if len(answer) == 0 {
-		return nil
-	}
 	if len(answer) > s.maxSend && s.conformance&apdu.GeneralBlocks != 0 {
 		t := newTransfer(s.cfg.Window, s.maxSend)
 		s.blocks = &t
 		t.send(answer)
 		s.frames = t.poll(s.frames)
-		return s.frames
+	} else if len(answer) > 0 {
+		s.frames = append(s.frames, answer)
 	}
-	s.frames = append(s.frames, answer)
+	if !s.account() {
+		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
+	}
 	return s.frames
 }
 
@@ -126,7 +139,7 @@ func (s *session) gateway(b []byte) [][]byte {
 // block takes a block of a general block transfer.
 func (s *session) block(b []byte) [][]byte {
 	p, err := parse(b)
-	if err != nil || !s.open || s.conformance&apdu.GeneralBlocks == 0 {
+	if err != nil || s.state != stateOpen || s.conformance&apdu.GeneralBlocks == 0 {
 		s.frames = append(s.frames, s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.OperationNotPossible}))
 		return s.frames
 	}
@@ -150,6 +163,9 @@ func (s *session) block(b []byte) [][]byte {
 		}
 	}
 	s.frames = s.blocks.poll(s.frames)
+	if !s.account() {
+		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
+	}
 	return s.frames
 }
 
@@ -161,22 +177,42 @@ func (s *session) whole(b []byte) []byte {
 	case apdu.TagRLRQ:
 		return s.release(b)
 	}
+	notNow := apdu.ExceptionResponse{State: 1, Service: apdu.OperationNotPossible}
+	if s.state == stateIdle {
+		return s.plain(notNow)
+	}
 	plain, how, err := s.channel.unprotect(b)
 	if err != nil {
 		return s.plain(s.refusal(err))
 	}
-	s.protection = how
 	p, err := parse(plain)
+	e := eventRequest
+	if err == nil && s.state == statePending && s.isProof(p) {
+		e = eventProof
+	}
+	if _, err := s.state.take(e, s.demands(), how); err != nil {
+		return s.plain(notNow)
+	}
+	s.protection = how
 	if err != nil {
 		return s.reply(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason})
 	}
-	if !s.open && !(s.pending && s.isProof(p)) {
-		return s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.OperationNotPossible})
+	answer := s.serve(p)
+	if e == eventProof && s.state != stateOpen { // nothing is left of who could not prove himself
+		answer = append([]byte(nil), answer...)
+		s.close()
 	}
-	if !s.isProof(p) && !s.protected(how) {
-		return s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.OperationNotPossible})
+	return answer
+}
+
+// demands is the protection that requests must have now.
+func (s *session) demands() required {
+	r := s.required
+	if d, ok := s.device.(Policed); ok {
+		requests, _ := d.Policy(&s.partner)
+		r.control |= requests & (security.Authenticated | security.Encrypted)
 	}
-	return s.serve(p)
+	return r
 }
 
 // refusal says why a ciphered request could not be deciphered.
@@ -184,25 +220,11 @@ func (s *session) refusal(err error) apdu.ExceptionResponse {
 	e := apdu.ExceptionResponse{State: 1, Service: apdu.DecipheringError}
 	if errors.Is(err, security.ErrReplay) {
 		e.Service = apdu.InvocationCounterError
-		if c, ok := s.channel.counters.(interface {
-			Expected(security.CounterID) uint32
-		}); ok {
+		if c, ok := s.channel.counters.(expecter); ok {
 			e.Counter = c.Expected(security.CounterID{Title: s.channel.peer, Receive: true})
 		}
 	}
 	return e
-}
-
-// protected reports whether a request is protected as its access requires.
-func (s *session) protected(how protection) bool {
-	need := security.Control(0)
-	if s.partner.Access != nil {
-		need = s.partner.Access.Require
-	}
-	if need&security.Authenticated != 0 && how.trust != security.Verified {
-		return false
-	}
-	return how.control&need == need
 }
 
 // isProof reports whether a PDU is the invocation of reply_to_HLS_authentication.
@@ -242,7 +264,7 @@ func (s *session) serve(p apdu.PDU) []byte {
 			return s.setBlock(p)
 		}
 	case apdu.ActionRequestNormal:
-		if need(apdu.ServiceAction) || s.pending {
+		if need(apdu.ServiceAction) || s.state == statePending {
 			return s.actionNormal(p)
 		}
 	case apdu.ActionRequestWithList:
@@ -280,6 +302,11 @@ func (s *session) reply(p apdu.PDU) []byte {
 	plain := s.plain(p)
 	how := s.protection
 	how.control &^= security.Broadcast
+	if d, ok := s.device.(Policed); ok && s.channel.ciphers() {
+		if _, answers := d.Policy(&s.partner); answers&(security.Authenticated|security.Encrypted) != 0 {
+			how.control |= answers&(security.Authenticated|security.Encrypted) | security.Control(s.channel.sec.Suite)
+		}
+	}
 	how.signed = how.signed && s.channel.sec != nil && s.channel.sec.Signing != nil
 	if how.control&(security.Authenticated|security.Encrypted) == 0 && !how.signed {
 		return plain
@@ -320,15 +347,15 @@ func (s *session) associate(b []byte) []byte {
 	p := parsed.(apdu.AARQ)
 	s.close()
 	aare, err := s.accept(p)
+	if err == nil && aare.Result == apdu.Accepted {
+		return s.plain(aare)
+	}
+	answer := apdu.PDU(aare)
 	if err != nil {
-		answer := s.refusal(err)
-		s.close()
-		return s.plain(answer)
+		answer = s.refusal(err)
 	}
-	if aare.Result != apdu.Accepted {
-		s.open, s.pending = false, false
-	}
-	return s.plain(aare)
+	s.close() // nothing is left of who was refused: no keys, no counters
+	return s.plain(answer)
 }
 
 func refuse(p apdu.AARQ, code uint8) apdu.AARE {
@@ -364,7 +391,15 @@ func (s *session) accept(p apdu.AARQ) (apdu.AARE, error) {
 	}
 	user, _, err := apdu.Parse(plain)
 	initiate, ok := user.(apdu.InitiateRequest)
-	if err != nil || !ok || !s.protected(how) {
+	if err != nil || !ok {
+		return refuse(p, apdu.DiagnosticNoReason), nil
+	}
+	e := eventAssociate
+	if access.Auth.HLS() {
+		e = eventAssociateHLS
+	}
+	next, err := s.state.take(e, s.demands(), how)
+	if err != nil {
 		return refuse(p, apdu.DiagnosticNoReason), nil
 	}
 	if e, bad := s.negotiate(initiate); bad {
@@ -375,7 +410,11 @@ func (s *session) accept(p apdu.AARQ) (apdu.AARE, error) {
 			return refuse(p, apdu.DiagnosticNoReason), nil
 		}
 	}
-	return s.opened(p, access, how), nil
+	aare := s.opened(p, access, how)
+	if aare.Result == apdu.Accepted {
+		s.state = next
+	}
+	return aare, nil
 }
 
 func (s *session) initiateError(p apdu.AARQ, e apdu.ConfirmedServiceError) apdu.AARE {
@@ -387,28 +426,35 @@ func (s *session) initiateError(p apdu.AARQ, e apdu.ConfirmedServiceError) apdu.
 // secure sets the channel up for the keys of an access.
 func (s *session) secure(p apdu.AARQ, access *Access) bool {
 	sec := access.Security
-	needed := p.Context.Ciphered() || access.Auth >= apdu.MechanismGMAC
-	if !needed {
-		return access.Require == 0
+	if sec == nil {
+		return true
 	}
-	if sec == nil || len(p.CallingAPTitle) != security.TitleLen || sec.Peer != (security.Title{}) && sec.Peer != s.partner.Title {
+	if sec.Peer != (security.Title{}) && sec.Peer != s.partner.Title {
 		return false
 	}
 	own := *sec
 	if own.Counters == nil {
-		own.Counters = s.cfg.counters
+		own.Counters = s.cfg.Counters
 	}
-	if len(own.PeerSigning) == 0 && len(p.CallingAEQualifier) > 0 {
-		own.PeerSigning, _ = security.PublicKeyOf(p.CallingAEQualifier)
-	}
-	c, err := newChannel(&own)
+	c, err := newAssociationChannel(&own)
 	if err != nil {
 		s.cfg.Logger.Error("keys of an access", "error", err)
 		return false
 	}
-	c.peer = s.partner.Title
-	s.channel = c
-	return !p.Context.Ciphered() || c.ciphers()
+	// Titles are part of nonces and proofs; a digest of HLS-SHA256 does without a client's.
+	titled := len(p.CallingAPTitle) == security.TitleLen
+	if !titled && (c.global != nil || access.Auth == apdu.MechanismECDSA) {
+		return false
+	}
+	if err := errors.Join(c.identify(p.CallingAPTitle, p.CallingAEQualifier), c.able(access.Auth, true)); err != nil {
+		s.cfg.Logger.Warn("association refused", "client", s.partner.Client, "error", err)
+		return false
+	}
+	s.channel, s.required = c, c.required()
+	if access.Require != 0 {
+		s.required.control = access.Require & (security.Authenticated | security.Encrypted)
+	}
+	return true
 }
 
 // opened returns the AARE that accepts.
@@ -429,52 +475,43 @@ func (s *session) opened(p apdu.AARQ, access *Access, how protection) apdu.AARE 
 		return refuse(p, apdu.DiagnosticNoReason)
 	}
 	aare.UserInformation = append([]byte(nil), out...)
-	s.open = true
 	if !access.Auth.HLS() {
 		return aare
 	}
-	s.open, s.pending = false, true
-	challenge, err := security.NewChallenge(uint8(access.Auth))
-	if err != nil || len(p.Value) < minChallenge || len(p.Value) > maxChallenge {
-		return refuse(p, apdu.DiagnosticAuthenticationFailure)
-	}
 	s.handshake = security.Handshake{
 		Mechanism: uint8(access.Auth), Secret: security.Key(access.Password),
-		Peer: s.partner.Title, OwnChallenge: challenge, PeerChallenge: append([]byte(nil), p.Value...),
+		Peer: s.partner.Title, OwnChallenge: security.NewChallenge(uint8(access.Auth)),
 	}
 	if sec := s.channel.sec; sec != nil {
 		h := &s.handshake
-		h.Own, h.Suite, h.Sealer, h.Signer, h.PeerPublic = s.channel.own, sec.Suite, s.channel.global, sec.Signing, sec.PeerSigning
+		h.Own, h.Suite, h.Sealer, h.Signer, h.PeerPublic = s.channel.own, sec.Suite, s.channel.global, sec.Signing, s.channel.peerSigning
+	}
+	own := s.handshake.OwnChallenge
+	if s.handshake.Challenged(p.Value) != nil || !s.cfg.challenges.fresh(p.Value) || !s.cfg.challenges.fresh(own) {
+		return refuse(p, apdu.DiagnosticAuthenticationFailure)
 	}
 	aare.Diagnostic.Code = apdu.DiagnosticAuthenticationRequired
-	aare.Authentication, aare.Mechanism, aare.Value = true, access.Auth, challenge
+	aare.Authentication, aare.Mechanism, aare.Value = true, access.Auth, own
 	return aare
 }
 
-// The lengths of a challenge that the standard allows.
-const (
-	minChallenge = 8
-	maxChallenge = 64
-)
-
 // prove checks the client's proof and returns our own.
 func (s *session) prove(parameters *cosem.Data) (*cosem.Data, cosem.ActionResult) {
-	if !s.pending || parameters == nil {
+	if s.state != statePending || parameters == nil {
 		return nil, cosem.ActionResult(cosem.ReadWriteDenied)
 	}
-	s.pending = false
+	s.state = stateIdle
 	proof, _ := parameters.Bytes()
 	err := s.handshake.Check(proof)
-	// The counter of the proof is below that of the message which carries it, where that is ciphered.
-	if err == nil && s.handshake.CheckedCounter && s.protection.control == 0 {
-		err = s.channel.counters.Accept(security.CounterID{Title: s.channel.peer, Receive: true}, s.handshake.LastCounter)
+	if err == nil {
+		err = s.channel.proved(&s.handshake, s.protection.tag)
 	}
 	if err != nil {
 		s.cfg.Logger.Warn("handshake failed", "client", s.partner.Client, "error", err)
 		return nil, cosem.ActionResult(cosem.ReadWriteDenied)
 	}
 	if s.handshake.Mechanism == uint8(apdu.MechanismGMAC) {
-		if s.handshake.OwnCounter, err = s.channel.counters.Next(security.CounterID{Title: s.channel.own}); err != nil {
+		if s.handshake.OwnCounter, err = s.channel.next(); err != nil {
 			return nil, cosem.ActionResult(cosem.OtherReason)
 		}
 	}
@@ -482,7 +519,7 @@ func (s *session) prove(parameters *cosem.Data) (*cosem.Data, cosem.ActionResult
 	if err != nil {
 		return nil, cosem.ActionResult(cosem.OtherReason)
 	}
-	s.open = true
+	s.state = stateOpen
 	d := cosem.OctetString(own)
 	return &d, 0
 }
@@ -492,7 +529,7 @@ func (s *session) allowed(p apdu.AARQ) (*Access, uint8) {
 	if p.Authentication && p.Mechanism == apdu.MechanismNone && len(p.Value) > 0 {
 		return nil, apdu.DiagnosticMechanismRequired
 	}
-	known, wrong := false, false
+	known, wrong, context := false, false, false
 	list := *s.cfg.access.Load()
 	for i := range list {
 		a := &list[i]
@@ -501,6 +538,10 @@ func (s *session) allowed(p apdu.AARQ) (*Access, uint8) {
 		}
 		known = true
 		if a.Auth != p.Mechanism {
+			continue
+		}
+		if a.Security.ciphers() != p.Context.Ciphered() {
+			context = true
 			continue
 		}
 		if a.Auth == apdu.MechanismLow && subtle.ConstantTimeCompare(a.Password, p.Value) != 1 {
@@ -512,6 +553,8 @@ func (s *session) allowed(p apdu.AARQ) (*Access, uint8) {
 	switch {
 	case wrong:
 		return nil, apdu.DiagnosticAuthenticationFailure
+	case context:
+		return nil, apdu.DiagnosticContextNotSupported
 	case !known:
 		return nil, apdu.DiagnosticNoReason
 	case p.Mechanism == apdu.MechanismNone:
@@ -554,7 +597,7 @@ func (s *session) release(b []byte) []byte {
 	if err != nil {
 		return s.plain(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason})
 	}
-	if user := p.(apdu.RLRQ).UserInformation; s.open && len(user) > 0 {
+	if user := p.(apdu.RLRQ).UserInformation; s.state == stateOpen && len(user) > 0 {
 		if _, how, err := s.channel.unprotect(user); err == nil {
 			plain, _ := apdu.InitiateResponse{Version: 6, Conformance: s.conformance, MaxPDU: s.cfg.MaxPDU, VAAName: apdu.VAANameLN}.AppendBinary(nil)
 			if out, err := s.channel.protect(plain, how); err == nil {
@@ -570,9 +613,12 @@ func (s *session) release(b []byte) []byte {
 func (s *session) read(g apdu.Get) apdu.Result {
 	a := g.Attribute
 	if a.Class == cosem.ClassAssociationLN && a.Name == associationName {
-		return s.readAssociation(a.Index)
+		return s.readAssociation(a.Index, g.Selection)
 	}
 	d, code := s.device.Get(&s.partner, a, g.Selection)
+	if len(d.Binary()) > s.cfg.MaxAnswer {
+		return apdu.Result{Code: cosem.DataBlockUnavailable}
+	}
 	return apdu.Result{Data: d, Code: code}
 }
 
@@ -607,22 +653,93 @@ func (s *session) invoke(m cosem.Method, parameters *cosem.Data) apdu.Action {
 const associationVersionServed = 1
 
 // associationObject is the entry of the association in its own object list.
-func associationObject() cosem.Object {
+func (s *session) associationObject() cosem.Object {
 	self := cosem.Object{Class: cosem.ClassAssociationLN, Version: associationVersionServed, Name: associationName}
 	for i := range int8(9) {
-		self.Attributes = append(self.Attributes, cosem.AttributeAccess{Index: i + 1, Mode: cosem.AccessRead})
+		a := cosem.AttributeAccess{Index: i + 1, Mode: cosem.AccessRead}
+		switch a.Index {
+		case 2:
+			a.Selectors = []int8{1, 2, 3}
+		case 7:
+			a.Mode = 0 // the secret
+		case 9:
+			if !s.hasSecuritySetup() {
+				continue
+			}
+		}
+		self.Attributes = append(self.Attributes, a)
 	}
 	self.Methods = []cosem.MethodAccess{{Index: 1, Mode: cosem.AccessRead}}
 	return self
 }
 
-func (s *session) readAssociation(index int8) apdu.Result {
+// hasSecuritySetup reports whether the device shows the object that attribute
+// security_setup_reference would name.
+func (s *session) hasSecuritySetup() bool {
+	for _, o := range s.device.Objects(&s.partner) {
+		if o.Class == cosem.ClassSecuritySetup && o.Name == securityName {
+			return true
+		}
+	}
+	return false
+}
+
+// objectList returns the objects that the association shows, itself first, or
+// those that a selection names.
+func (s *session) objectList(selection *cosem.Selection) apdu.Result {
+	objects := append([]cosem.Object{s.associationObject()}, s.device.Objects(&s.partner)...)
+	if selection != nil {
+		keep, ok := selectsObject(*selection)
+		if !ok {
+			return apdu.Result{Code: cosem.TypeUnmatched}
+		}
+		objects = slices.DeleteFunc(objects, func(o cosem.Object) bool { return !keep(o) })
+	}
+	return apdu.Result{Data: cosem.ObjectList(objects, associationVersionServed)}
+}
+
+// selectsObject reads a selection of objects of Association LN: by class (1, a
+// list of class_id), or by class and logical name (2, one of them; 3, a list).
+func selectsObject(selection cosem.Selection) (keep func(cosem.Object) bool, ok bool) {
+	one := func(d cosem.Data) (match func(cosem.Object) bool, ok bool) {
+		if class, isClass := d.Uint(); isClass {
+			return func(o cosem.Object) bool { return uint64(o.Class) == class }, true
+		}
+		var f [2]cosem.Data
+		if d.Tag() != cosem.TagStructure || !d.Split(f[:]) {
+			return nil, false
+		}
+		class, ok1 := f[0].Uint()
+		name, ok2 := f[1].Code()
+		return func(o cosem.Object) bool { return uint64(o.Class) == class && o.Name == name }, ok1 && ok2
+	}
+	p := selection.Parameters
+	if p.Tag() != cosem.TagArray {
+		keep, ok = one(p)
+		return keep, ok && selection.Selector == 2
+	}
+	var matches []func(cosem.Object) bool
+	for _, d := range p.Elements() {
+		match, ok := one(d)
+		if !ok || len(matches) == maxItems {
+			return nil, false
+		}
+		matches = append(matches, match)
+	}
+	return func(o cosem.Object) bool {
+		return slices.ContainsFunc(matches, func(match func(cosem.Object) bool) bool { return match(o) })
+	}, selection.Selector == 1 || selection.Selector == 3
+}
+
+func (s *session) readAssociation(index int8, selection *cosem.Selection) apdu.Result {
+	if selection != nil && index != 2 {
+		return apdu.Result{Code: cosem.TypeUnmatched}
+	}
 	switch index {
 	case 1:
 		return apdu.Result{Data: cosem.Name(associationName)}
 	case 2:
-		objects := append([]cosem.Object{associationObject()}, s.device.Objects(&s.partner)...)
-		return apdu.Result{Data: cosem.ObjectList(objects, associationVersionServed)}
+		return s.objectList(selection)
 	case 3:
 		return apdu.Result{Data: cosem.Structure(cosem.Int8(int8(s.partner.Client)), cosem.Uint16(s.partner.Server))}
 	case 4:
@@ -639,7 +756,9 @@ func (s *session) readAssociation(index int8) apdu.Result {
 	case 8:
 		return apdu.Result{Data: cosem.Enum(2)}
 	case 9:
-		return apdu.Result{Data: cosem.Name(obis.Code{0, 0, 43, 0, 0, 255})}
+		if s.hasSecuritySetup() {
+			return apdu.Result{Data: cosem.Name(securityName)}
+		}
 	}
 	return apdu.Result{Code: cosem.ObjectUndefined}
 }

@@ -16,7 +16,8 @@ import (
 func opened(t testing.TB, access Access, cfg *Config) (*session, *Association) {
 	device := &Exposed{}
 	device.Update(obis.Meter{ID: "X"}, []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(5, 0), Unit: obis.WattHour}}, nil)
-	server := NewServer(&ServerConfig{Devices: map[uint16]Device{1: device}, Access: []Access{access}})
+	server, err := NewServer(&ServerConfig{Devices: map[uint16]Device{1: device}, Access: []Access{access}})
+	require.NoError(t, err)
 	s := newSession(&server.cfg, device, 16, 1)
 	a, err := NewAssociation(cfg)
 	require.NoError(t, err)
@@ -53,7 +54,7 @@ var energyValue = apdu.GetRequestNormal{Invoke: 0xC1, Get: apdu.Get{Attribute: c
 
 func suite0(title byte) *Security {
 	return &Security{Title: security.Title{'A', 'B', 'C', 0, 0, 0, 0, title},
-		Unicast: bytes.Repeat([]byte{1}, 16), Authentication: bytes.Repeat([]byte{2}, 16)}
+		Unicast: bytes.Repeat([]byte{1}, 16), Authentication: bytes.Repeat([]byte{2}, 16), Counters: &security.MemoryCounters{}}
 }
 
 func TestSessionRefusesReplayAndForgery(t *testing.T) {

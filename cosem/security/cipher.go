@@ -100,6 +100,8 @@ var (
 	ErrNoKey          = errors.New("security: key is missing")
 	ErrKeyLength      = errors.New("security: key of the wrong length")
 	ErrCompressed     = errors.New("security: compressed messages are not supported")
+	ErrNoIdentity     = errors.New("security: nothing says whose signatures to believe: neither a key, a certificate nor an authority")
+	ErrCertificate    = errors.New("security: certificate is not believed")
 	ErrSuite          = errors.New("security: suite does not match")
 	ErrReplay         = errors.New("security: invocation counter was used before")
 	ErrExhausted      = errors.New("security: invocation counter is exhausted: a new key is needed")

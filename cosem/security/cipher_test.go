@@ -119,10 +119,10 @@ func TestKeysFromFiles(t *testing.T) {
 	for suite, curve := range map[Suite]elliptic.Curve{Suite1: elliptic.P256(), Suite2: elliptic.P384()} {
 		private, err := ecdsa.GenerateKey(curve, rand.Reader)
 		require.NoError(t, err)
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature}
 		der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 		require.NoError(t, err)
-		public, err := PublicKeyOf(der)
+		public, err := CertifiedKey(der, nil, Title{})
 		require.NoError(t, err)
 		signing, err := SigningKeyFrom(private)
 		require.NoError(t, err)
@@ -148,7 +148,7 @@ func TestKeysFromFiles(t *testing.T) {
 	require.ErrorIs(t, err, ErrSuite)
 	_, err = AgreementKeyFrom(other)
 	require.ErrorIs(t, err, ErrSuite)
-	_, err = PublicKeyOf([]byte("no certificate"))
+	_, err = CertifiedKey([]byte("no certificate"), nil, Title{})
 	require.Error(t, err)
 }
 

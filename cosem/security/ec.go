@@ -1,12 +1,14 @@
 package security
 
 import (
+	"crypto"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
 	"math/big"
@@ -47,10 +49,11 @@ func (s Suite) hash(message []byte) []byte {
 	return h[:]
 }
 
-// SigningKey is a private key for signatures, held in memory.
+// SigningKey is a private key for signatures, in memory or behind a [crypto.Signer].
 type SigningKey struct {
-	suite Suite
-	key   *ecdsa.PrivateKey
+	suite  Suite
+	public []byte
+	key    crypto.Signer
 }
 
 // NewSigningKey returns the key whose private number is given, 32 or 48 octets.
@@ -63,18 +66,29 @@ func NewSigningKey(s Suite, private Key) (*SigningKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("security: private key: %w", err)
 	}
-	return &SigningKey{s, k}, nil
+	return SigningKeyFrom(k)
 }
 
-// SigningKeyFrom returns the key of a parsed PEM or PKCS#8 file.
-func SigningKeyFrom(k *ecdsa.PrivateKey) (*SigningKey, error) {
-	switch k.Curve {
-	case elliptic.P256():
-		return &SigningKey{Suite1, k}, nil
-	case elliptic.P384():
-		return &SigningKey{Suite2, k}, nil
+// SigningKeyFrom returns the key of a [crypto.Signer] on the curve of a suite: an
+// *ecdsa.PrivateKey of a parsed PEM or PKCS#8 file, or one in hardware.
+func SigningKeyFrom(key any) (*SigningKey, error) {
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: signing key is a %T, want a crypto.Signer", ErrSuite, key)
 	}
-	return nil, fmt.Errorf("%w: private key of another curve", ErrSuite)
+	public, ok := signer.Public().(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%w: signing key of %T, want an EC key", ErrSuite, signer.Public())
+	}
+	suite, ok := map[elliptic.Curve]Suite{elliptic.P256(): Suite1, elliptic.P384(): Suite2}[public.Curve]
+	if !ok {
+		return nil, fmt.Errorf("%w: private key of another curve", ErrSuite)
+	}
+	b, err := public.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("security: public key: %w", err)
+	}
+	return &SigningKey{suite, b[1:], signer}, nil
 }
 
 // String hides the key.
@@ -84,31 +98,32 @@ func (k *SigningKey) String() string { return "[redacted]" }
 func (k *SigningKey) GoString() string { return "[redacted]" }
 
 // Public returns the public key, x and y.
-func (k *SigningKey) Public() []byte {
-	b, err := k.key.PublicKey.Bytes()
-	if err != nil {
-		return nil
-	}
-	return b[1:]
-}
+func (k *SigningKey) Public() []byte { return k.public }
 
 // Sign implements [Signer].
 func (k *SigningKey) Sign(message []byte) ([]byte, error) {
-	_, _, size, err := k.suite.curve()
+	hash := crypto.SHA256
+	if k.suite == Suite2 {
+		hash = crypto.SHA384
+	}
+	der, err := k.key.Sign(rand.Reader, k.suite.hash(message), hash)
 	if err != nil {
 		return nil, err
 	}
-	r, s, err := ecdsa.Sign(rand.Reader, k.key, k.suite.hash(message))
-	if err != nil {
-		return nil, err
+	var signature struct{ R, S *big.Int }
+	size := len(k.public) / 2
+	if rest, err := asn1.Unmarshal(der, &signature); err != nil || len(rest) > 0 ||
+		signature.R.Sign() < 0 || signature.S.Sign() < 0 || signature.R.BitLen() > 8*size || signature.S.BitLen() > 8*size {
+		return nil, fmt.Errorf("security: signature of %d octets is no pair of numbers", len(der))
 	}
 	out := make([]byte, 2*size)
-	r.FillBytes(out[:size])
-	s.FillBytes(out[size:])
+	signature.R.FillBytes(out[:size])
+	signature.S.FillBytes(out[size:])
 	return out, nil
 }
 
-// VerifySignature checks r and s over a message against a public key, x and y.
+// VerifySignature checks r and s over a message against a public key, x and y,
+// which must be a point of the curve; r and s must lie between 1 and its order.
 func VerifySignature(s Suite, public, message, signature []byte) error {
 	c, _, size, err := s.curve()
 	if err != nil {
@@ -146,16 +161,24 @@ func NewAgreementKey(s Suite, private Key) (*AgreementKey, error) {
 	return &AgreementKey{k}, nil
 }
 
-// AgreementKeyFrom returns the key of a parsed PEM or PKCS#8 file.
-func AgreementKeyFrom(k *ecdsa.PrivateKey) (*AgreementKey, error) {
-	if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() {
+// AgreementKeyFrom returns the key of a parsed PEM or PKCS#8 file: an
+// *ecdh.PrivateKey, or an *ecdsa.PrivateKey.
+func AgreementKeyFrom(key any) (*AgreementKey, error) {
+	private, ok := key.(*ecdh.PrivateKey)
+	if k, isECDSA := key.(*ecdsa.PrivateKey); isECDSA {
+		p, err := k.ECDH()
+		if err != nil {
+			return nil, fmt.Errorf("security: private key: %w", err)
+		}
+		private, ok = p, true
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: agreement key is a %T, want an EC key", ErrSuite, key)
+	}
+	if c := private.Curve(); c != ecdh.P256() && c != ecdh.P384() {
 		return nil, fmt.Errorf("%w: private key of another curve", ErrSuite)
 	}
-	key, err := k.ECDH()
-	if err != nil {
-		return nil, fmt.Errorf("security: private key: %w", err)
-	}
-	return &AgreementKey{key}, nil
+	return &AgreementKey{private}, nil
 }
 
 // GenerateAgreementKey returns a new key, for one use.

@@ -31,14 +31,37 @@ type Handshake struct {
 }
 
 // NewChallenge returns a random challenge for a mechanism.
-func NewChallenge(mechanism uint8) ([]byte, error) {
+func NewChallenge(mechanism uint8) []byte {
 	n := 16
 	if mechanism == 7 {
 		n = 32
 	}
 	c := make([]byte, n)
-	_, err := rand.Read(c)
-	return c, err
+	_, _ = rand.Read(c) // which never fails
+	return c
+}
+
+// The lengths of a challenge that the standard allows.
+const (
+	minChallenge = 8
+	maxChallenge = 64
+)
+
+// Challenged takes the peer's challenge. It refuses one that is too short or too
+// long, and our own, which would have us prove to ourselves what the peer cannot.
+func (h *Handshake) Challenged(challenge []byte) error {
+	n := minChallenge
+	if h.Mechanism == 7 {
+		n = 32
+	}
+	if len(challenge) < n || len(challenge) > maxChallenge {
+		return fmt.Errorf("%w: challenge of %d octets, want %d to %d", ErrAuthentication, len(challenge), n, maxChallenge)
+	}
+	if subtle.ConstantTimeCompare(challenge, h.OwnChallenge) == 1 {
+		return fmt.Errorf("%w: the challenge is our own", ErrAuthentication)
+	}
+	h.PeerChallenge = append([]byte(nil), challenge...)
+	return nil
 }
 
 // Answer returns f(challenge) of this side.
@@ -69,6 +92,9 @@ func (h *Handshake) Check(answer []byte) error {
 		want, err := h.gmac(h.Peer, h.LastCounter, h.OwnChallenge)
 		return compare(want, answer, err)
 	case 7:
+		if len(h.PeerPublic) == 0 {
+			return ErrNoIdentity
+		}
 		return VerifySignature(h.Suite, h.PeerPublic, signed(h.Peer, h.Own, h.OwnChallenge, h.PeerChallenge), answer)
 	}
 	want, err := h.digest(h.Peer, h.Own, h.OwnChallenge, h.PeerChallenge)

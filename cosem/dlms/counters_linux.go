@@ -1,0 +1,14 @@
+package dlms
+
+import (
+	"io/fs"
+	"syscall"
+)
+
+func newStamp(info fs.FileInfo) stamp {
+	s := stamp{modified: info.ModTime().UnixNano()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.number, s.changed = st.Ino, syscall.TimespecToNsec(st.Ctim)
+	}
+	return s
+}
