@@ -46,7 +46,7 @@ func hdlcDriver() Driver {
 func wrapperDriver() Driver {
 	return Driver{
 		Protocol:  DLMS,
-		Detect:    wrapper.Detect,
+		Detect:    isWrapper,
 		Reader:    func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkWrapper) },
 		Pushes:    true,
 		Unchecked: true,
@@ -66,6 +66,24 @@ func apduDriver() Driver {
 			return newDLMSExplainer(cfg, dlms.LinkNone, note)
 		},
 	}
+}
+
+// cutDriver reads a bare APDU of which the end is missing, as far as it goes.
+func cutDriver() Driver {
+	d := apduDriver()
+	d.Detect = apdu.Begins
+	return d
+}
+
+// isWrapper knows a frame with an APDU in it.
+func isWrapper(b []byte) bool {
+	f, _, err := wrapper.Parse(b)
+	if errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 8 && b[0] == 0 && b[1] == 1 {
+		f.APDU = b[8:]
+	} else if err != nil {
+		return false
+	}
+	return apdu.Detect(f.APDU) || apdu.Begins(f.APDU)
 }
 
 // dlmsReader reads what meters and their clients send.
@@ -210,14 +228,6 @@ func (s *attributeSource) AppendJSON(dst []byte) []byte {
 }
 
 func (s *attributeSource) Clone() Source { c := *s; return &c }
-
-func appendAttributes(dst []Source, list []cosem.Attribute) []Source {
-	sources := make([]attributeSource, len(list))
-	for i, a := range list {
-		dst = append(dst, sources[i].of(a))
-	}
-	return dst
-}
 
 // dlmsExplainer explains frames, or a bare APDU.
 type dlmsExplainer struct {

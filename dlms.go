@@ -119,9 +119,12 @@ func (s *dlmsSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 	if len(patterns) > 0 && len(codes) == 0 {
 		return nil, fmt.Errorf("meter: %w: no object matches", ErrNotSupported)
 	}
-	var attributes []cosem.Attribute
-	result.Readings, attributes, err = s.client.Read(ctx, codes...)
-	result.Sources = appendAttributes(nil, attributes)
+	result.Readings, err = s.client.Read(ctx, codes...)
+	sources := make([]attributeSource, len(result.Readings))
+	for i := range result.Readings {
+		result.Readings[i].Source = uint32(i)
+		result.Sources = append(result.Sources, sources[i].of(s.client.AttributeOf(&result.Readings[i])))
+	}
 	if err != nil {
 		return result.partial(dlmsError(err))
 	}

@@ -34,17 +34,14 @@ func dlmsConfig(cfg *Config, link dlms.Link) (*dlms.Config, error) {
 	}
 	own := &dlms.Config{
 		Link: link, Client: d.Client, Server: d.Server, Physical: d.Physical, AddressSize: d.AddressSize,
-		Auth: auth, Password: set.Password, Security: sec, ShortNames: d.ShortNames,
+		Auth: auth, Password: set.Password, Security: sec, ShortNames: d.ShortNames, Without: d.Without,
 		AcceptUnprotected: cfg.accepts(string(set.MeterSystemTitle)),
 		Timeout:           cfg.Timeout, Retries: cfg.Retries, Clock: cfg.Clock, Trace: cfg.Trace, Logger: cfg.Logger,
 	}
 	if own.Client == 0 && (auth != apdu.MechanismNone || sec != nil) {
 		own.Client = 1
 	}
-	if d.Without != 0 {
-		own.Conformance = own.Proposed() &^ d.Without
-	}
-	return own, own.Check()
+	return own, nil
 }
 
 // dlmsSecurity gathers the keys of an association, nil where there are none.

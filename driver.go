@@ -85,7 +85,7 @@ func ours() []Driver {
 	tableOnce.Do(func() {
 		table = []Driver{
 			smlDriver(), mmsDriver(), hdlcDriver(), wrapperDriver(), carriedDriver(), mbusDriver(), p1Driver(), iec62056Driver(),
-			c1218Driver(), c1222Driver(), apduDriver(), wmbusDriver(), c1219Driver(), osgpDriver(), gooseDriver(),
+			c1218Driver(), c1222Driver(), apduDriver(), wmbusDriver(), cutDriver(), c1219Driver(), osgpDriver(), gooseDriver(),
 		}
 	})
 	return table

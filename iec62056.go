@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/obis"
@@ -140,7 +141,7 @@ func dialModeE(ctx context.Context, t Target, cfg *Config) (Session, error) {
 		_ = client.Close(context.WithoutCancel(ctx))
 		return nil, iecError(err)
 	}
-	return associate(ctx, rw, cfg, linkHDLC)
+	return associate(ctx, rw, cfg, dlms.LinkHDLC)
 }
 
 var iecCauses = []cause{

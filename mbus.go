@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/mbus"
 	"github.com/openusm/meter/mbus/bus"
 	"github.com/openusm/meter/mbus/link"
@@ -21,7 +22,6 @@ func mbusDriver() Driver {
 		Protocol:  MBus,
 		Detect:    link.Detect,
 		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
-		Pushes:    true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
 		Dial:      dialMBus,
 		Tries: func(t Target) []Try {
@@ -40,6 +40,17 @@ func mbusDriver() Driver {
 	}
 }
 
+// carriedDriver reads DLMS/COSEM in M-Bus frames.
+func carriedDriver() Driver {
+	return Driver{
+		Protocol:  DLMS,
+		Detect:    func(b []byte) bool { return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS },
+		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
+		Pushes:    true,
+		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
+	}
+}
+
 // mbusReader reads the frames of a wire, among them those that carry DLMS.
 type mbusReader struct {
 	telegramReader
@@ -49,7 +60,7 @@ type mbusReader struct {
 }
 
 func newMBusReader(cfg *Config) (*mbusReader, error) {
-	carried, err := newDLMSReader(cfg, linkNone)
+	carried, err := newDLMSReader(cfg, dlms.LinkNone)
 	r := &mbusReader{carried: carried}
 	r.configure(&r.decoder, cfg)
 	return r, err
@@ -86,7 +97,9 @@ func (r *mbusReader) Next(into *Result) error {
 			if err != nil {
 				return mbusError(err)
 			}
-			return r.carried.apdu(carried.APDU, into)
+			err = r.carried.apdu(carried.APDU, into)
+			into.Protocol = MBus
+			return err
 		default:
 			t, err := r.decoder.Parse(frame.Payload, mbus.Lower{})
 			if err != nil {

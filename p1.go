@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/internal/jsontext"
@@ -42,7 +43,7 @@ func newP1Reader(cfg *Config) (*p1Reader, error) {
 	if len(own.Keys.Encryption) == 0 {
 		own.Keys.Encryption = own.Keys.Key // the user key of a customer port
 	}
-	ciphered, err := newDLMSReader(&own, linkNone)
+	ciphered, err := newDLMSReader(&own, dlms.LinkNone)
 	return &p1Reader{ciphered: ciphered}, err
 }
 
@@ -83,6 +84,19 @@ func (r *p1Reader) rest(into *Result, cut error) error {
 		return nil
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
+}
+
+// plain adds the telegram that a cipher held.
+func (r *p1Reader) plain(m *dlms.Message, into *Result) error {
+	t, _, err := p1.Parse(m.Plain)
+	if err != nil {
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	}
+	r.telegram(t, into)
+	if m.Unverified {
+		into.mark(obis.Unverified)
+	}
+	return nil
 }
 
 // telegram adds what a telegram says.

@@ -132,10 +132,20 @@ func (r *Result) warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
-// mark flags all readings, rows and events from the given ones on.
-func (r *Result) mark(f obis.Flags, readings int) {
-	for i := readings; i < len(r.Readings); i++ {
+// mark flags all readings, rows and events.
+func (r *Result) mark(f obis.Flags) {
+	for i := range r.Readings {
 		r.Readings[i].Quality.Flags |= f
+	}
+	for i := range r.Events {
+		r.Events[i].Quality.Flags |= f
+	}
+	for _, p := range r.Profiles {
+		var marked obis.Runs
+		for row := range p.Len() {
+			marked.Add(row, p.Quality.At(row).With(f))
+		}
+		p.Quality = marked
 	}
 }
 

@@ -2,7 +2,9 @@ package cosem
 
 import (
 	"fmt"
+	"strconv"
 
+	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/obis"
 )
 
@@ -16,6 +18,15 @@ type Attribute struct {
 // String returns "Register 1-0:1.8.0*255 attribute 2".
 func (a Attribute) String() string {
 	return fmt.Sprintf("%v %v attribute %d", a.Class, a.Name, a.Index)
+}
+
+// AppendJSON appends class and number of the attribute as a JSON object.
+func (a *Attribute) AppendJSON(dst []byte) []byte {
+	dst = strconv.AppendUint(append(dst, `{"class":`...), uint64(a.Class), 10)
+	if name := a.Class.String(); name != "" {
+		dst = jsontext.AppendString(append(dst, `,"class_name":`...), name)
+	}
+	return append(strconv.AppendInt(append(dst, `,"attribute":`...), int64(a.Index), 10), '}')
 }
 
 // Append appends the nine octets of a cosem-attribute-descriptor.

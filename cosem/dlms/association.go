@@ -50,7 +50,10 @@ func (e *RefusedError) Unwrap() []error { return []error{ErrRefused, e.Service} 
 // NewAssociation prepares an association as the configuration says.
 func NewAssociation(cfg *Config) (*Association, error) {
 	a := &Association{cfg: cfg.withDefaults(), maxSend: 0xFFFF, invoke: 1}
-	var err error
+	err := a.cfg.check()
+	if err != nil {
+		return nil, err
+	}
 	if a.channel, err = newAssociationChannel(a.cfg.Security); err != nil {
 		return nil, err
 	}
@@ -180,7 +183,7 @@ func (a *Association) Accept(answer []byte) (more bool, err error) {
 	refused := &RefusedError{Result: aare.Result, Diagnostic: aare.Diagnostic}
 	if aare.Result == apdu.Accepted {
 		if aare.Context != a.context() {
-			return false, fmt.Errorf("dlms: AARE of application context %d, asked for %d: %w", aare.Context, a.context(), errProtocol)
+			return false, fmt.Errorf("dlms: AARE of application context %d, asked for %d: %w", aare.Context, a.context(), ErrProtocol)
 		}
 		if err := a.channel.identify(aare.RespondingAPTitle, aare.RespondingAEQual); err != nil {
 			return false, err
@@ -211,7 +214,7 @@ func (a *Association) Accept(answer []byte) (more bool, err error) {
 // challenged takes the server's challenge.
 func (a *Association) challenged(aare apdu.AARE) error {
 	if aare.Authentication && aare.Mechanism != a.cfg.Auth {
-		return fmt.Errorf("dlms: AARE of %v, asked for %v: %w", aare.Mechanism, a.cfg.Auth, errProtocol)
+		return fmt.Errorf("dlms: AARE of %v, asked for %v: %w", aare.Mechanism, a.cfg.Auth, ErrProtocol)
 	}
 	if err := a.channel.able(a.cfg.Auth, true); err != nil {
 		return err
@@ -329,7 +332,7 @@ func (a *Association) Unprotect(b []byte) ([]byte, security.Trust, error) {
 		return nil, how.trust, err
 	}
 	if len(plain) == 0 {
-		return nil, how.trust, fmt.Errorf("dlms: empty APDU: %w", errProtocol)
+		return nil, how.trust, fmt.Errorf("dlms: empty APDU: %w", ErrProtocol)
 	}
 	e := a.state.answerEvent(plain[0])
 	if e == eventProved { // whose contents are still to be checked
@@ -385,10 +388,11 @@ func unexpected(p apdu.PDU, want string) error {
 	if err, ok := p.(error); ok {
 		return err
 	}
-	return fmt.Errorf("dlms: %s where %s was expected: %w", p.Name(), want, errProtocol)
+	return fmt.Errorf("dlms: %s where %s was expected: %w", p.Name(), want, ErrProtocol)
 }
 
-var errProtocol = errors.New("protocol error")
+// ErrProtocol reports what the standard has no room for.
+var ErrProtocol = errors.New("protocol error")
 
 // closed reports whether an error means that the connection is gone.
 func closed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) }

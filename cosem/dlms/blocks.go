@@ -50,7 +50,7 @@ func (t *transfer) feed(p apdu.GeneralBlockTransfer) (whole []byte, done bool, e
 	switch {
 	case p.Number == t.received+1, p.Number == 1 && len(t.in) == 0:
 		if len(t.in)+len(p.Data) > t.limit {
-			return nil, false, fmt.Errorf("dlms: general block transfer of more than %d octets: %w", t.limit, errProtocol)
+			return nil, false, fmt.Errorf("dlms: general block transfer of more than %d octets: %w", t.limit, ErrProtocol)
 		}
 		t.in, t.received = append(t.in, p.Data...), p.Number
 		if p.Last {
@@ -58,7 +58,7 @@ func (t *transfer) feed(p apdu.GeneralBlockTransfer) (whole []byte, done bool, e
 			return whole, true, nil
 		}
 	case p.Number == 0:
-		return nil, false, fmt.Errorf("dlms: general block transfer of block 0: %w", errProtocol)
+		return nil, false, fmt.Errorf("dlms: general block transfer of block 0: %w", ErrProtocol)
 	}
 	// A block that is lost or repeated: the acknowledgement tells what we have.
 	if !p.Streaming {

@@ -54,9 +54,9 @@ func TestTransferRefuses(t *testing.T) {
 	x := newTransfer(1, 30)
 	x.limit = 10
 	_, _, err := x.feed(apdu.GeneralBlockTransfer{Number: 1, Data: make([]byte, 11)})
-	require.ErrorIs(t, err, errProtocol)
+	require.ErrorIs(t, err, ErrProtocol)
 	_, _, err = x.feed(apdu.GeneralBlockTransfer{Number: 0, Data: []byte{1}})
-	require.ErrorIs(t, err, errProtocol)
+	require.ErrorIs(t, err, ErrProtocol)
 	_, done, err := x.feed(apdu.GeneralBlockTransfer{Number: 7, Last: true, Data: []byte{1}})
 	require.NoError(t, err)
 	require.False(t, done, "a block out of order is not taken")

@@ -159,7 +159,7 @@ func linkError(err error) error {
 // read takes octets from the line, and gives their frames to the link.
 func (c *hdlcCarrier) read(ctx context.Context, deadline, wake time.Time) error {
 	until := earliest(deadline, wake)
-	if c.scanner.Pending() {
+	if c.scanner.Pending() > 0 {
 		until = earliest(until, c.lastOctet.Add(c.frameTimeout))
 	}
 	n, err := c.conn.Read(ctx, until, c.buf[:])
@@ -172,7 +172,7 @@ func (c *hdlcCarrier) read(ctx context.Context, deadline, wake time.Time) error 
 	case err == nil || n > 0:
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
-	case c.scanner.Pending() && now.Sub(c.lastOctet) >= c.frameTimeout:
+	case c.scanner.Pending() > 0 && now.Sub(c.lastOctet) >= c.frameTimeout:
 		c.scanner.Skip()
 	case !deadline.IsZero() && !now.Before(deadline):
 		return ErrTimeout

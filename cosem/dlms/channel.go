@@ -98,7 +98,7 @@ var (
 	ErrStranger = errors.New("dlms: message belongs to another pair of system titles")
 )
 
-var errLayers = fmt.Errorf("dlms: layers of protection other than a signature around a cipher: %w", errProtocol)
+var errLayers = fmt.Errorf("dlms: layers of protection other than a signature around a cipher: %w", ErrProtocol)
 
 // String says what a message had.
 func (p protection) String() string {

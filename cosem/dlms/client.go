@@ -262,7 +262,7 @@ func (c *Client) await(ctx context.Context, t *transfer, deadline time.Time) ([]
 			stuck, deadline = 0, c.deadline()
 		}
 		if stuck > 2*int(t.window)+c.cfg.Retries {
-			return nil, fmt.Errorf("dlms: general block transfer does not advance: %w", errProtocol)
+			return nil, fmt.Errorf("dlms: general block transfer does not advance: %w", ErrProtocol)
 		}
 		if done {
 			if !c.pushed(whole) {
@@ -402,7 +402,7 @@ func (c *Client) get(ctx context.Context, a cosem.Attribute, s *cosem.Selection)
 		}
 		d, n, err := cosem.ParseData(raw)
 		if err == nil && n < len(raw) {
-			err = fmt.Errorf("%d octets behind the data: %w", len(raw)-n, errProtocol)
+			err = fmt.Errorf("%d octets behind the data: %w", len(raw)-n, ErrProtocol)
 		}
 		return d, err
 	}
@@ -420,10 +420,10 @@ func (c *Client) blocks(ctx context.Context, p apdu.GetResponseWithBlock) ([]byt
 			return nil, p.Code
 		}
 		if p.Number != number {
-			return nil, fmt.Errorf("block %d where %d was expected: %w", p.Number, number, errProtocol)
+			return nil, fmt.Errorf("block %d where %d was expected: %w", p.Number, number, ErrProtocol)
 		}
 		if len(raw)+len(p.Raw) > maxLong {
-			return nil, fmt.Errorf("more than %d octets: %w", maxLong, errProtocol)
+			return nil, fmt.Errorf("more than %d octets: %w", maxLong, ErrProtocol)
 		}
 		raw = append(raw, p.Raw...)
 		if p.Last {
@@ -528,7 +528,7 @@ func (c *Client) getBatch(ctx context.Context, batch []apdu.Get) ([]apdu.Result,
 		return nil, unexpected(p, "get-response-with-list")
 	}
 	if len(results) != len(batch) {
-		return nil, fmt.Errorf("dlms: %d results for %d attributes: %w", len(results), len(batch), errProtocol)
+		return nil, fmt.Errorf("dlms: %d results for %d attributes: %w", len(results), len(batch), ErrProtocol)
 	}
 	return results, nil
 }

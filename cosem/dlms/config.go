@@ -6,6 +6,7 @@
 package dlms
 
 import (
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -23,6 +24,7 @@ const (
 	LinkHDLC    Link = iota // serial lines, also tunnelled through TCP
 	LinkWrapper             // TCP and UDP
 	LinkAuto                // of a server: what the first octet of a connection says
+	LinkNone                // of a receiver: APDUs that another carrier brings
 )
 
 // Defaults of a [Config].
@@ -68,8 +70,9 @@ type Config struct {
 	// Window is how many blocks of a general block transfer we receive before we
 	// acknowledge; zero means 1.
 	Window uint8
-	// Conformance is what the client proposes; zero means all that it knows.
+	// Conformance is what the client proposes; zero means all that it knows but Without.
 	Conformance apdu.Conformance
+	Without     apdu.Conformance
 	// Gateway reaches a meter behind a gateway; nil talks to the meter itself.
 	Gateway *Gateway
 	// Echo is set for adapters that hear what they send.
@@ -130,6 +133,7 @@ func (c *Config) withDefaults() Config {
 		d.MaxPDU = DefaultMaxPDU
 	}
 	if d.Conformance == 0 {
+		defer func() { d.Conformance &^= d.Without }()
 		d.Conformance = clientConformance
 		if d.ShortNames {
 			d.Conformance = clientConformanceSN
@@ -142,4 +146,28 @@ func (c *Config) withDefaults() Config {
 		d.Logger = slog.New(slog.DiscardHandler)
 	}
 	return d
+}
+
+// check reports addresses that do not fit into the frames of the link.
+func (c *Config) check() error {
+	if c.Link != LinkHDLC {
+		return nil
+	}
+	most := uint16(0x3FFF)
+	switch c.AddressSize {
+	case 0, 4:
+	case 1, 2:
+		most = 0x7F
+	default:
+		return fmt.Errorf("dlms: HDLC addresses of %d octets: want 1, 2 or 4", c.AddressSize)
+	}
+	switch {
+	case c.Client > 0x7F:
+		return fmt.Errorf("dlms: client %d does not fit into an HDLC address, which ends at %d", c.Client, 0x7F)
+	case c.Server > most || c.Physical > most:
+		return fmt.Errorf("dlms: server %d with physical address %d does not fit into HDLC addresses, which end at %d", c.Server, c.Physical, most)
+	case c.AddressSize == 1 && c.Physical != 0:
+		return fmt.Errorf("dlms: HDLC addresses of 1 octet have no physical address, %d", c.Physical)
+	}
+	return nil
 }

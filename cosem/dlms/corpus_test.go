@@ -115,7 +115,7 @@ func reencode(source string, b []byte) ([]byte, error) {
 				again, err = p.AppendBinary(again)
 			}
 			if _, unknown := p.(apdu.Unknown); unknown {
-				err = errProtocol
+				err = ErrProtocol
 			}
 			n = len(rest)
 		}

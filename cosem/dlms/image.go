@@ -82,7 +82,7 @@ func (t *imageTransfer) begin(ctx context.Context, id []byte) error {
 		return ErrImageDisabled
 	}
 	if t.state.BlockSize == 0 {
-		return fmt.Errorf("dlms: image blocks of 0 octets: %w", errProtocol)
+		return fmt.Errorf("dlms: image blocks of 0 octets: %w", ErrProtocol)
 	}
 	if t.options.Resume && t.state.Status == cosem.ImageInitiated && t.state.Transferred.Len == t.blocks() {
 		t.first = int(t.state.FirstNot)
@@ -112,7 +112,7 @@ func (t *imageTransfer) send(ctx context.Context) error {
 			return nil
 		}
 		if round == t.client.cfg.Retries {
-			return fmt.Errorf("dlms: the meter does not keep image block %d: %w", t.first, errProtocol)
+			return fmt.Errorf("dlms: the meter does not keep image block %d: %w", t.first, ErrProtocol)
 		}
 	}
 }

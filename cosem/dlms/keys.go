@@ -66,7 +66,7 @@ func (c *Client) AgreeKey(ctx context.Context, name security.KeyName) (security.
 		return nil, err
 	}
 	if answer == nil || answer.Len() != 1 {
-		return nil, fmt.Errorf("dlms: key agreement without an answer: %w", errProtocol)
+		return nil, fmt.Errorf("dlms: key agreement without an answer: %w", ErrProtocol)
 	}
 	return agreement.Key(answer.At(0), sec.PeerSigning, c.assoc.channel.own, c.assoc.channel.peer)
 }
@@ -124,7 +124,7 @@ func octets(d *cosem.Data, err error) ([]byte, error) {
 			return b, nil
 		}
 	}
-	return nil, fmt.Errorf("dlms: the method returned no octet-string: %w", errProtocol)
+	return nil, fmt.Errorf("dlms: the method returned no octet-string: %w", ErrProtocol)
 }
 
 // InvocationCounter reads the counter that the meter expects next, from the
@@ -137,7 +137,7 @@ func (c *Client) InvocationCounter(ctx context.Context, e uint8) (uint32, error)
 	}
 	n, ok := d.Uint()
 	if !ok || n > 0xFFFFFFFF {
-		return 0, fmt.Errorf("dlms: invocation counter is %v: %w", d, errProtocol)
+		return 0, fmt.Errorf("dlms: invocation counter is %v: %w", d, ErrProtocol)
 	}
 	return uint32(n), nil
 }

@@ -62,7 +62,7 @@ func (l *Listener) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	var buf [2048]byte
 	for {
 		var until time.Time
-		if r.Pending() {
+		if r.Pending() > 0 {
 			until = time.Now().Add(l.cfg.FrameTimeout)
 		}
 		n, err := conn.Read(ctx, until, buf[:])
@@ -107,7 +107,7 @@ func (l *Listener) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		}
 		r.Feed(buf[:n])
 		l.messages(r, from)
-		for r.Pending() { // a datagram begins a frame
+		for r.Pending() > 0 { // a datagram begins a frame
 			r.Skip()
 			l.messages(r, from)
 		}

@@ -154,7 +154,7 @@ func readSealed(b []byte) (s sealed, n int, err error) {
 	case security.TitleLen:
 		s.layer.Title, s.named = security.Title(title), true
 	default:
-		return sealed{}, 0, fmt.Errorf("dlms: system title of %d octets in the %s: %w", len(title), s.layer.Name, errProtocol)
+		return sealed{}, 0, fmt.Errorf("dlms: system title of %d octets in the %s: %w", len(title), s.layer.Name, ErrProtocol)
 	}
 	if s.signing == nil {
 		c, err := security.ParseContents(s.contents)
@@ -218,7 +218,7 @@ func (r *Receiver) open(f *flow, b []byte) (plain []byte, err error) {
 		b = plain
 	}
 	if len(b) > 0 && isProtected(b[0]) {
-		return nil, fmt.Errorf("dlms: more than %d protections: %w", maxProtections, errProtocol)
+		return nil, fmt.Errorf("dlms: more than %d protections: %w", maxProtections, ErrProtocol)
 	}
 	return b, nil
 }

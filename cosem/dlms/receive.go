@@ -33,7 +33,7 @@ type ReceiverConfig struct {
 	// AcceptUnprotected hands on, marked [obis.Unverified], what a live line would
 	// refuse with [ErrUnprotected]: for meters that push in the clear although
 	// their keys are known.
-	AcceptUnprotected bool
+	AcceptUnprotected func(security.Title) bool
 	Trace             func(frame []byte) // called for every frame; nil for none
 }
 
@@ -206,9 +206,31 @@ func (r *Receiver) Stats() Stats {
 	}
 }
 
-// Pending reports whether a frame has begun and not ended.
-func (r *Receiver) Pending() bool {
-	return r.link == LinkHDLC && r.hdlc.Pending() || r.link == LinkWrapper && r.wrapper.Pending()
+// Pending returns how many octets a frame has that has begun and not ended.
+func (r *Receiver) Pending() int { return r.hdlc.Pending() + r.wrapper.Pending() }
+
+// End says that a capture has no more octets. It returns an error where a frame,
+// or a message in segments or blocks, was begun and is not complete; the next
+// octets are of another line, of which nothing is known but the keys.
+func (r *Receiver) End() error {
+	var err error
+	if n := r.Pending(); n > 0 {
+		err = fmt.Errorf("dlms: %d octets of a frame that is not complete: %w", n, ErrProtocol)
+	} else if r.begun() {
+		err = fmt.Errorf("dlms: a message in segments or blocks is not complete: %w", ErrProtocol)
+	}
+	*r = Receiver{cfg: r.cfg, link: r.cfg.Link, flows: map[way]*flow{}, senders: r.senders, clock: r.clock, message: r.message, readings: r.readings, plain: r.plain}
+	return err
+}
+
+// begun reports whether a message in segments or blocks was begun and is not complete.
+func (r *Receiver) begun() bool {
+	for _, f := range r.flows {
+		if len(f.numbered.b)+len(f.pushed.b)+len(f.blocks.b)+len(f.answer.b) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Skip gives up on the frame that has begun; reading goes on behind its start.
@@ -361,11 +383,11 @@ func (r *Receiver) whole(f *flow, b []byte) (*Message, error) {
 		return nil, m.nonsense(err)
 	}
 	if _, unknown := m.PDU.(apdu.Unknown); unknown {
-		return nil, m.nonsense(fmt.Errorf("dlms: APDU with tag 0x%02x: %w", plain[0], errProtocol))
+		return nil, m.nonsense(fmt.Errorf("dlms: APDU with tag 0x%02x: %w", plain[0], ErrProtocol))
 	}
 	if n < len(plain) {
 		if m.sealed && m.Trust != security.Verified {
-			return nil, m.nonsense(fmt.Errorf("dlms: %d octets behind the %s: %w", len(plain)-n, m.PDU.Name(), errProtocol))
+			return nil, m.nonsense(fmt.Errorf("dlms: %d octets behind the %s: %w", len(plain)-n, m.PDU.Name(), ErrProtocol))
 		}
 		m.warn(fmt.Errorf("dlms: %d octets behind the %s", len(plain)-n, m.PDU.Name()))
 		m.Plain = plain[:n]
@@ -425,7 +447,7 @@ func (r *Receiver) believe(f *flow, values bool) error {
 	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified || demanded != 0 && m.Trust == security.Plain ||
 		demanded&^m.Control&security.Encrypted != 0
 	if less && values && r.cfg.Counters != nil {
-		if !r.cfg.AcceptUnprotected {
+		if r.cfg.AcceptUnprotected == nil || !r.cfg.AcceptUnprotected(m.Title) {
 			return fmt.Errorf("%w: %s of %v", ErrUnprotected, m.Layers[len(m.Layers)-1].Name, m.Title)
 		}
 		m.Unverified = true

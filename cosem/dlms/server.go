@@ -303,13 +303,13 @@ func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) 
 	var buf [2048]byte
 	for {
 		until := s.silence()
-		if h.scanner.Pending() {
+		if h.scanner.Pending() > 0 {
 			until = time.Now().Add(hdlc.DefaultFrameTimeout)
 		}
 		n, err := conn.Read(ctx, until, buf[:])
 		switch {
 		case err == nil || n > 0:
-		case errors.Is(err, os.ErrDeadlineExceeded) && h.scanner.Pending():
+		case errors.Is(err, os.ErrDeadlineExceeded) && h.scanner.Pending() > 0:
 			h.scanner.Skip()
 		default:
 			return err

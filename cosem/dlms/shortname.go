@@ -87,7 +87,7 @@ func (c *Client) readVariable(ctx context.Context, v apdu.Variable) (cosem.Data,
 			return cosem.Data{}, item.Code
 		case apdu.ReadBlock:
 			if item.Number != number || len(raw)+len(item.Raw) > maxLong {
-				return cosem.Data{}, fmt.Errorf("block %d where %d was expected: %w", item.Number, number, errProtocol)
+				return cosem.Data{}, fmt.Errorf("block %d where %d was expected: %w", item.Number, number, ErrProtocol)
 			}
 			raw = append(raw, item.Raw...)
 			if item.Last {
@@ -108,7 +108,7 @@ func longRead(raw []byte) (cosem.Data, error) {
 	}
 	list := p.(apdu.ReadResponse).List
 	if len(list) != 1 {
-		return cosem.Data{}, fmt.Errorf("%d results where one was asked for: %w", len(list), errProtocol)
+		return cosem.Data{}, fmt.Errorf("%d results where one was asked for: %w", len(list), ErrProtocol)
 	}
 	if list[0].Kind != apdu.ReadData {
 		return cosem.Data{}, list[0].Code

@@ -142,7 +142,7 @@ func (s state) take(e event, r required, how protection) (next state, err error)
 	}
 	switch t := transitions[s][e]; {
 	case t.demand == refused:
-		return s, errProtocol
+		return s, ErrProtocol
 	case t.demand == agreed && !r.met(how):
 		return s, ErrUnprotected
 	default:

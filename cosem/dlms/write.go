@@ -80,7 +80,7 @@ func (c *Client) SetList(ctx context.Context, list []apdu.Get, data []cosem.Data
 		return nil, unexpected(p, "set-response-with-list")
 	}
 	if len(codes) != len(list) {
-		return nil, fmt.Errorf("dlms: %d results for %d attributes: %w", len(codes), len(list), errProtocol)
+		return nil, fmt.Errorf("dlms: %d results for %d attributes: %w", len(codes), len(list), ErrProtocol)
 	}
 	return codes, nil
 }
@@ -115,7 +115,7 @@ func (c *Client) setBlocks(ctx context.Context, invoke apdu.InvokeID, raw []byte
 		switch p := p.(type) {
 		case apdu.SetResponseBlock:
 			if p.Number != number {
-				return nil, fmt.Errorf("dlms: block %d was confirmed where %d was sent: %w", p.Number, number, errProtocol)
+				return nil, fmt.Errorf("dlms: block %d was confirmed where %d was sent: %w", p.Number, number, ErrProtocol)
 			}
 		default:
 			return p, nil // refused
@@ -191,7 +191,7 @@ func (c *Client) actionBlocks(ctx context.Context, request apdu.ActionRequestNor
 			return p, nil // refused
 		}
 		if confirmed.Number != number {
-			return nil, fmt.Errorf("dlms: block %d was confirmed where %d was sent: %w", confirmed.Number, number, errProtocol)
+			return nil, fmt.Errorf("dlms: block %d was confirmed where %d was sent: %w", confirmed.Number, number, ErrProtocol)
 		}
 	}
 }
@@ -201,10 +201,10 @@ func (c *Client) actionResult(ctx context.Context, p apdu.ActionResponseBlock) (
 	var raw []byte
 	for number := uint32(1); ; number++ {
 		if p.Number != number {
-			return apdu.Action{}, fmt.Errorf("dlms: block %d where %d was expected: %w", p.Number, number, errProtocol)
+			return apdu.Action{}, fmt.Errorf("dlms: block %d where %d was expected: %w", p.Number, number, ErrProtocol)
 		}
 		if len(raw)+len(p.Raw) > maxLong {
-			return apdu.Action{}, fmt.Errorf("dlms: more than %d octets: %w", maxLong, errProtocol)
+			return apdu.Action{}, fmt.Errorf("dlms: more than %d octets: %w", maxLong, ErrProtocol)
 		}
 		raw = append(raw, p.Raw...)
 		if p.Last {
@@ -240,7 +240,7 @@ func (c *Client) Access(ctx context.Context, list []apdu.Access) ([]apdu.AccessR
 		return nil, unexpected(p, "access-response")
 	}
 	if len(response.List) != len(list) {
-		return nil, fmt.Errorf("dlms: %d results for %d requests: %w", len(response.List), len(list), errProtocol)
+		return nil, fmt.Errorf("dlms: %d results for %d requests: %w", len(response.List), len(list), ErrProtocol)
 	}
 	for i := range response.List {
 		response.List[i].Data = response.List[i].Data.Clone()

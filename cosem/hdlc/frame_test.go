@@ -175,7 +175,7 @@ func TestScannerSkips(t *testing.T) {
 	s.Feed(append(unhex(t, "7ea7ff032193"), frame...))
 	_, err := s.Next()
 	require.Error(t, err)
-	for s.Pending() {
+	for s.Pending() > 0 {
 		_, err := s.Next()
 		if err == nil {
 			require.Equal(t, frame, s.Raw())

@@ -93,10 +93,13 @@ func (s *Scanner) Raw() []byte { return s.raw }
 // frame counts as skipped.
 func (s *Scanner) Stats() Stats { return s.stats }
 
-// Pending reports whether a frame has begun and not ended.
-func (s *Scanner) Pending() bool {
+// Pending returns how many octets a frame has that has begun and not ended.
+func (s *Scanner) Pending() int {
 	b := s.in.Rest()
-	return len(b) > 1 || len(b) == 1 && b[0] != flag
+	if len(b) == 1 && b[0] == flag {
+		return 0
+	}
+	return len(b)
 }
 
 // Skip gives up on the frame that has begun; scanning goes on behind its flag.

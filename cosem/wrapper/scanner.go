@@ -96,8 +96,8 @@ func (s *Scanner) Raw() []byte { return s.raw }
 // Stats returns what was counted so far.
 func (s *Scanner) Stats() Stats { return s.stats }
 
-// Pending reports whether a frame has begun and not ended.
-func (s *Scanner) Pending() bool { return len(s.in.Rest()) > 0 }
+// Pending returns how many octets a frame has that has begun and not ended.
+func (s *Scanner) Pending() int { return len(s.in.Rest()) }
 
 // Skip gives up on the frame that has begun.
 func (s *Scanner) Skip() {

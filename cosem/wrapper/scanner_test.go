@@ -45,7 +45,7 @@ func TestScanner(t *testing.T) {
 				require.Equal(t, test.frames, frames, "in steps of %d", step)
 				require.Equal(t, test.damaged, damaged)
 				require.Equal(t, Stats{Messages: uint64(frames), Malformed: uint64(damaged), Skipped: test.skipped}, s.Stats())
-				require.False(t, s.Pending())
+				require.Zero(t, s.Pending())
 			}
 		})
 	}
@@ -57,14 +57,14 @@ func TestScannerSkips(t *testing.T) {
 	s.Feed(append([]byte{0, 1, 0, 1, 0, 16, 0xFF, 0xFF, 0xC4}, unhex(t, aarq)...))
 	_, err := s.Next()
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.True(t, s.Pending())
+	require.NotZero(t, s.Pending())
 	for {
 		s.Skip()
 		if f, err := s.Next(); err == nil {
 			require.Equal(t, uint16(16), f.Source)
 			return
 		}
-		require.True(t, s.Pending())
+		require.NotZero(t, s.Pending())
 	}
 }
 
