@@ -148,7 +148,7 @@ func (e *explainer) protected(b []byte, p apdu.PDU, depth int) error {
 	e.note(Note{Octets: plain, Depth: depth, Field: "deciphered", Meaning: fmt.Sprintf(
 		"%d octets, %s, %s; the offsets of the fields count from their start", len(plain), l.Control, trustWords[l.Trust])})
 	if len(plain) > 0 && plain[0] == '/' {
-		return p1.Explain(plain, e.at(plain, 0, depth+1))
+		return e.each(plain, depth+1, p1.Explain, p1.ExplainCut)
 	}
 	if err := e.apdu(plain, 0, depth+1); err != nil {
 		if l.Trust == security.Verified {

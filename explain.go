@@ -3,6 +3,7 @@ package meter
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/iec61850/goose"
@@ -45,9 +46,9 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	case IEC62056:
 		err = e.iec62056()
 	case P1:
-		err = p1.Explain(b, e.at(b, 0, 0))
+		err = e.each(b, 0, p1.Explain, p1.ExplainCut)
 	case SML:
-		err = sml.Explain(b, e.at(b, 0, 0))
+		err = e.each(b, 0, sml.Explain, sml.ExplainCut)
 	case WMBus:
 		err = e.wmbus()
 	case C1218:
@@ -74,6 +75,22 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 		return mbusError(err)
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+}
+
+// each explains the messages of b one after the other.
+func (e *explainer) each(b []byte, depth int, explain func([]byte, mbus.Note) (int, error), cut func([]byte, mbus.Note) error) (first error) {
+	for at := 0; at < len(b); {
+		note := e.at(b[at:], at, depth)
+		n, err := explain(b[at:], note)
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			n, err = len(b)-at, cut(b[at:], note)
+		}
+		if first == nil {
+			first = err
+		}
+		at += n
+	}
+	return first
 }
 
 // explainer collects the notes of the protocols' own Explain functions.

@@ -215,4 +215,4 @@ func (s *iecSession) meterTime(t time.Time) obis.Time {
 	return obis.LocalTime(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second())
 }
 
-func (e *explainer) iec62056() error { return iec62056.Explain(e.b, e.at(e.b, 0, 0)) }
+func (e *explainer) iec62056() error { return e.each(e.b, 0, iec62056.Explain, iec62056.ExplainCut) }

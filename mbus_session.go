@@ -203,16 +203,5 @@ func (s *mbusSession) Events(context.Context, time.Time, time.Time) (*Result, er
 // mbus explains the frames of a wire.
 func (e *explainer) mbus() error {
 	decoder := &mbus.Decoder{Keys: mbusKeys(e.cfg.Keys), Formats: &mbus.MemoryFormats{}}
-	for at := 0; at < len(e.b); {
-		part := e.b[at:]
-		_, n, err := link.Parse(part)
-		if err == nil {
-			part = part[:n]
-		}
-		if err := decoder.ExplainFrame(part, e.at(part, at, 0)); err != nil {
-			return err
-		}
-		at += n
-	}
-	return nil
+	return e.each(e.b, 0, decoder.ExplainFrame, link.Explain)
 }

@@ -170,5 +170,6 @@ func (d *radio) result(b []byte, cfg *Config) (*Result, error) {
 
 func (e *explainer) wmbus() error {
 	d := radioDecoder(e.cfg)
-	return d.Decoder.Explain(e.b, e.at(e.b, 0, 0))
+	_, err := d.Decoder.Explain(e.b, e.at(e.b, 0, 0))
+	return err
 }
