@@ -22,6 +22,7 @@ func (e *ParseError) Unwrap() error { return e.Err }
 var ErrChecksum = errors.New("wrong block check character")
 
 var (
+	errRestart   = errors.New("STX: another block begins before the end of this one")
 	errStart     = errors.New("neither \"/\" nor STX")
 	errLetters   = errors.New("not three letters")
 	errControl   = errors.New("control character")

@@ -2,6 +2,7 @@ package iec62056
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,42 +10,102 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// Explain goes through messages of the protocol, one behind the other, and
-// calls note for each field as far as they can be read. It returns the error of
-// the first that cannot; a line of a readout that cannot be read is noted as
-// such and ends nothing.
-func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
-	e := explainer{b, note}
-	for at := 0; at < len(b); {
-		n, err := e.message(at)
-		if err != nil {
-			if pe, ok := err.(*ParseError); ok {
-				pe.Offset += at
-			}
-			return err
-		}
-		at += n
+// Note is told of each field: where it stands, how deep it is nested, what it is
+// called, and what it means.
+type Note = func(offset, length, depth int, field, meaning string)
+
+// Explain calls note for each field of the first message of the protocol in b,
+// and returns how many octets it took: call it again with the rest. What comes
+// before a message is noted, as data sets where it is such, and returned alone.
+// Where n is 0 and the error wraps [io.ErrUnexpectedEOF] nothing was noted and
+// more octets are needed; [ExplainCut] takes what a capture ends with. A line of
+// a readout that cannot be read is noted as such and ends nothing; with any
+// other error the message was noted as far as it can be read, and n octets are
+// behind it.
+func Explain(b []byte, note Note) (n int, err error) {
+	if len(b) == 0 {
+		return 0, errMore
 	}
-	return nil
+	e := explainer{b, note}
+	if n := begin(b); n > 0 {
+		e.between(n)
+		return n, nil
+	}
+	if b[0] == '/' && (len(b) < 2 || b[1] != '?') {
+		n, err = e.identified()
+	} else {
+		n, err = e.message()
+	}
+	switch {
+	case n > 0 || errors.Is(err, io.ErrUnexpectedEOF) && len(b) < maxExplained:
+		return n, err
+	case errors.Is(err, ErrChecksum):
+		n = checked(err) + 1
+		e.b = b[:n]
+		e.broken()
+	default:
+		n = 1 + begin(b[1:])
+		e.between(n)
+	}
+	return n, err
+}
+
+// maxExplained is how much is waited for the end of a message.
+const maxExplained = 1 << 16
+
+// ExplainCut explains what b holds of a message of which the end is missing.
+func ExplainCut(b []byte, note Note) error {
+	e := explainer{b, note}
+	switch {
+	case len(b) == 0:
+	case b[0] == '/':
+		if _, n, err := ParseIdentification(b); err == nil {
+			e.identification(n)
+			e.lines(n, len(b)-n, 0)
+		}
+	case b[0] == soh || b[0] == stx:
+		e.broken()
+	default:
+		e.between(len(b))
+	}
+	return errMore
+}
+
+// begin returns where a message may begin, or the length of b.
+func begin(b []byte) int {
+	for i, c := range b {
+		switch c {
+		case '/', soh, stx, ack, nak, 0:
+			return i
+		}
+	}
+	return len(b)
 }
 
 type explainer struct {
 	b    []byte
-	note func(offset, length, depth int, field, meaning string)
+	note Note
 }
 
-// message explains what is at the offset and returns its length.
-func (e explainer) message(at int) (int, error) {
-	b := e.b[at:]
-	if b[0] == '/' && (len(b) < 2 || b[1] != '?') {
-		return e.identified(at)
+// between notes the first n octets, which are no message: the middle of a
+// readout perhaps.
+func (e explainer) between(n int) {
+	switch b := e.b[:n]; {
+	case mostlyText(b) && hasDataSet(append(b[:n:n], '\n')):
+		e.lines(0, n, 0)
+	case len(bytes.Trim(b, "\x00\r\n ")) > 0:
+		e.note(0, n, 0, "noise", "no message begins here")
 	}
-	m, n, err := ParseMessage(b)
+}
+
+// message explains the message at the start and returns its length; on error
+// nothing was noted.
+func (e explainer) message() (int, error) {
+	m, n, err := ParseMessage(e.b)
 	if err != nil {
-		e.broken(at)
 		return 0, err
 	}
-	taken := n
+	taken, at := n, 0
 	for e.b[at] == 0 {
 		e.note(at, 1, 0, "NUL", "wake-up")
 		at, n = at+1, n-1
@@ -53,6 +114,8 @@ func (e explainer) message(at int) (int, error) {
 	case KindRequest:
 		e.note(at, n, 0, "request", "sign-on")
 		e.note(at+2, len(m.Address), 1, "device address", text(m.Address, "any device"))
+	case KindIdentification:
+		e.note(at, n, 0, "identification", "mode "+m.Identification.Mode().String())
 	case KindOption:
 		e.option(at, m.Option)
 	case KindAck:
@@ -70,53 +133,56 @@ func (e explainer) message(at int) (int, error) {
 }
 
 // broken explains the lines of a block that has no end, or a wrong check.
-func (e explainer) broken(at int) {
-	start := bytes.IndexByte(e.b[at:], stx)
-	if start != 0 && (start != 3 || e.b[at] != soh) {
+func (e explainer) broken() {
+	at := bytes.IndexByte(e.b, stx)
+	if at != 0 && (at != 3 || e.b[0] != soh) {
 		return
 	}
-	if start > 0 {
-		e.note(at, 3, 0, "SOH", "programming command "+string(e.b[at+1:at+start]))
+	if at > 0 {
+		e.note(0, 3, 0, "SOH", "programming command "+string(e.b[1:at]))
 	}
-	e.note(at+start, 1, 0, "STX", "start of data")
-	end := bytes.IndexAny(e.b[at+start:], "\x03\x04")
+	e.note(at, 1, 0, "STX", "start of data")
+	end := bytes.IndexAny(e.b[at:], "\x03\x04")
 	if end < 0 {
-		end = len(e.b) - at - start
+		end = len(e.b) - at
 	}
-	e.lines(at+start+1, end-1, 0)
+	e.lines(at+1, end-1, 0)
 }
 
-// identified explains an identification, and a bare data block behind it.
-func (e explainer) identified(at int) (int, error) {
-	b := e.b[at:]
-	id, n, err := ParseIdentification(b)
+// identification explains the first n octets, which are one.
+func (e explainer) identification(n int) {
+	id, _, _ := ParseIdentification(e.b)
+	e.note(0, n, 0, "identification", "mode "+id.Mode().String())
+	e.note(1, 3, 1, "manufacturer", fmt.Sprintf("%s, reaction time %v", id.Manufacturer[:], id.ReactionTime()))
+	if id.Baud != 0 {
+		e.note(4, 1, 1, "baud rate", fmt.Sprintf("%d baud", id.BaudRate()))
+		e.note(5, len(id.Ident), 1, "identification", text(id.Ident, "none"))
+	}
+}
+
+// identified explains an identification, and a bare data block behind it. On
+// error nothing was noted.
+func (e explainer) identified() (int, error) {
+	b := e.b
+	_, n, err := ParseIdentification(b)
 	if err != nil {
 		return 0, err
-	}
-	e.note(at, n, 0, "identification", "mode "+id.Mode().String())
-	e.note(at+1, 3, 1, "manufacturer", fmt.Sprintf("%s, reaction time %v", id.Manufacturer[:], id.ReactionTime()))
-	if id.Baud != 0 {
-		e.note(at+4, 1, 1, "baud rate", fmt.Sprintf("%d baud", id.BaudRate()))
-		e.note(at+5, len(id.Ident), 1, "identification", text(id.Ident, "none"))
-	}
-	next := n
-	for next < len(b) && (b[next] == '\r' || b[next] == '\n') {
-		next++
-	}
-	if next == n && (next == len(b) || b[next] <= ' ' || b[next] == '/') {
-		return n, nil
 	}
 	r, total, err := ParseReadout(b)
-	if err != nil {
-		e.lines(at+next, len(b)-next, 0)
+	switch {
+	case errors.Is(err, errStart) || err == nil && r.Framed || errors.Is(err, ErrChecksum):
+		e.identification(n) // the block is another message
+		return n, nil
+	case errors.Is(err, io.ErrUnexpectedEOF) && bytes.IndexByte(b[n:], stx) >= 0:
+		e.identification(n)
+		return n, nil
+	case err != nil:
 		return 0, err
 	}
-	if r.Framed {
-		return n, nil
-	}
-	e.lines(at+r.offset, len(r.Data), 0)
-	end := at + r.offset + len(r.Data)
-	e.note(end, at+total-end, 0, "end", "end of the data block")
+	e.identification(n)
+	e.lines(r.offset, len(r.Data), 0)
+	end := r.offset + len(r.Data)
+	e.note(end, total-end, 0, "end", "end of the data block")
 	return total, nil
 }
 

@@ -273,7 +273,7 @@ func TestExplainAgreesWithParser(t *testing.T) {
 	b = append(b, "\x01P0\x02(00000000)\x03\x60\x01B0\x03\x71"...)
 	at := 0
 	var fields []string
-	require.NoError(t, Explain(b, func(offset, length, depth int, field, meaning string) {
+	require.NoError(t, explainAll(b, func(offset, length, depth int, field, meaning string) {
 		if depth == 0 {
 			require.GreaterOrEqual(t, offset, at)
 			at = offset
@@ -301,7 +301,7 @@ func TestExplainGoesAsFarAsItCan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sets := 0
-			err := Explain([]byte(test.in), func(offset, length, _ int, field, _ string) {
+			err := explainAll([]byte(test.in), func(offset, length, _ int, field, _ string) {
 				require.LessOrEqual(t, offset+length, len(test.in))
 				if field == "data set" {
 					sets++
@@ -339,7 +339,7 @@ func FuzzParseReadout(f *testing.F) {
 	f.Add([]byte("/ABC5X\r\n\r\n1.8.0(1)(2)\r\n(3)\r\n!\r\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, n, err := ParseReadout(b)
-		_ = Explain(b, func(offset, length, _ int, field, _ string) {
+		_ = explainAll(b, func(offset, length, _ int, field, _ string) {
 			if offset < 0 || length < 0 || offset+length > len(b) {
 				t.Fatalf("%s at %d+%d of %d", field, offset, length, len(b))
 			}
@@ -428,4 +428,21 @@ func timeFloor(raw []byte) time.Duration {
 		sink += lines + int(bcc)
 	}
 	return time.Since(start)
+}
+
+// explainAll explains a whole capture, message by message, and returns the first error.
+func explainAll(b []byte, note Note) (first error) {
+	for at := 0; at < len(b); {
+		shifted := func(offset, length, depth int, field, meaning string) { note(at+offset, length, depth, field, meaning) }
+		n, err := Explain(b[at:], shifted)
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = ExplainCut(b[at:], shifted)
+			n = len(b) - at
+		}
+		if first == nil {
+			first = err
+		}
+		at += n
+	}
+	return first
 }

@@ -74,6 +74,9 @@ func (r *Readout) parseFramed(b []byte, start int) (n int, err error) {
 	if got, want := b[end+1]&0x7F, BlockCheck(b[start:end+1]); got != want {
 		return 0, &ParseError{"BCC", end + 1, fmt.Errorf("%w: 0x%02x, want 0x%02x", ErrChecksum, got, want)}
 	}
+	if i := bytes.IndexByte(b[start:end], stx); i >= 0 {
+		return 0, &ParseError{"data block", start + i, errRestart} // what ended is another block
+	}
 	r.Framed = true
 	r.setData(b, start, dataEnd(b, start, end))
 	return end + 2, nil

@@ -1,6 +1,7 @@
 package iec62056
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"strings"
@@ -129,5 +130,36 @@ func TestSalvageIsQuestionable(t *testing.T) {
 	}
 	for _, r := range Salvage([]byte("1.8.0(1*kWh)\r\n")).AppendReadings(nil) {
 		require.Zero(t, r.Quality.Flags, "lines that never had a frame")
+	}
+}
+
+// Every readout of a capture is explained, and of a part of one nothing is noted
+// that would be noted again.
+func TestExplainStream(t *testing.T) {
+	one := append([]byte("/OUM3SIM\r\n"), framed("1.8.0(1*kWh)\r\n!\r\n")...)
+	line := bytes.Join([][]byte{[]byte("noise"), one, one, []byte("\r\n"), one}, nil)
+	found := 0
+	require.NoError(t, explainAll(line, func(offset, length, _ int, field, _ string) {
+		require.LessOrEqual(t, offset+length, len(line))
+		if field == "BCC" {
+			found++
+		}
+	}))
+	require.Equal(t, 3, found)
+	for end := range line {
+		for at := 0; at < end; {
+			noted := 0
+			n, err := Explain(line[at:end], func(offset, length, _ int, _, _ string) {
+				noted++
+				require.LessOrEqual(t, at+offset+length, end)
+			})
+			if n == 0 {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				require.Zero(t, noted)
+				break
+			}
+			require.NoError(t, err)
+			at += n
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/openusm/meter/mbus/link"
@@ -11,14 +12,24 @@ import (
 
 // Note is told of each field of a message: where it stands, how deep it is
 // nested, what it is called, and what it means.
-type Note func(offset, length, depth int, field, meaning string)
+type Note = func(offset, length, depth int, field, meaning string)
 
-// ExplainFrame explains a frame of a wired bus: its link layer and, within, its
-// application layer.
-func (d *Decoder) ExplainFrame(b []byte, note Note) error {
-	f, _, err := link.Parse(b)
-	if err != nil || len(f.Payload) == 0 {
-		return link.Explain(b, note)
+// ExplainFrame explains the first frame of a wired bus in b, its link layer and
+// within that its application layer, and returns how many octets it took: call it
+// again with the rest. What comes before a frame is noted and returned alone.
+// Where n is 0 and the error wraps [io.ErrUnexpectedEOF] nothing was noted and
+// more octets are needed; [link.Explain] takes what a capture ends with. With any
+// other error the frame was noted as far as it can be read, and n octets are
+// behind it.
+func (d *Decoder) ExplainFrame(b []byte, note Note) (n int, err error) {
+	f, n, err := link.Parse(b)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return 0, err
+	case err != nil:
+		return link.ExplainDamaged(b, note)
+	case len(f.Payload) == 0:
+		return n, link.Explain(b, note)
 	}
 	var inner error
 	err = link.Explain(b, func(offset, length, depth int, field, meaning string) {
@@ -34,10 +45,10 @@ func (d *Decoder) ExplainFrame(b []byte, note Note) error {
 			pe.Offset += offset
 		}
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		err = inner
 	}
-	return inner
+	return n, err
 }
 
 // Explain calls all for each field of a telegram from the CI field on, in wire

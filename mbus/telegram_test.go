@@ -1,6 +1,7 @@
 package mbus
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -235,10 +236,11 @@ func TestExplainFrame(t *testing.T) {
 		sum += c
 	}
 	raw[1], raw[2], raw[len(raw)-2] = byte(len(raw)-6), byte(len(raw)-6), sum
-	err := d.ExplainFrame(raw, func(offset, length, depth int, field, meaning string) {
+	n, err := d.ExplainFrame(raw, func(offset, length, depth int, field, meaning string) {
 		lines = append(lines, fmt.Sprintf("%2d+%d %s%s: %s", offset, length, strings.Repeat(" ", depth), field, meaning))
 	})
 	require.NoError(t, err)
+	require.Equal(t, len(raw), n)
 	require.Equal(t, strings.TrimSpace(`
  0+1 start: control or long frame
  1+1 length: 27 octets
@@ -263,4 +265,34 @@ func TestExplainFrame(t *testing.T) {
 29+2   data: 0b0000000000000000
 31+1 checksum: correct
 32+1 stop: long frame ends`), strings.TrimSpace(strings.Join(lines, "\n")))
+}
+
+// Every frame of a capture is explained, damaged ones as far as they go.
+func TestExplainFrames(t *testing.T) {
+	one := benchFrame(t)
+	damaged := bytes.Clone(one)
+	damaged[20] ^= 1
+	line := bytes.Join([][]byte{{0xFF, 0x00}, one, {0xE5}, damaged, one, one[:9]}, nil)
+	var d Decoder
+	correct, wrong, at := 0, 0, 0
+	for {
+		noted := 0
+		n, err := d.ExplainFrame(line[at:], func(offset, length, _ int, field, _ string) {
+			noted++
+			require.LessOrEqual(t, at+offset+length, len(line))
+			if field == "checksum" {
+				correct++
+			}
+		})
+		if n == 0 {
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+			require.Zero(t, noted)
+			break
+		}
+		if err != nil {
+			wrong++
+		}
+		at += n
+	}
+	require.Equal(t, []int{2, 1, len(line) - 9}, []int{correct, wrong, at})
 }

@@ -28,6 +28,7 @@ type Config struct {
 	Days           int                                                    // how far back the load profile P.01 goes; 0 means 40
 	Logs           []Log                                                  // entries of the log P.98; nil means three of the last days
 	HandOver       func(ctx context.Context, rw io.ReadWriteCloser) error // serves HDLC after a hand-over (mode E); nil refuses one
+	Idle           time.Duration                                          // a connection without a request for so long, or one that takes no answer, ends; 0 means two minutes, negative never. A line, which has SetLine, may be silent for ever
 	Faults         Faults
 	Trace          func(send bool, frame []byte)
 }
@@ -150,8 +151,8 @@ func (m *Meter) lines(now time.Time) []string {
 	}
 }
 
-// Serve answers one connection until it ends or ctx does. Where rw has SetLine,
-// the rate follows the protocol.
+// Serve answers one connection until it ends, is idle for too long, or ctx ends.
+// Where rw has SetLine, the rate follows the protocol.
 func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	s := &server{meter: m, conn: stream.New(rw)}
 	s.line, _ = rw.(interface {
@@ -160,10 +161,27 @@ func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	s.drain, _ = rw.(interface{ Drain() error })
 	defer s.conn.Close()
 	err := s.serve(ctx)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) || err == errSilence {
 		return ctx.Err()
 	}
 	return err
+}
+
+// idleTime is how long a connection may be idle where the configuration does not say.
+const idleTime = 2 * time.Minute
+
+// patience returns when a connection ends that does nothing from now on, the zero
+// time for never.
+func patience(rw io.ReadWriteCloser, idle time.Duration) time.Time {
+	if _, line := rw.(interface {
+		SetLine(baud int, framing string) error
+	}); line || idle < 0 {
+		return time.Time{}
+	}
+	if idle == 0 {
+		idle = idleTime
+	}
+	return time.Now().Add(idle)
 }
 
 // server is one connection.
@@ -212,7 +230,7 @@ func (s *server) next(ctx context.Context) (iec62056.Message, error) {
 		s.again = nil
 		return *m, nil
 	}
-	return s.receive(ctx, time.Time{}, false)
+	return s.receive(ctx, patience(s.conn.Unwrap(), s.meter.cfg.Idle), false)
 }
 
 // isMeant reports whether a request is for this meter. Leading zeros of an
@@ -408,7 +426,7 @@ func (s *server) write(ctx context.Context, b []byte) error {
 		b = append([]byte(nil), b...)
 		iec62056.AddParity(b)
 	}
-	if err := s.conn.Write(ctx, time.Time{}, b); err != nil {
+	if err := s.conn.Write(ctx, patience(s.conn.Unwrap(), s.meter.cfg.Idle), b); err != nil {
 		return err
 	}
 	if s.drain != nil {

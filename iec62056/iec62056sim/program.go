@@ -84,13 +84,7 @@ func (m *Meter) command(c iec62056.Message, allowed bool) []iec62056.Message {
 	switch kind := c.Command[0]; {
 	case kind == 'E' && allowed:
 		return []iec62056.Message{{Kind: iec62056.KindAck}}
-	case kind == 'W' && allowed && ok:
-		m.mu.Lock()
-		if m.written == nil {
-			m.written = map[string]string{}
-		}
-		m.written[id] = argument
-		m.mu.Unlock()
+	case kind == 'W' && allowed && ok && m.write(id, argument):
 		return []iec62056.Message{{Kind: iec62056.KindAck}}
 	case kind == 'W', kind == 'E':
 		return answer(errorDenied)
@@ -107,6 +101,23 @@ func (m *Meter) command(c iec62056.Message, allowed bool) []iec62056.Message {
 		}
 	}
 	return answer(errorUnknown)
+}
+
+// maxWritten is how many registers may be written.
+const maxWritten = 256
+
+// write keeps the value of a register, unless there are too many.
+func (m *Meter) write(id, value string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.written[id]; !known && len(m.written) >= maxWritten {
+		return false
+	}
+	if m.written == nil {
+		m.written = map[string]string{}
+	}
+	m.written[id] = value
+	return true
 }
 
 // interval answers a request for an interval, "from;to" or "from;to;lines per block".

@@ -28,7 +28,8 @@ func (m *Meter) Push(ctx context.Context, rw io.ReadWriteCloser, interval time.D
 	})
 }
 
-// push sends what next returns, at once and after every interval.
+// push sends what next returns, at once and after every interval, to whoever takes
+// it within idleTime.
 func push(ctx context.Context, rw io.ReadWriteCloser, baud int, framing string, interval time.Duration, next func() []byte) error {
 	conn := stream.New(rw)
 	defer conn.Close()
@@ -42,7 +43,7 @@ func push(ctx context.Context, rw io.ReadWriteCloser, baud int, framing string, 
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
-		if err := conn.Write(ctx, time.Time{}, next()); err != nil {
+		if err := conn.Write(ctx, patience(rw, 0), next()); err != nil {
 			if errors.Is(err, io.ErrClosedPipe) || ctx.Err() != nil {
 				return ctx.Err()
 			}

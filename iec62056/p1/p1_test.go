@@ -248,7 +248,7 @@ func TestEncryptedIsHandedOn(t *testing.T) {
 		_, _, err := ParseEncrypted(b[:i])
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	}
-	require.NoError(t, Explain(b, func(offset, length, _ int, _, _ string) { require.LessOrEqual(t, offset+length, len(b)) }))
+	require.NoError(t, explainAll(b, func(offset, length, _ int, _, _ string) { require.LessOrEqual(t, offset+length, len(b)) }))
 }
 
 func TestStream(t *testing.T) {
@@ -316,7 +316,7 @@ func TestStreamNoiseLikeEncryption(t *testing.T) {
 func TestExplain(t *testing.T) {
 	b := load(t, "v5.txt")
 	var got []string
-	require.NoError(t, Explain(b, func(offset, length, depth int, field, meaning string) {
+	require.NoError(t, explainAll(b, func(offset, length, depth int, field, meaning string) {
 		got = append(got, fmt.Sprintf("%d %s %s: %s", depth, b[offset:offset+length], field, meaning))
 	}))
 	require.Contains(t, got, "1 261120123456W value: 2026-11-20T12:34:56 winter time")
@@ -327,7 +327,7 @@ func TestExplain(t *testing.T) {
 func TestExplainGoesAsFarAsItCan(t *testing.T) {
 	b := load(t, "v5.txt")
 	lines := 0
-	err := Explain(b[:300], func(offset, length, _ int, field, _ string) {
+	err := explainAll(b[:300], func(offset, length, _ int, field, _ string) {
 		require.LessOrEqual(t, offset+length, 300)
 		if field == "data set" {
 			lines++
@@ -337,7 +337,7 @@ func TestExplainGoesAsFarAsItCan(t *testing.T) {
 	require.Equal(t, 11, lines)
 	b[300] ^= 1
 	lines = 0
-	err = Explain(b, func(_, _, _ int, field, _ string) {
+	err = explainAll(b, func(_, _, _ int, field, _ string) {
 		if field == "data set" {
 			lines++
 		}
@@ -419,7 +419,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(load(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_ = Explain(b, func(offset, length, _ int, field, _ string) {
+		_ = explainAll(b, func(offset, length, _ int, field, _ string) {
 			if offset < 0 || length < 0 || offset+length > len(b) {
 				t.Fatalf("%s at %d+%d of %d", field, offset, length, len(b))
 			}
@@ -564,6 +564,54 @@ func found(s *Stream) iter.Seq[Message] {
 			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
 				return
 			}
+		}
+	}
+}
+
+// explainAll explains a whole capture, message by message, and returns the first error.
+func explainAll(b []byte, note Note) (first error) {
+	for at := 0; at < len(b); {
+		shifted := func(offset, length, depth int, field, meaning string) { note(at+offset, length, depth, field, meaning) }
+		n, err := Explain(b[at:], shifted)
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = ExplainCut(b[at:], shifted)
+			n = len(b) - at
+		}
+		if first == nil {
+			first = err
+		}
+		at += n
+	}
+	return first
+}
+
+// Every telegram of a capture is explained, and of a part of one nothing is noted
+// that would be noted again.
+func TestExplainStream(t *testing.T) {
+	one := load(t, "v5.txt")
+	line := bytes.Join([][]byte{[]byte("noise"), one, one, []byte("\r\n"), one}, nil)
+	found := 0
+	require.NoError(t, explainAll(line, func(offset, length, _ int, field, _ string) {
+		require.LessOrEqual(t, offset+length, len(line))
+		if field == "CRC" {
+			found++
+		}
+	}))
+	require.Equal(t, 3, found)
+	for end := range line {
+		for at := 0; at < end; {
+			noted := 0
+			n, err := Explain(line[at:end], func(offset, length, _ int, _, _ string) {
+				noted++
+				require.LessOrEqual(t, at+offset+length, end)
+			})
+			if n == 0 {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				require.Zero(t, noted)
+				break
+			}
+			require.NoError(t, err)
+			at += n
 		}
 	}
 }

@@ -2,22 +2,66 @@ package sml
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 
 	"github.com/openusm/meter/obis"
 )
 
-// Explain goes through a frame, or through messages without transport, and
-// calls note for each field as far as it can be read. Offsets within messages
-// are those of b as long as no escape came before them.
-func Explain(b []byte, note func(offset, length, depth int, field, meaning string)) error {
-	if len(b) > 0 && b[0] != 0x1B {
-		return explainMessages(b, 0, note)
+// Note is told of each field: where it stands, how deep it is nested, what it is
+// called, and what it means.
+type Note = func(offset, length, depth int, field, meaning string)
+
+// Explain calls note for each field of the first frame in b, or of the first
+// message where there is no transport around it, and returns how many octets it
+// took: call it again with the rest. What comes before a frame is noted and
+// returned alone. Where n is 0 and the error wraps [io.ErrUnexpectedEOF] nothing
+// was noted and more octets are needed; [ExplainCut] takes what a capture ends
+// with. With any other error the frame was noted as far as it can be read, and n
+// octets are behind it. Offsets within messages are those of b as long as no
+// escape came before them.
+func Explain(b []byte, note Note) (n int, err error) {
+	if len(b) == 0 {
+		return 0, errMore
 	}
+	begin := bytes.Index(b, start)
+	switch {
+	case begin != 0 && b[0] == firstOfMessage:
+		if n, err := explainMessage(b, 0, 0, note); err == nil || errors.Is(err, io.ErrUnexpectedEOF) && begin < 0 {
+			return n, err
+		}
+	case begin == 0:
+		return explainFrame(b, note)
+	}
+	if begin < 0 {
+		if begin = len(b) - startLen + 1; begin <= 0 {
+			return 0, errMore
+		}
+	}
+	note(0, begin, 0, "noise", "no frame begins here")
+	return begin, nil
+}
+
+// firstOfMessage is the first octet of a message: a list of six.
+const firstOfMessage = 0x76
+
+// explainFrame explains the frame at the start of b.
+func explainFrame(b []byte, note Note) (n int, err error) {
 	f, n, err := ParseFrame(b)
-	if err != nil {
-		explainBroken(b, note)
-		return err
+	switch {
+	case err == nil:
+	case errors.Is(err, io.ErrUnexpectedEOF) && len(b) < maxFrame:
+		return 0, err
+	default:
+		if n = len(b); errors.Is(err, ErrChecksum) {
+			end, _, _ := findEnd(b)
+			n = end + endLen
+		} else if next := bytes.Index(b[startLen:], start); next >= 0 {
+			n = startLen + next
+		}
+		_ = ExplainCut(b[:n], note) // the error of the frame is the one that counts
+		return n, err
 	}
 	note(0, startLen, 0, "start", "transport version 1")
 	err = explainMessages(f.Data, startLen, note)
@@ -27,44 +71,57 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	}
 	note(end, 6, 0, "end", fmt.Sprintf("%d octets of padding", f.Padding))
 	note(end+6, 2, 0, "CRC", f.Check.String()+", correct")
-	return err
+	return n, err
 }
 
-// explainBroken explains the messages of a frame that has no end, or a wrong CRC.
-func explainBroken(b []byte, note func(offset, length, depth int, field, meaning string)) {
+// ExplainCut explains the messages of a frame that has no end, or a wrong CRC.
+func ExplainCut(b []byte, note Note) error {
 	if !bytes.HasPrefix(b, start) {
-		return
+		return errMore
 	}
 	end, _, err := findEnd(b)
 	if err != nil {
 		end = len(b)
 	}
 	note(0, startLen, 0, "start", "transport version 1")
-	_ = explainMessages(b[startLen:end], startLen, note) // the error of the frame is the one that counts
+	if broken := explainMessages(b[startLen:end], startLen, note); broken != nil {
+		return broken
+	}
+	return errMore
 }
 
-func explainMessages(b []byte, base int, note func(offset, length, depth int, field, meaning string)) error {
+func explainMessages(b []byte, base int, note Note) error {
 	for at := 0; at < len(b); {
-		m, n, err := parseMessage(b[at:], at)
+		n, err := explainMessage(b[at:], at, base, note)
 		if err != nil {
 			x := explainer{cursor{b: b[at:], layer: "message"}, base + at, note}
 			x.message("not readable")
-			err.(*ParseError).Offset += base
 			return err
 		}
-		note(base+at, n, 0, "message", m.Tag.String())
-		x := explainer{cursor{b: b[at : at+n], layer: "message"}, base + at, note}
-		x.message(m.Check.String() + ", correct")
 		at += n
 	}
 	return nil
+}
+
+// explainMessage explains the message at the start of b, at octets behind base.
+// On error nothing was noted.
+func explainMessage(b []byte, at, base int, note Note) (n int, err error) {
+	m, n, err := parseMessage(b, at)
+	if err != nil {
+		err.(*ParseError).Offset += base
+		return 0, err
+	}
+	note(base+at, n, 0, "message", m.Tag.String())
+	x := explainer{cursor{b: b[:n], layer: "message"}, base + at, note}
+	x.message(m.Check.String() + ", correct")
+	return n, nil
 }
 
 // explainer walks through elements as far as they are right.
 type explainer struct {
 	cursor
 	base int
-	note func(offset, length, depth int, field, meaning string)
+	note Note
 }
 
 // message explains the elements of a message; check is what is said of its CRC.

@@ -62,7 +62,7 @@ func TestCorpus(t *testing.T) {
 			require.NoError(t, json.Unmarshal(r.Expected.OBIS, &want))
 			requireReadings(t, want, got)
 			require.NotEmpty(t, f.Meter().ID)
-			require.NoError(t, Explain(b, func(offset, length, _ int, field, _ string) {
+			require.NoError(t, explainAll(b, func(offset, length, _ int, field, _ string) {
 				require.LessOrEqual(t, offset+length, len(b), field)
 			}))
 		})
@@ -333,7 +333,7 @@ func TestExplainGoesAsFarAsItCan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			messages, codes := 0, []string{}
-			err := Explain(test.in, func(offset, length, depth int, field, meaning string) {
+			err := explainAll(test.in, func(offset, length, depth int, field, meaning string) {
 				require.LessOrEqual(t, offset+length, len(test.in))
 				switch field {
 				case "message":
@@ -469,7 +469,7 @@ func FuzzMessages(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, tag uint32, body []byte) {
 		b := mustMessage(Message{Tag: Tag(tag), Body: body})
-		_ = Explain(b, func(offset, length, _ int, field, _ string) {
+		_ = explainAll(b, func(offset, length, _ int, field, _ string) {
 			if offset < 0 || length < 0 || offset+length > len(b) {
 				t.Fatalf("%s at %d+%d of %d", field, offset, length, len(b))
 			}
@@ -605,6 +605,54 @@ func found(s *Stream) iter.Seq[Frame] {
 			if errors.Is(err, io.ErrUnexpectedEOF) || err == nil && !yield(m) {
 				return
 			}
+		}
+	}
+}
+
+// explainAll explains a whole capture, message by message, and returns the first error.
+func explainAll(b []byte, note Note) (first error) {
+	for at := 0; at < len(b); {
+		shifted := func(offset, length, depth int, field, meaning string) { note(at+offset, length, depth, field, meaning) }
+		n, err := Explain(b[at:], shifted)
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = ExplainCut(b[at:], shifted)
+			n = len(b) - at
+		}
+		if first == nil {
+			first = err
+		}
+		at += n
+	}
+	return first
+}
+
+// Every frame of a capture is explained, and of a part of one nothing is noted
+// that would be noted again.
+func TestExplainStream(t *testing.T) {
+	one := testFrame(testServer)
+	line := bytes.Join([][]byte{[]byte("noise"), one, one, []byte("\r\n"), one}, nil)
+	found := 0
+	require.NoError(t, explainAll(line, func(offset, length, _ int, field, _ string) {
+		require.LessOrEqual(t, offset+length, len(line))
+		if field == "CRC" {
+			found++
+		}
+	}))
+	require.Equal(t, 3, found)
+	for end := range line {
+		for at := 0; at < end; {
+			noted := 0
+			n, err := Explain(line[at:end], func(offset, length, _ int, _, _ string) {
+				noted++
+				require.LessOrEqual(t, at+offset+length, end)
+			})
+			if n == 0 {
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				require.Zero(t, noted)
+				break
+			}
+			require.NoError(t, err)
+			at += n
 		}
 	}
 }

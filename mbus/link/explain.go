@@ -53,6 +53,23 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 	return err
 }
 
+// ExplainDamaged explains what stands at the start of b and is no whole frame: a
+// damaged one as far as it can be read, or noise. It returns where the next may
+// begin.
+func ExplainDamaged(b []byte, note func(offset, length, depth int, field, meaning string)) (n int, err error) {
+	_, _, err = Parse(b)
+	if b[0] == startLong && len(b) > headerLen && b[1] == b[2] && b[3] == startLong {
+		err = Explain(b, note)
+		if n := headerLen + int(b[1]) + 2; errors.Is(err, ErrChecksum) && b[n-1] == stop {
+			return n, err
+		}
+		return noise(b), err
+	}
+	n = noise(b)
+	note(0, n, 0, "noise", "no frame begins here")
+	return n, nil
+}
+
 func explainControl(b []byte, offset int, field func(offset, length, depth int, name, meaning string)) {
 	field(offset, 1, 0, "C", C(b[offset]).String())
 	field(offset+1, 1, 0, "A", describeAddress(b[offset+1]))

@@ -26,6 +26,7 @@ type Config struct {
 
 	Now    func() time.Time // the meters' clock; nil: time.Now
 	Faults Faults           // what goes wrong on the line
+	Idle   time.Duration    // a connection without a frame for so long, or one that takes no answer, ends; 0: two minutes, negative: never. A line, which has SetLine, may be silent for ever
 
 	Trace func(send bool, frame []byte) // gets every frame that is received and sent; nil: nobody
 }
@@ -79,25 +80,46 @@ func New(cfg *Config) *Bus {
 // gap is how long a frame may pause before what there is of it is dropped.
 const gap = 300 * time.Millisecond
 
-// Serve answers the master at the other end of rw until it hangs up or ctx ends.
+// idleTime is how long a connection may be idle where the configuration does not say.
+const idleTime = 2 * time.Minute
+
+// patience returns when a connection ends that does nothing from now on, the zero
+// time for never.
+func (b *Bus) patience(rw io.ReadWriteCloser) time.Time {
+	if _, line := rw.(interface {
+		SetLine(baud int, framing string) error
+	}); line || b.cfg.Idle < 0 {
+		return time.Time{}
+	}
+	if b.cfg.Idle == 0 {
+		return time.Now().Add(idleTime)
+	}
+	return time.Now().Add(b.cfg.Idle)
+}
+
+// Serve answers the master at the other end of rw until it hangs up, is idle for
+// too long, or ctx ends.
 func (b *Bus) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	conn := stream.New(rw)
 	defer func() { _ = conn.Close() }()
 	var in []byte
 	buf := make([]byte, 512)
+	idle := b.patience(rw)
 	for {
-		deadline := time.Time{}
-		if len(in) > 0 {
-			deadline = time.Now().Add(gap)
+		deadline := idle
+		if dropped := time.Now().Add(gap); len(in) > 0 && (idle.IsZero() || dropped.Before(idle)) {
+			deadline = dropped
 		}
 		n, err := conn.Read(ctx, deadline, buf)
 		in = append(in, buf[:n]...)
 		if b.cfg.Faults.Echo && n > 0 {
-			if err := conn.Write(ctx, time.Time{}, buf[:n]); err != nil {
+			if err := conn.Write(ctx, b.patience(rw), buf[:n]); err != nil {
 				return err
 			}
 		}
 		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && deadline.Equal(idle):
+			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			in = in[:0]
 			continue
@@ -106,18 +128,23 @@ func (b *Bus) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 		case err != nil:
 			return err
 		}
-		if in, err = b.take(ctx, conn, in); err != nil {
+		heard := false
+		if in, heard, err = b.take(ctx, conn, in); err != nil {
 			return err
+		}
+		if heard {
+			idle = b.patience(rw)
 		}
 	}
 }
 
-// take answers the frames at the start of in and returns what is left.
-func (b *Bus) take(ctx context.Context, conn *stream.Conn, in []byte) ([]byte, error) {
+// take answers the frames at the start of in and returns what is left, and whether
+// there were any.
+func (b *Bus) take(ctx context.Context, conn *stream.Conn, in []byte) (rest []byte, heard bool, err error) {
 	for len(in) > 0 {
 		f, n, err := link.Parse(in)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return in, nil
+			return in, heard, nil
 		}
 		if err != nil {
 			in = in[1:]
@@ -127,7 +154,7 @@ func (b *Bus) take(ctx context.Context, conn *stream.Conn, in []byte) ([]byte, e
 			b.cfg.Trace(false, in[:n])
 		}
 		out := b.answer(f)
-		in = in[n:]
+		in, heard = in[n:], true
 		if len(out) == 0 {
 			continue
 		}
@@ -135,17 +162,17 @@ func (b *Bus) take(ctx context.Context, conn *stream.Conn, in []byte) ([]byte, e
 			select {
 			case <-time.After(b.cfg.Faults.Delay):
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return nil, heard, ctx.Err()
 			}
 		}
 		if b.cfg.Trace != nil {
 			b.cfg.Trace(true, out)
 		}
-		if err := conn.Write(ctx, time.Time{}, out); err != nil {
-			return nil, err
+		if err := conn.Write(ctx, b.patience(conn.Unwrap()), out); err != nil {
+			return nil, heard, err
 		}
 	}
-	return in[:0], nil
+	return in[:0], heard, nil
 }
 
 // answer returns what is on the line after a frame of the master.

@@ -6,14 +6,18 @@ import (
 	"github.com/openusm/meter/mbus"
 )
 
-// Explain calls note for each field of a telegram, in wire order, as far as it
-// can be read, and returns the error where it broke. A field that a CRC divides
-// is noted in parts. Of encrypted fields the plain text is noted.
-func (d *Decoder) Explain(b []byte, note mbus.Note) error {
+// Explain calls note for each field of the first telegram in b, in wire order,
+// as far as it can be read, and returns how many octets it took, and the error
+// where it broke. Where n is 0 the link layer could not be read and nothing was
+// noted; an error that wraps [io.ErrUnexpectedEOF] then asks for more octets. A
+// field that a CRC divides is noted in parts. Of encrypted fields the plain text
+// is noted.
+func (d *Decoder) Explain(b []byte, note mbus.Note) (n int, err error) {
 	t, err := d.Parse(b)
 	if len(t.Frame.Payload) == 0 && t.Frame.C == 0 { // the link layer could not be read
-		return err
+		return 0, err
 	}
+	_, _, n, _ = Detect(b)
 	x := explainer{format: t.Format, sync: t.sync, end: headerLen + len(t.Frame.Payload), note: note}
 	if x.sync > 0 {
 		note(0, x.sync, 0, "sync word", "mode C, format "+t.Format.String())
@@ -40,7 +44,7 @@ func (d *Decoder) Explain(b []byte, note mbus.Note) error {
 		x.field(at, x.end-at, 1, "payload", meaningOf(err))
 	}
 	x.closingCRC()
-	return err
+	return n, err
 }
 
 func meaningOf(err error) string {

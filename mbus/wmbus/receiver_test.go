@@ -288,7 +288,7 @@ func FuzzExplain(f *testing.F) {
 		d := Decoder{}
 		d.Keys = func(mbus.Address) *mbus.Key { return key }
 		next := 0
-		err := d.Explain(b, func(offset, length, depth int, field, meaning string) {
+		taken, err := d.Explain(b, func(offset, length, depth int, field, meaning string) {
 			require.Equal(t, next, offset, field)
 			require.Positive(t, length, field)
 			next += length
@@ -301,6 +301,7 @@ func FuzzExplain(f *testing.F) {
 			_, _, n, err := Detect(b)
 			require.NoError(t, err)
 			require.Equal(t, n, next, "%x", b)
+			require.Equal(t, n, taken)
 		}
 		if parsed == nil && tg.Broken != nil {
 			require.Error(t, err)
