@@ -252,10 +252,15 @@ func (e *dlmsExplainer) Explain(b []byte, offset int) (int, error) {
 		return len(b), dlmsError(e.APDU(b, note))
 	}
 	n, err := e.Explainer.Explain(b, note)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
 		return n, err
 	}
 	return n, dlmsError(err)
+}
+
+func (e *dlmsExplainer) End(b []byte, offset int) error {
+	_, err := e.Explain(b, offset)
+	return err
 }
 
 // scanDLMS finds the logical devices that the meter lists, or else the one that answers.

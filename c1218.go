@@ -20,11 +20,13 @@ import (
 // c1218Driver speaks ANSI C12.18 and C12.21.
 func c1218Driver() Driver {
 	return Driver{
-		Protocol:  C1218,
-		Detect:    func(b []byte) bool { return len(b) >= psem.Overhead && b[0] == 0xEE },
-		Reader:    func(cfg *Config) (Reader, error) { return newC12Reader(C1218, receive.Packets, cfg) },
-		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, psem.ExplainFirst}, nil },
-		Dial:      dialC1218,
+		Protocol: C1218,
+		Detect:   func(b []byte) bool { return len(b) >= psem.Overhead && b[0] == 0xEE },
+		Reader:   func(cfg *Config) (Reader, error) { return newC12Reader(C1218, receive.Packets, cfg) },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
+			return explains{note, psem.ExplainFirst, nil}, nil
+		},
+		Dial: dialC1218,
 		Tries: func(t Target) []Try {
 			switch t.Scheme {
 			case "tcp":

@@ -20,9 +20,7 @@ func c1219Driver() Driver {
 					return nil, err
 				}
 			}
-			return explains{note, whole(func(b []byte, note func(int, int, int, string, string)) error {
-				return device.Explain(cfg.C12.Table, b, note)
-			})}, nil
+			return explains{note, whole(func(b []byte, note fieldNote) error { return device.Explain(cfg.C12.Table, b, note) }), nil}, nil
 		},
 	}
 }
@@ -34,13 +32,13 @@ func osgpDriver() Driver {
 		Reader:   func(cfg *Config) (Reader, error) { return newC12Reader(OSGP, receive.OSGP, cfg) },
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			var asked *osgp.Request
-			return explains{note, func(b []byte, note func(int, int, int, string, string)) (int, error) {
+			return explains{note, func(b []byte, note fieldNote) (int, error) {
 				m, err := osgp.Explain(b, asked, note)
 				if asked = m.Request; m.Response != nil {
 					asked = nil
 				}
 				return m.Length, err
-			}}, nil
+			}, nil}, nil
 		},
 	}
 }

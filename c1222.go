@@ -141,6 +141,11 @@ type epsemExplainer struct {
 	note func(Note)
 }
 
+func (e *epsemExplainer) End(b []byte, offset int) error {
+	_, err := e.Explain(b, offset)
+	return err
+}
+
 func (e *epsemExplainer) Explain(b []byte, offset int) (int, error) {
 	m, n, err := epsem.Parse(b)
 	if err == nil {

@@ -12,18 +12,19 @@ import (
 	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
 // A C12.22 meter over TCP and UDP, in a session and without, in the clear and secured.
 func TestC1222(t *testing.T) {
-	keys := Keys{Password: Secret("secret"), ByMeter: map[string]Keys{"c1222-5": {Key: secret(1, 16)}}}
+	set := keys.Set{Password: keys.Secret("secret"), ByMeter: map[string]keys.Set{"c1222-5": {Key: secret(1, 16)}}}
 	for name, cfg := range map[string]Config{
-		"no names":               {Keys: Keys{Password: Secret("secret")}},
-		"session, in the clear":  {Address: ".42.7,.1", Keys: Keys{Password: Secret("secret")}},
-		"session, ciphered":      {Address: ".42.7", Keys: keys},
-		"sessionless, ciphered":  {Address: "1.3.6.1.4.1.99,.7,sessionless", Keys: keys},
-		"sessionless, no titles": {Address: "sessionless", Keys: Keys{Key: secret(9, 16)}},
+		"no names":               {Keys: keys.Set{Password: keys.Secret("secret")}},
+		"session, in the clear":  {C12: C12Config{Called: ".42.7", Calling: ".1"}, Keys: keys.Set{Password: keys.Secret("secret")}},
+		"session, ciphered":      {C12: C12Config{Called: ".42.7"}, Keys: set},
+		"sessionless, ciphered":  {C12: C12Config{Called: "1.3.6.1.4.1.99", Calling: ".7", Sessionless: true}, Keys: set},
+		"sessionless, no titles": {C12: C12Config{Sessionless: true}, Keys: keys.Set{Key: secret(9, 16)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim, err := NewSimulator("c1222", &SimulatorConfig{Config: cfg})
@@ -65,7 +66,7 @@ func TestC1222(t *testing.T) {
 				require.NoError(t, s.Close(t.Context()))
 			}
 			wrong := cfg
-			wrong.Keys = Keys{Key: secret(77, 16), Password: Secret("secret")}
+			wrong.Keys = keys.Set{Key: secret(77, 16), Password: keys.Secret("secret")}
 			_, err = Dial(t.Context(), "tcp://"+listener.Addr().String(), &wrong)
 			require.ErrorIs(t, err, ErrAuth)
 		})
@@ -73,9 +74,9 @@ func TestC1222(t *testing.T) {
 }
 
 func TestC1222Address(t *testing.T) {
-	for _, address := range []string{"42", ".1,.2,.3", ".x", "1.2,nobody"} {
-		_, err := Dial(t.Context(), "sim:c1222", &Config{Address: address})
-		require.Error(t, err, address)
+	for _, titles := range [][2]string{{"42", ""}, {".x", ""}, {"1.2", "nobody"}} {
+		_, err := Dial(t.Context(), "sim:c1222", &Config{C12: C12Config{Called: titles[0], Calling: titles[1]}})
+		require.Error(t, err, titles)
 	}
 	_, err := Dial(t.Context(), "udp://127.0.0.1:9", &Config{Protocol: C1222, Timeout: 50 * time.Millisecond, Retries: -1})
 	require.Error(t, err)
@@ -96,20 +97,20 @@ func TestC1222Detected(t *testing.T) {
 
 // A capture of ciphered messages is decoded and explained with the key, and says what it lacks without.
 func TestC1222Capture(t *testing.T) {
-	keys := Keys{Password: Secret("secret"), ByMeter: map[string]Keys{"c1222-5": {Key: secret(1, 16)}}}
+	set := keys.Set{Password: keys.Secret("secret"), ByMeter: map[string]keys.Set{"c1222-5": {Key: secret(1, 16)}}}
 	var capture []byte
-	s, err := Dial(t.Context(), "sim:c1222", &Config{Address: ".42,.1,sessionless", Keys: keys, Trace: func(_ bool, frame []byte) { capture = append(capture, frame...) }})
+	s, err := Dial(t.Context(), "sim:c1222", &Config{C12: C12Config{Called: ".42", Calling: ".1", Sessionless: true}, Keys: set, Trace: func(_ bool, frame []byte) { capture = append(capture, frame...) }})
 	require.NoError(t, err)
 	read, err := s.Read(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, s.Close(t.Context()))
 
-	r, err := Decode(capture, &Config{Protocol: C1222, Keys: keys})
+	r, err := Decode(capture, &Config{Protocol: C1222, Keys: set})
 	require.NoError(t, err)
 	require.Equal(t, read.Meter, r.Meter)
 	require.Greater(t, len(r.Readings), 40)
 	fields := map[string]int{}
-	require.NoError(t, Explain(capture, &Config{Protocol: C1222, Keys: keys}, func(n Note) {
+	require.NoError(t, Explain(capture, &Config{Protocol: C1222, Keys: set}, func(n Note) {
 		fields[n.Field]++
 		if n.Field == "table" {
 			require.Len(t, n.Octets, 2)
@@ -130,7 +131,7 @@ func TestC1222Capture(t *testing.T) {
 	require.NoError(t, Explain(capture, &Config{Protocol: C1222}, func(n Note) { fields[n.Field]++ }))
 	require.Zero(t, fields["table"])
 	require.NotZero(t, fields["MAC"])
-	wrong := Keys{Key: secret(9, 16)}
+	wrong := keys.Set{Key: secret(9, 16)}
 	require.ErrorIs(t, Explain(capture, &Config{Protocol: C1222, Keys: wrong}, func(Note) {}), ErrAuth)
 }
 
@@ -179,7 +180,12 @@ func TestC1222Listen(t *testing.T) {
 			}
 			results := make(chan heard, 64)
 			go func() {
-				_ = Listen(ctx, scheme+"://"+address, &Config{Protocol: C1222}, func(r *Result, err error) { results <- heard{r, err} })
+				_ = Listen(ctx, scheme+"://"+address, &Config{Protocol: C1222}, func(r *Result, err error) {
+					if r != nil {
+						r = r.Clone()
+					}
+					results <- heard{r, err}
+				})
 			}()
 			var conn net.Conn
 			var first heard
@@ -215,10 +221,11 @@ func TestC1222Listen(t *testing.T) {
 			require.ErrorIs(t, (<-results).error, ErrPartial)
 		})
 	}
-	finder := newC1222Finder(&Config{})
-	finder.datagram([]byte("nothing"), func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
-	finder.datagram(known[:20], func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
-	require.Empty(t, finder.in)
+	l, err := newListener(&Config{Protocol: C1222, live: true}, func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
+	require.NoError(t, err)
+	l.datagram([]byte("nothing"))
+	l.datagram(known[:20])
+	require.Zero(t, l.finders[0].Pending())
 }
 
 // freeAddress is an address of this machine at which nobody listens.
@@ -232,7 +239,7 @@ func freeAddress(t *testing.T) string {
 
 // Without the password the meter says who it is and no more.
 func TestC1218WithoutPassword(t *testing.T) {
-	sim, err := NewSimulator("c1218", &SimulatorConfig{Config: Config{Keys: Keys{Password: Secret("secret")}}})
+	sim, err := NewSimulator("c1218", &SimulatorConfig{Config: Config{Keys: keys.Set{Password: keys.Secret("secret")}}})
 	require.NoError(t, err)
 	s, err := Dial(t.Context(), "/dev/meter", served(t, sim, Config{Protocol: C1218}))
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/keys"
 )
 
 // Captures of the protocols that have to be named give readings or an error, too, and the
@@ -20,7 +21,7 @@ func FuzzDecodeC12(f *testing.F) {
 	f.Add(golden.Unhex(f, "003f0040000102005400000008010203040506070800000000 0102030405060708"), uint16(64))
 	f.Fuzz(func(t *testing.T, b []byte, table uint16) {
 		for _, protocol := range []Protocol{C1218, C1219, C1222, OSGP} {
-			cfg := &Config{Protocol: protocol, Table: table}
+			cfg := &Config{Protocol: protocol, C12: C12Config{Table: table}}
 			result, err := Decode(b, cfg)
 			if err != nil && !errors.Is(err, ErrPartial) {
 				require.Nil(t, result)
@@ -32,9 +33,10 @@ func FuzzDecodeC12(f *testing.F) {
 			}
 			_ = Explain(b, cfg, func(n Note) { require.NotEmpty(t, n.Field) })
 		}
-		_, _ = Decode(b, &Config{Protocol: OSGP, Keys: Keys{Key: key}})
-		finder := newC1222Finder(&Config{})
-		finder.datagram(b, func(*Result, error) {})
-		require.Empty(t, finder.in)
+		_, _ = Decode(b, &Config{Protocol: OSGP, Keys: keys.Set{Key: key}})
+		l, err := newListener(&Config{Protocol: C1222, live: true}, func(*Result, error) {})
+		require.NoError(t, err)
+		l.datagram(b)
+		require.Zero(t, l.finders[0].Pending())
 	})
 }

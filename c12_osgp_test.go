@@ -7,6 +7,7 @@ import (
 
 	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/ansic12/osgp"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
@@ -44,7 +45,7 @@ func osgpCapture(t *testing.T, key osgp.Key, to osgp.Address, tables ...uint16) 
 func TestOSGP(t *testing.T) {
 	key, to := osgp.Key(secret(7, osgp.KeyLen)), osgp.Address{Subnet: 1, Node: 2}
 	capture := osgpCapture(t, key, to, 0, 1, 5, 11, 12, 15, 16, 21, 22, 23, 71, 74)
-	cfg := &Config{Protocol: OSGP, Address: "1.2", Keys: Keys{Key: key[:]}}
+	cfg := &Config{Protocol: OSGP, OSGP: OSGPConfig{"1.2"}, Keys: keys.Set{Key: key[:]}}
 	r, err := Decode(capture, cfg)
 	require.NoError(t, err)
 	require.Equal(t, "OUSM", r.Meter.Manufacturer)
@@ -55,8 +56,7 @@ func TestOSGP(t *testing.T) {
 		require.Zero(t, x.Quality.Flags&obis.Unverified)
 	}
 	require.True(t, codes[obis.MustParse("1-0:1.8.0")])
-	require.Equal(t, Layer{Name: "osgp", Control: "full read BT 0", Security: brokenDigest, Verified: r.Layers[0].Verified}, r.Layers[0])
-	require.True(t, *r.Layers[0].Verified)
+	require.Equal(t, Layer{Name: "osgp", Control: "full read BT 0", Security: "OMA digest (broken)", Tag: TagVerified}, r.Layers[0])
 
 	unknown, err := Decode(capture, &Config{Protocol: OSGP})
 	require.NoError(t, err)
@@ -72,10 +72,10 @@ func TestOSGP(t *testing.T) {
 	require.Equal(t, len(capture), at)
 
 	other := *cfg
-	other.Address = "1.3"
+	other.OSGP.Address = "1.3"
 	_, err = Decode(capture, &other)
 	require.ErrorIs(t, err, ErrAuth)
-	other.Address = "1.2.3"
+	other.OSGP.Address = "1.2.3"
 	_, err = Decode(capture, &other)
 	require.Error(t, err)
 	_, err = Decode(capture[:1], cfg)
@@ -89,7 +89,7 @@ func TestOSGPResponse(t *testing.T) {
 	table0 := make([]byte, 19)
 	table0[0], table0[1] = 2, 2
 	b := append([]byte{0, 0, 0, 20}, "OUSM0000000000000042"...)
-	r, err := Decode(append(b, make([]byte, 8)...), &Config{Protocol: OSGP, Table: 5, Table0: table0})
+	r, err := Decode(append(b, make([]byte, 8)...), &Config{Protocol: OSGP, C12: C12Config{Table: 5, Table0: table0}})
 	require.NoError(t, err)
 	require.Equal(t, "OUSM0000000000000042", r.Meter.ID)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
@@ -155,7 +156,7 @@ func TestCorpusCipheredPushes(t *testing.T) {
 		require.NotEmpty(t, result.Readings, r.ID)
 		unverified := false
 		for _, layer := range result.Layers {
-			unverified = unverified || layer.Verified != nil && !*layer.Verified
+			unverified = unverified || layer.Tag == TagUnchecked
 		}
 		for _, x := range result.Readings {
 			require.Equal(t, unverified, x.Quality.Flags&obis.Unverified != 0, "%s: a tag that nobody checked", r.ID)
@@ -165,7 +166,7 @@ func TestCorpusCipheredPushes(t *testing.T) {
 		_, err = Decode(r.octets(t), nil)
 		require.ErrorIs(t, err, ErrMissingKey, r.ID)
 		wrong := *cfg
-		wrong.Keys.Encryption = append(Secret{^cfg.Keys.Encryption[0]}, cfg.Keys.Encryption[1:]...)
+		wrong.Keys.Encryption = append(keys.Secret{^cfg.Keys.Encryption[0]}, cfg.Keys.Encryption[1:]...)
 		_, err = Decode(r.octets(t), &wrong)
 		require.ErrorIs(t, err, ErrAuth, r.ID)
 	}

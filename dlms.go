@@ -2,18 +2,11 @@ package meter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
-	"github.com/openusm/meter/cosem"
-	"github.com/openusm/meter/cosem/apdu"
-	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/cosem/dlms"
-	"github.com/openusm/meter/cosem/hdlc"
-	"github.com/openusm/meter/cosem/security"
-	"github.com/openusm/meter/cosem/wrapper"
 	"github.com/openusm/meter/obis"
 )
 

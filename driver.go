@@ -62,9 +62,12 @@ type Stats = wire.Stats
 // system titles and segments, it uses for those that follow.
 type Explainer interface {
 	// Explain notes the fields of the first message of b, whose first octet has the
-	// given offset in the input, and returns how many octets it took. It is
-	// io.ErrUnexpectedEOF where more octets are needed.
+	// given offset in the input, and returns how many octets it took. Where n is 0
+	// the error is io.ErrUnexpectedEOF, and more octets are needed; with any other
+	// error the message was noted as far as it goes.
 	Explain(b []byte, offset int) (n int, err error)
+	// End notes what a capture ends with.
+	End(b []byte, offset int) error
 }
 
 // Try is one way to reach a meter.

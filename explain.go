@@ -24,6 +24,10 @@ func Explain(b []byte, cfg *Config, note func(Note)) error {
 	}
 	for at := 0; at < len(b); {
 		n, err := e.Explain(b[at:], at)
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			err = e.End(b[at:], at)
+			n = len(b) - at
+		}
 		if err != nil {
 			return err
 		}
@@ -61,6 +65,8 @@ func (e explainer) Explain(b []byte, offset int) (int, error) {
 	return n, explained(err)
 }
 
+func (e explainer) End(b []byte, offset int) error { return explained(e.Explainer.End(b, offset)) }
+
 func explained(err error) error {
 	switch {
 	case err == nil, errors.Is(err, ErrMissingKey), errors.Is(err, ErrAuth), errors.Is(err, ErrNotSupported), errors.Is(err, ErrFrame):
@@ -81,18 +87,31 @@ func noter(note func(Note), octets []byte, offset, depth int) func(off, n, d int
 	}
 }
 
-// explains is an Explainer made of a function that explains the first message of
-// b, and returns its length.
+// fieldNote is how the packages of the protocols note a field.
+type fieldNote = func(offset, length, depth int, field, meaning string)
+
+// explains is an Explainer made of functions of a protocol: one explains the first
+// message of b and returns its length, the other what a capture ends with; nil is
+// the first one.
 type explains struct {
 	note  func(Note)
-	first func(b []byte, note func(off, n, depth int, field, meaning string)) (int, error)
+	first func(b []byte, note fieldNote) (int, error)
+	end   func(b []byte, note fieldNote) error
 }
 
 func (e explains) Explain(b []byte, offset int) (int, error) {
 	return e.first(b, noter(e.note, b, offset, 0))
 }
 
+func (e explains) End(b []byte, offset int) error {
+	if e.end == nil {
+		_, err := e.Explain(b, offset)
+		return err
+	}
+	return e.end(b, noter(e.note, b, offset, 0))
+}
+
 // whole makes of a function that explains all of b one that says how long that is.
-func whole(explain func(b []byte, note func(off, n, depth int, field, meaning string)) error) func([]byte, func(int, int, int, string, string)) (int, error) {
-	return func(b []byte, note func(int, int, int, string, string)) (int, error) { return len(b), explain(b, note) }
+func whole(explain func(b []byte, note fieldNote) error) func([]byte, fieldNote) (int, error) {
+	return func(b []byte, note fieldNote) (int, error) { return len(b), explain(b, note) }
 }

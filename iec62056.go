@@ -17,11 +17,13 @@ import (
 // iec62056Driver speaks IEC 62056-21.
 func iec62056Driver() Driver {
 	return Driver{
-		Protocol:  IEC62056,
-		Detect:    iec62056.Detect,
-		Reader:    func(*Config) (Reader, error) { return &iecReader{stream: iec62056.Stream{Conversation: true}}, nil },
-		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, iec62056.Explain}, nil },
-		Dial:      dialIEC62056,
+		Protocol: IEC62056,
+		Detect:   iec62056.Detect,
+		Reader:   func(*Config) (Reader, error) { return &iecReader{stream: iec62056.Stream{Conversation: true}}, nil },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
+			return explains{note, iec62056.Explain, iec62056.ExplainCut}, nil
+		},
+		Dial: dialIEC62056,
 		Tries: func(t Target) []Try {
 			switch t.Scheme {
 			case "tcp":

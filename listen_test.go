@@ -117,7 +117,8 @@ func TestListenRefuses(t *testing.T) {
 
 // Damaged telegrams are counted and told of once a minute, however many there are.
 func TestDamagedTelegramsDoNotFlood(t *testing.T) {
-	l := newListener(&Config{Protocol: P1}, nil)
+	l, err := newListener(&Config{Protocol: P1}, nil)
+	require.NoError(t, err)
 	var told []error
 	l.handle = func(r *Result, err error) {
 		if err != nil {

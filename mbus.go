@@ -43,8 +43,10 @@ func mbusDriver() Driver {
 // carriedDriver reads DLMS/COSEM in M-Bus frames.
 func carriedDriver() Driver {
 	return Driver{
-		Protocol:  DLMS,
-		Detect:    func(b []byte) bool { return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS },
+		Protocol: DLMS,
+		Detect: func(b []byte) bool {
+			return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS
+		},
 		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
 		Pushes:    true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },

@@ -2,7 +2,6 @@ package meter
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,7 +36,7 @@ func sample() *Result {
 			{Code: obis.MustParse("1-0:31.7.0"), Unit: obis.Ampere, Value: obis.Float32(0x7FC00000, 0)},
 			{Code: obis.MustParse("0-0:1.0.0"), Value: obis.Moment(obis.LocalTime(2026, 1, 2, 3, 4, 5))},
 		},
-		Sources:  []any{map[string]any{"storage": 0.0}},
+		Sources:  []Source{textSource(`{"storage":0}`)},
 		Events:   []obis.Event{{Log: obis.MustParse("0-0:99.98.0"), ID: 7, Time: at, Text: "power down"}},
 		Profiles: []*obis.Profile{p},
 	}
@@ -91,45 +90,6 @@ func TestTimesUseTheClock(t *testing.T) {
 	require.Equal(t, "2026-07-01T12:00:00+02:00", TimeText(local, obis.Clock{Zone: berlin}))
 }
 
-func TestParseKeys(t *testing.T) {
-	keys, err := ParseKeys(strings.NewReader(`
-# the bench
-ek = 000102030405060708090A0B0C0D0E0F   # unicast
-ak = D0D1D2D3 D4D5D6D7 D8D9DADB DCDDDEDF
-system-title = 4D45544552000001
-password = with # and spaces
-
-[12345678]
-key = 0102030405060708090A0B0C0D0E0F10
-[E0001]
-key = 1102030405060708090A0B0C0D0E0F10
-`))
-	require.NoError(t, err)
-	require.Len(t, keys.Encryption, 16)
-	require.EqualValues(t, 0xDF, keys.Authentication[15])
-	require.Equal(t, "with # and spaces", string(keys.Password))
-	require.EqualValues(t, 1, keys.For("12345678").Key[0])
-	require.EqualValues(t, 0x11, keys.For("E0001").Key[0])
-	require.EqualValues(t, 0, keys.For("unknown").Encryption[0])
-
-	for _, bad := range []string{"ek = zz", "ek = 0011", "nonsense", "frob = 00", "[", "[]", "certificate = /nowhere.pem"} {
-		_, err := ParseKeys(strings.NewReader(bad))
-		require.Error(t, err, bad)
-		require.NotContains(t, err.Error(), "0011")
-	}
-}
-
-func TestKeysAreRedacted(t *testing.T) {
-	keys := Keys{Encryption: Secret("SECRET-ENCRYPT-K"), ByMeter: map[string]Keys{"1": {Key: Secret("SECRET-METER-KEY")}}}
-	doc, err := json.Marshal(keys)
-	require.NoError(t, err)
-	for _, text := range []string{fmt.Sprint(keys), fmt.Sprintf("%+v", keys), fmt.Sprintf("%#v", keys), fmt.Sprintf("%x %q %d", keys.Encryption, keys.Encryption, keys.Encryption), string(doc)} {
-		require.NotContains(t, text, "SECRET")
-		require.NotContains(t, text, "534543524554")
-		require.NotContains(t, text, "83 69 67")
-	}
-}
-
 func TestParseTarget(t *testing.T) {
 	for text, want := range map[string]Target{
 		"/dev/ttyUSB0": {Scheme: "serial", Address: "/dev/ttyUSB0"},
@@ -137,6 +97,7 @@ func TestParseTarget(t *testing.T) {
 		"serial:///dev/ttyUSB0?baud=9600&framing=8n1": {Scheme: "serial", Address: "/dev/ttyUSB0", Baud: 9600, Framing: "8N1"},
 		"serial://COM3":     {Scheme: "serial", Address: "COM3"},
 		"tcp://[::1]:4059":  {Scheme: "tcp", Address: "[::1]:4059"},
+		"listen+dlms://:1":  {Scheme: "listen", Address: ":1", Protocol: DLMS},
 		"udp://192.0.2.1:1": {Scheme: "udp", Address: "192.0.2.1:1"},
 		"sim:dlms":          {Scheme: "sim", Address: "dlms"},
 		"capture.hex":       {Scheme: "file", Address: "capture.hex"},

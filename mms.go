@@ -10,14 +10,14 @@ import (
 // mmsDriver explains the packets of an association of IEC 61850-8-1.
 func mmsDriver() Driver {
 	return Driver{Protocol: MMS, Detect: isTPKT, Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
-		return explains{note, whole(mms.Explain)}, nil
+		return explains{note, whole(mms.Explain), nil}, nil
 	}}
 }
 
 // gooseDriver explains messages of IEC 61850-8-1 behind their EtherType.
 func gooseDriver() Driver {
 	return Driver{Protocol: GOOSE, Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
-		return explains{note, whole(goose.Explain)}, nil
+		return explains{note, whole(goose.Explain), nil}, nil
 	}}
 }
 

@@ -16,14 +16,16 @@ import (
 // p1Driver hears customer ports: DSMR P1 and its relatives, plain or ciphered.
 func p1Driver() Driver {
 	return Driver{
-		Protocol:  P1,
-		Detect:    p1.Detect,
-		Pushes:    true,
-		Reader:    func(cfg *Config) (Reader, error) { return newP1Reader(cfg) },
-		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, p1.Explain}, nil },
-		Dial:      dialPush(115200),
-		Tries:     pushTries,
-		Simulate:  func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewP1(nil), nil },
+		Protocol: P1,
+		Detect:   p1.Detect,
+		Pushes:   true,
+		Reader:   func(cfg *Config) (Reader, error) { return newP1Reader(cfg) },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
+			return explains{note, p1.Explain, p1.ExplainCut}, nil
+		},
+		Dial:     dialPush(115200),
+		Tries:    pushTries,
+		Simulate: func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewP1(nil), nil },
 	}
 }
 

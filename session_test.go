@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
@@ -24,8 +26,8 @@ func served(t *testing.T, serves Simulator, cfg Config) *Config {
 	return &cfg
 }
 
-func secret(first byte, n int) Secret {
-	b := make(Secret, n)
+func secret(first byte, n int) keys.Secret {
+	b := make(keys.Secret, n)
 	for i := range b {
 		b[i] = first + byte(i)
 	}
@@ -36,31 +38,34 @@ func secret(first byte, n int) Secret {
 // keys and with wrong ones.
 func TestSecuredDLMS(t *testing.T) {
 	for suite, size := range []int{16, 16, 32} {
-		keys := Keys{Encryption: secret(0, size), Authentication: secret(0xD0, size), Password: Secret("12345678")}
-		sim, err := NewSimulator("dlms", &SimulatorConfig{Config: Config{Keys: keys, Suite: suite}})
-		require.NoError(t, err)
+		set := keys.Set{Encryption: secret(0, size), Authentication: secret(0xD0, size), Password: keys.Secret("12345678"), SystemTitle: secret('A', 8)}
 		for _, auth := range []string{"none", "low", "hls-manufacturer", "hls-md5", "hls-sha1", "hls-gmac", "hls-sha256"} {
 			for _, target := range []string{"tcp://192.0.2.1:4059", "/dev/meter"} {
 				t.Run(auth+" "+target, func(t *testing.T) {
-					read := func(keys Keys) (*Result, error) {
-						s, err := Dial(t.Context(), target, served(t, sim, Config{Protocol: DLMS, Auth: auth, Suite: suite, Keys: keys, Timeout: 5 * time.Second}))
+					server, client := &security.MemoryCounters{}, &security.MemoryCounters{}
+					sim, err := NewSimulator("dlms", &SimulatorConfig{Config: Config{Keys: set, DLMS: DLMSConfig{Auth: auth, Suite: suite, Counters: server}}})
+					require.NoError(t, err)
+					read := func(set keys.Set) (*Result, error) {
+						s, err := Dial(t.Context(), target, served(t, sim, Config{
+							Protocol: DLMS, DLMS: DLMSConfig{Auth: auth, Suite: suite, Counters: client}, Keys: set, Timeout: 5 * time.Second,
+						}))
 						if err != nil {
 							return nil, err
 						}
 						defer s.Close(t.Context())
 						return s.Read(t.Context(), obis.Exactly(obis.MustParse("1-0:14.7.0")))
 					}
-					r, err := read(keys)
+					r, err := read(set)
 					require.NoError(t, err)
 					require.Len(t, r.Readings, 1)
 					require.Equal(t, obis.Hertz, r.Readings[0].Unit)
 
-					wrong := keys
+					wrong := set
 					wrong.Encryption = secret(1, size)
 					_, err = read(wrong)
 					require.ErrorIs(t, err, ErrAuth)
-					wrong = keys
-					wrong.Password = Secret("wrong!!!")
+					wrong = set
+					wrong.Password = keys.Secret("wrong!!!")
 					if auth == "none" || auth == "hls-gmac" {
 						wrong.Authentication = secret(1, size)
 					}

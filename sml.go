@@ -12,13 +12,15 @@ import (
 // smlDriver hears meters that push SML files.
 func smlDriver() Driver {
 	return Driver{
-		Protocol:  SML,
-		Detect:    sml.Detect,
-		Pushes:    true,
-		Reader:    func(*Config) (Reader, error) { return &smlReader{}, nil },
-		Explainer: func(_ *Config, note func(Note)) (Explainer, error) { return explains{note, sml.Explain}, nil },
-		Dial:      dialPush(9600),
-		Simulate:  func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewSML(nil), nil },
+		Protocol: SML,
+		Detect:   sml.Detect,
+		Pushes:   true,
+		Reader:   func(*Config) (Reader, error) { return &smlReader{}, nil },
+		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
+			return explains{note, sml.Explain, sml.ExplainCut}, nil
+		},
+		Dial:     dialPush(9600),
+		Simulate: func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewSML(nil), nil },
 	}
 }
 

@@ -24,7 +24,7 @@ func wmbusDriver() Driver {
 		Unchecked: true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			r := newRadioReader(cfg)
-			return explains{note, whole(func(b []byte, note func(int, int, int, string, string)) error { return r.radio.Explain(b, note) })}, nil
+			return explains{note, func(b []byte, note fieldNote) (int, error) { return r.radio.Explain(b, note) }, nil}, nil
 		},
 		Dial: dialPush(9600),
 	}
@@ -79,7 +79,7 @@ const keyTelegrams security.KeyName = 100
 func (keptCounters) Counter(mbus.Address) (uint32, bool) { return 0, false }
 
 func (k keptCounters) SetCounter(a mbus.Address, counter uint32) error {
-	err := k.Accept(security.CounterID{Title: security.Title(a.Octets()), Key: keyTelegrams, Receive: true}, counter)
+	err := k.Accept(security.CounterID{Title: security.Title(a.AppendSecondary(nil)), Key: keyTelegrams, Receive: true}, counter)
 	if errors.Is(err, security.ErrReplay) {
 		return mbus.ErrReplay
 	}
@@ -232,7 +232,7 @@ func (r *radioReader) frame(b []byte, into *Result) error {
 	if t.AFL.Control != 0 {
 		into.Layers = append(into.Layers, Layer{Name: "afl"})
 	}
-	err = r.telegram(&r.radio.Decoder.Decoder, &t.Telegram, into)
+	err = r.telegram(&r.radio.Decoder, &t.Telegram, into)
 	if into.Meter.ID == "" {
 		into.Meter = t.Frame.Address.Meter()
 	}
@@ -245,13 +245,7 @@ var ellNames = [4]string{"8C", "8D", "8E", "8F"}
 // mbusExplainer explains the frames of a wire.
 func mbusExplainer(cfg *Config, note func(Note)) Explainer {
 	decoder := &mbus.Decoder{Keys: mbusKeys(cfg), Formats: &mbus.MemoryFormats{}}
-	return explains{note, func(b []byte, note func(int, int, int, string, string)) (int, error) {
-		_, n, err := link.Parse(b)
-		if err == nil {
-			b = b[:n]
-		}
-		return n, decoder.ExplainFrame(b, note)
-	}}
+	return explains{note, func(b []byte, note fieldNote) (int, error) { return decoder.ExplainFrame(b, note) }, link.Explain}
 }
 
 // scanMBus searches both kinds of address.

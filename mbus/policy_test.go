@@ -50,7 +50,7 @@ func TestUnprotected(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, accept := range []bool{false, true} {
 				d := policyDecoder(t, &MemoryCounters{})
-				d.AcceptUnprotected = accept
+				d.AcceptUnprotected = func(Address) bool { return accept }
 				tg, err := d.Parse(test.telegram, Lower{})
 				if test.live != nil && !accept {
 					require.ErrorIs(t, err, test.live)

@@ -169,7 +169,7 @@ func (d *Decoder) admit(t *Telegram, lower Lower) error {
 	s, a := &t.Security, t.Header.Address
 	refuse := func(err error) error { return &SecurityError{Address: a, Mode: s.Mode, Err: err} }
 	if !s.Verified && !s.Encrypted && !lower.Deciphered {
-		if d.Counters != nil && !d.AcceptUnprotected {
+		if d.Counters != nil && (d.AcceptUnprotected == nil || !d.AcceptUnprotected(a)) {
 			return refuse(ErrUnprotected)
 		}
 		s.Unverified = true

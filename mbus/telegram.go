@@ -36,7 +36,7 @@ type Decoder struct {
 	Counters Counters
 	// AcceptUnprotected delivers telegrams without protection of meters that have
 	// a key on live lines too, as unverified.
-	AcceptUnprotected bool
+	AcceptUnprotected func(Address) bool
 	// Formats remembers the formats by which compact frames are read. Nil: only
 	// those that are known beforehand.
 	Formats Formats
@@ -166,14 +166,18 @@ func (d *Decoder) content(t *Telegram, b []byte, n int) error {
 func (t Telegram) Clone() Telegram {
 	t.Payload = append([]byte(nil), t.Payload...)
 	records := make([]Record, len(t.Records))
-	for i, r := range t.Records {
-		r.ID = append([]byte(nil), r.ID...)
-		r.Data = append([]byte(nil), r.Data...)
-		r.Value = r.Value.Clone()
-		records[i] = r
+	for i := range t.Records {
+		records[i] = t.Records[i].Clone()
 	}
 	t.Records = records
 	return t
+}
+
+// Clone returns the record with memory of its own.
+func (r *Record) Clone() Record {
+	c := *r
+	c.ID, c.Data, c.Value = append([]byte(nil), r.ID...), append([]byte(nil), r.Data...), r.Value.Clone()
+	return c
 }
 
 // Meter returns the identity of the meter that sent the telegram.

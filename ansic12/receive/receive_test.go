@@ -204,8 +204,12 @@ func TestAnswersArePaired(t *testing.T) {
 		require.NoError(t, err)
 		return b
 	}
-	calling := func(id byte) []epsem.Element { return []epsem.Element{{Tag: epsem.TagCallingID, Content: []byte{2, 1, id}}} }
-	called := func(id byte) []epsem.Element { return []epsem.Element{{Tag: epsem.TagCalledID, Content: []byte{2, 1, id}}} }
+	calling := func(id byte) []epsem.Element {
+		return []epsem.Element{{Tag: epsem.TagCallingID, Content: []byte{2, 1, id}}}
+	}
+	called := func(id byte) []epsem.Element {
+		return []epsem.Element{{Tag: epsem.TagCalledID, Content: []byte{2, 1, id}}}
+	}
 	var b []byte
 	// Two questions are under way at once, and are answered the other way round.
 	b = append(b, message(".42", ".1", calling(1), read(0))...)

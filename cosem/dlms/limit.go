@@ -10,9 +10,9 @@ import (
 // What a client can have a server do at once. Whoever sends nothing else than
 // requests holds no more than this, whether he is known or not.
 const (
-	maxItems = 256      // of one request; those beyond are refused
-	maxListed  = 1 << 20  // octets of the items of one answer, after which the others are refused
-	maxHeld  = 64 << 20 // octets of requests and answers in blocks, of all clients of a server
+	maxItems  = 256      // of one request; those beyond are refused
+	maxListed = 1 << 20  // octets of the items of one answer, after which the others are refused
+	maxHeld   = 64 << 20 // octets of requests and answers in blocks, of all clients of a server
 )
 
 // budget bounds what the sessions of a server hold together.

@@ -33,7 +33,7 @@ type Config struct {
 	Counters mbus.Counters
 	// AcceptUnprotected delivers telegrams without protection of slaves that have a
 	// key, marked as unverified; false: they are refused.
-	AcceptUnprotected bool
+	AcceptUnprotected func(mbus.Address) bool
 
 	Trace func(send bool, frame []byte) // gets every frame and all noise on the wire; nil: nobody
 	Log   *slog.Logger                  // nil: silent

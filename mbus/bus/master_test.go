@@ -318,7 +318,7 @@ func TestEncryptedSlave(t *testing.T) {
 					require.NoError(t, err)
 				}
 			})
-			cfg.AcceptUnprotected = true
+			cfg.AcceptUnprotected = func(mbus.Address) bool { return true }
 			on(t, &mbussim.Config{Meters: meters}, cfg, func(t *testing.T, m *bus.Master) {
 				all, err := m.Read(t.Context(), 2)
 				require.NoError(t, err)
