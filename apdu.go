@@ -22,7 +22,7 @@ func hdlcDriver() Driver {
 		Protocol: DLMS,
 		Detect:   hdlc.Detect,
 		Reader:   func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkHDLC) },
-		Pushes:   true,
+		Heard:    HeardAlways,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			return newDLMSExplainer(cfg, dlms.LinkHDLC, note)
 		},
@@ -48,7 +48,7 @@ func wrapperDriver() Driver {
 		Protocol:  DLMS,
 		Detect:    isWrapper,
 		Reader:    func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkWrapper) },
-		Pushes:    true,
+		Heard:     HeardAlways,
 		Unchecked: true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			return newDLMSExplainer(cfg, dlms.LinkWrapper, note)
@@ -131,23 +131,46 @@ func (r *dlmsReader) Next(into *Result) error {
 	case err == nil:
 		return r.message(m, into)
 	case !errors.Is(err, io.ErrUnexpectedEOF):
-		return dlmsError(err)
+		return r.lost(err, into)
 	case !r.ended:
 		return io.ErrUnexpectedEOF
 	}
 	r.ended = false
-	if err := r.Receiver.End(); err != nil {
-		r.ended = true
+	if r.cfg.live { // what was begun over several datagrams may go on
+		for r.Receiver.Pending() > 0 {
+			r.Receiver.Skip()
+		}
+		return io.EOF
+	}
+	m, err = r.Receiver.End()
+	if m == nil && err == nil {
+		return io.EOF
+	}
+	r.ended = true
+	if m != nil {
+		_ = r.message(m, into)
+	}
+	return r.lost(err, into)
+}
+
+// lost makes a partial result of a capture of which a piece is missing.
+func (r *dlmsReader) lost(err error, into *Result) error {
+	if !errors.Is(err, dlms.ErrLost) || r.cfg.live {
 		return dlmsError(err)
 	}
-	return io.EOF
+	into.Protocol = DLMS
+	into.warn("%v", err)
+	return fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
 // apdu adds what an APDU says that another carrier brought.
 func (r *dlmsReader) apdu(b []byte, into *Result) error {
 	m, err := r.Receiver.APDU(b)
 	if err != nil {
-		return dlmsError(err)
+		return r.lost(err, into)
+	}
+	if m == nil { // a block
+		return nil
 	}
 	return r.message(m, into)
 }

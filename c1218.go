@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/ansic12/epsem"
+	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/receive"
 	"github.com/openusm/meter/ansic12/session"
@@ -73,7 +75,10 @@ func newC12Reader(p Protocol, form receive.Form, cfg *Config) (*c12Reader, error
 
 func (r *c12Reader) Next(into *Result) error {
 	m, err := r.Receiver.Next()
-	if err != nil {
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return err
+	case err != nil:
 		return c12Error(err)
 	}
 	into.Protocol, into.Meter = r.protocol, m.Meter
@@ -135,8 +140,8 @@ func openC12(ctx context.Context, s *c12Session) (Session, error) {
 
 // c12Causes are the sentinels for errors of C12; the first that an error is, holds.
 var c12Causes = []cause{
-	{session.ErrNoAnswer, ErrTimeout}, {session.ErrAuth, ErrAuth}, {psem.SME, ErrAuth}, {psem.ISC, ErrAuth}, {epsem.ErrMAC, ErrAuth},
-	{receive.ErrReplay, ErrAuth}, {receive.ErrUnprotected, ErrAuth}, {receive.ErrNoKey, ErrMissingKey}, {session.ErrNoTable, ErrNotSupported},
+	{session.ErrNoAnswer, ErrTimeout}, {session.ErrAuth, ErrAuth}, {psem.SME, ErrAuth}, {psem.ISC, ErrAuth}, {epsem.ErrMAC, ErrAuth}, {osgp.ErrDigest, ErrAuth},
+	{receive.ErrReplay, ErrAuth}, {receive.ErrUnprotected, ErrAuth}, {receive.ErrNoKey, ErrMissingKey}, {epsem.ErrNoVectors, ErrMissingKey}, {session.ErrUnsecured, ErrAuth}, {session.ErrNoTable, ErrNotSupported},
 	{session.ErrOtherReply, ErrFrame},
 }
 
@@ -147,7 +152,7 @@ func c12Error(err error) error {
 	switch {
 	case errors.As(err, new(*session.RefusedError)):
 		return fmt.Errorf("meter: %w: %w", ErrRefused, err)
-	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)):
+	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)), errors.As(err, new(*osgp.ParseError)):
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
 	return outcome(err)

@@ -2,7 +2,9 @@ package meter
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/receive"
 	"github.com/openusm/meter/ansic12/session"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/keys"
 )
 
@@ -23,6 +26,7 @@ func c1222Driver() Driver {
 		Detect:    epsem.Detect,
 		Reader:    func(cfg *Config) (Reader, error) { return newC12Reader(C1222, receive.Messages, cfg) },
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return &epsemExplainer{cfg, note}, nil },
+		Heard:     HeardByName,
 		Dial:      dialC1222,
 		Tries: func(t Target) []Try {
 			if t.Scheme == "tcp" || t.Scheme == "udp" {
@@ -71,10 +75,37 @@ func network(cfg *Config) (n session.Network, err error) {
 		n.Calling = epsem.Title{0x80, 1, 1}
 	}
 	if key, id, ok := eaxKey(cfg.Keys); ok {
-		n.Security, n.Key, n.KeyID = epsem.Ciphered, key, id
+		if cfg.Counters == nil {
+			return n, fmt.Errorf("meter: %w: %w", ErrMissingKey, epsem.ErrNoVectors)
+		}
+		n.Security, n.Key, n.KeyID, n.Vectors = epsem.Ciphered, key, id, keptVectors(cfg.Counters, vectorID(n.Calling, id))
 	}
 	return n, nil
 }
+
+// Vectors are kept beside the counters of DLMS. They count from the same seconds,
+// but from those since 1970.
+const sinceEpoch = 1577836800 // of 2020-01-01, where counters begin
+
+func keptVectors(c security.Counters, id security.CounterID) epsem.Vectors {
+	return func() (uint32, error) {
+		n, err := c.Next(id)
+		return n + sinceEpoch, err
+	}
+}
+
+// vectorID names the vectors that a station uses with a key: eight octets of a hash
+// stand for both.
+func vectorID(title epsem.Title, key uint8) (id security.CounterID) {
+	h := fnv.New64a()
+	_, _ = h.Write(append(title.Absolute(), key))
+	h.Sum(id.Title[:0])
+	id.Key = keyEAX
+	return id
+}
+
+// keyEAX tells the vectors of C12.22 from the counters of DLMS messages.
+const keyEAX security.KeyName = 101
 
 // eaxKey returns the key of EAX' and its number: the key "c1222-N" with the lowest number
 // among the keys by meter, else the one key if it has 16 octets, under number 0.
@@ -91,6 +122,18 @@ func eaxKey(set keys.Set) (key []byte, id uint8, ok bool) {
 func secureC12(own *receive.Config, cfg *Config) error {
 	if _, _, ok := eaxKey(cfg.Keys); ok || cfg.Keys.Find != nil {
 		own.Key = func(id uint8) []byte { return cfg.Keys.For(fmt.Sprintf("c1222-%d", id)).Key }
+	}
+	if cfg.live && cfg.Counters != nil {
+		own.Fresh = func(calling epsem.Title, key uint8, vector uint32) error {
+			id := vectorID(calling, key)
+			id.Receive = true
+			if err := cfg.Counters.Accept(id, vector); errors.Is(err, security.ErrReplay) {
+				return receive.ErrReplay
+			} else if err != nil {
+				return err
+			}
+			return nil
+		}
 	}
 	var err error
 	if len(cfg.Keys.Key) == osgp.KeyLen {
@@ -131,6 +174,9 @@ func simulateC1222(cfg *SimulatorConfig) (Simulator, error) {
 	own := simulatedC12(cfg)
 	own.Key = nil
 	own.Network = ansicsim.NetworkConfig{Title: names.Called, Key: names.Key, KeyID: names.KeyID}
+	if names.Key != nil {
+		own.Network.Vectors = keptVectors(cfg.Counters, vectorID(names.Called, names.KeyID))
+	}
 	return networkSimulator{ansicsim.New(own)}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
@@ -26,6 +27,7 @@ func TestC1222(t *testing.T) {
 		"sessionless, ciphered":  {C12: C12Config{Called: "1.3.6.1.4.1.99", Calling: ".7", Sessionless: true}, Keys: set},
 		"sessionless, no titles": {C12: C12Config{Sessionless: true}, Keys: keys.Set{Key: secret(9, 16)}},
 	} {
+		cfg.Counters = &security.MemoryCounters{}
 		t.Run(name, func(t *testing.T) {
 			sim, err := NewSimulator("c1222", &SimulatorConfig{Config: cfg})
 			require.NoError(t, err)
@@ -99,7 +101,7 @@ func TestC1222Detected(t *testing.T) {
 func TestC1222Capture(t *testing.T) {
 	set := keys.Set{Password: keys.Secret("secret"), ByMeter: map[string]keys.Set{"c1222-5": {Key: secret(1, 16)}}}
 	var capture []byte
-	s, err := Dial(t.Context(), "sim:c1222", &Config{C12: C12Config{Called: ".42", Calling: ".1", Sessionless: true}, Keys: set, Trace: func(_ bool, frame []byte) { capture = append(capture, frame...) }})
+	s, err := Dial(t.Context(), "sim:c1222", &Config{C12: C12Config{Called: ".42", Calling: ".1", Sessionless: true}, Keys: set, Counters: &security.MemoryCounters{}, Trace: func(_ bool, frame []byte) { capture = append(capture, frame...) }})
 	require.NoError(t, err)
 	read, err := s.Read(t.Context())
 	require.NoError(t, err)

@@ -24,6 +24,11 @@ type Config struct {
 	Timeout time.Duration // for one answer; 0 is the protocol's default
 	Retries int           // repeats of an unanswered request; 0 is the protocol's default, -1 none
 
+	// Counters keeps what must never come twice: the invocation counters of DLMS, the
+	// vectors of C12.22, and those of messages that came. It is demanded where keys are
+	// used on a line: dlms.OpenCounters opens a file, security.MemoryCounters forgets.
+	Counters security.Counters
+
 	Clock obis.Clock // how to read times that the meter sent without deviation
 
 	// AcceptUnprotected names meters (by id or system title; "*" is all) whose messages
@@ -65,10 +70,6 @@ type DLMSConfig struct {
 	AddressSize uint8
 
 	Suite int // security suite 0, 1 or 2
-	// Counters keeps the invocation counters of ciphered associations, and of
-	// pushes that were heard. It is demanded where keys are used on a line:
-	// dlms.OpenCounters opens a file, security.MemoryCounters forgets.
-	Counters security.Counters
 	// PlainContext authenticates by HLS 5 to 7 without ciphering what follows.
 	PlainContext bool
 	// ShortNames references objects by short names (SN), as old meters do.

@@ -89,7 +89,7 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 		}
 		err := r.Next(into)
 		switch {
-		case err == io.EOF:
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
 			return all.gathered(decoded, partial, first)
 		case err == nil, errors.Is(err, ErrPartial):
 			partial = errors.Join(partial, err)

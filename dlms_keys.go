@@ -29,7 +29,7 @@ func dlmsConfig(cfg *Config, link dlms.Link) (*dlms.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if sec != nil && cfg.DLMS.Counters == nil {
+	if sec != nil && cfg.Counters == nil {
 		return nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, dlms.ErrNoCounters)
 	}
 	own := &dlms.Config{
@@ -54,7 +54,7 @@ func dlmsSecurity(cfg *Config, set keys.Set) (*dlms.Security, error) {
 	}
 	s := &dlms.Security{
 		Suite: security.Suite(cfg.DLMS.Suite), Unicast: security.Key(set.Encryption), Authentication: security.Key(set.Authentication),
-		Master: security.Key(set.Master), DedicatedKey: security.Key(set.Dedicated), Counters: cfg.DLMS.Counters, PlainContext: cfg.DLMS.PlainContext,
+		Master: security.Key(set.Master), DedicatedKey: security.Key(set.Dedicated), Counters: cfg.Counters, PlainContext: cfg.DLMS.PlainContext,
 	}
 	if len(s.Unicast) == security.Suite2.KeyLen() {
 		s.Suite = security.Suite2
@@ -104,7 +104,7 @@ func receiverConfig(cfg *Config, link dlms.Link) (*dlms.ReceiverConfig, error) {
 	if !cfg.live {
 		return own, nil
 	}
-	if own.Counters = cfg.DLMS.Counters; own.Counters == nil {
+	if own.Counters = cfg.Counters; own.Counters == nil {
 		if ciphers(cfg.Keys) {
 			return nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, dlms.ErrNoCounters)
 		}

@@ -21,9 +21,10 @@ type Driver struct {
 	Detect func(b []byte) bool
 	// Reader returns what finds and decodes messages, for Decode, Listen and reads of meters that push.
 	Reader func(cfg *Config) (Reader, error)
-	// Pushes says that [Listen] hears the protocol without being told its name, and
-	// Unchecked that it has no checksum by which a message is told from noise.
-	Pushes, Unchecked bool
+	// Heard says whether [Listen] hears the protocol, and Unchecked that it has no
+	// checksum by which a message is told from noise.
+	Heard     Heard
+	Unchecked bool
 	// Explainer returns what explains messages, one after the other.
 	Explainer func(cfg *Config, note func(Note)) (Explainer, error)
 	// Dial opens a session.
@@ -35,6 +36,16 @@ type Driver struct {
 	// Simulate returns a simulated meter.
 	Simulate func(cfg *SimulatorConfig) (Simulator, error)
 }
+
+// Heard says when [Listen] hears a protocol.
+type Heard uint8
+
+// When a protocol is heard.
+const (
+	NotHeard    Heard = iota
+	HeardByName       // where Config.Protocol names it
+	HeardAlways       // also where no protocol is named
+)
 
 // Reader finds the messages of one protocol in octets that come in pieces.
 type Reader interface {

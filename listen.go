@@ -233,7 +233,7 @@ func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
 	for _, unchecked := range []bool{false, true} {
 		for d := range cfg.drivers {
 			named := !auto && (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol)
-			if d.Reader == nil || d.Unchecked != unchecked || !named && !(auto && d.Pushes) || named && !d.Pushes && d.Dial == nil {
+			if d.Reader == nil || d.Unchecked != unchecked || !(named && d.Heard != NotHeard || auto && d.Heard == HeardAlways) {
 				continue
 			}
 			r, err := d.Reader(cfg)
@@ -305,10 +305,14 @@ func (l *listener) next(i *int) bool {
 	l.result.reset()
 	l.result.Clock = l.clock.Clock
 	f := l.finders[*i]
+	before := f.Stats()
 	err := f.Next(&l.result)
+	since := f.Stats().Since(before)
 	switch {
 	case err == io.EOF, errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, ErrFrame) && !errors.Is(err, ErrPartial):
 		return false
+	case since.ChecksumErrors+since.Malformed > 0: // it is told of by the minute
+		return true
 	case l.heard:
 	case l.settles(f, err):
 		l.heard = true

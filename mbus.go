@@ -23,6 +23,7 @@ func mbusDriver() Driver {
 		Detect:    link.Detect,
 		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
+		Heard:     HeardByName,
 		Dial:      dialMBus,
 		Tries: func(t Target) []Try {
 			switch t.Scheme {
@@ -48,7 +49,7 @@ func carriedDriver() Driver {
 			return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS
 		},
 		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
-		Pushes:    true,
+		Heard:     HeardAlways,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
 	}
 }

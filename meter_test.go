@@ -125,7 +125,7 @@ func TestDetect(t *testing.T) {
 		MBus:     {"\x68\x03\x03\x68\x53\x01\xBD\x11\x16", "\x10\x5B\x01\x5C\x16", "\xE5"},
 		SML:      {"\x1B\x1B\x1B\x1B\x01\x01\x01\x01\x76"},
 		P1:       {"/ISk5\\2MT382-1000\r\n\r\n0-0:96.1.1(4B38)\r\n!1234\r\n"},
-		IEC62056: {"/ISK5ME162\r\n\x021.8.0(1*kWh)\r\n!\r\n\x03\x00", "\x02F.F(00)\r\n!\r\n\x03\x10", "\xAF\x3F\x21\x8D\x0A"},
+		IEC62056: {"/ISK5ME162\r\n\x021.8.0(1*kWh)\r\n!\r\n\x03\x00", "\x02F.F(00)\r\n!\r\n\x03\x0d", "\xAF\x3F\x21\x8D\x0A"},
 		APDU:     {"\x0F\x00\x00\x26\xEB\x0C\x07\xE7", "\xC4\x01\xC1\x00\x12\x00\x01"},
 	} {
 		for _, head := range heads {

@@ -18,7 +18,7 @@ func p1Driver() Driver {
 	return Driver{
 		Protocol: P1,
 		Detect:   p1.Detect,
-		Pushes:   true,
+		Heard:    HeardAlways,
 		Reader:   func(cfg *Config) (Reader, error) { return newP1Reader(cfg) },
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			return explains{note, p1.Explain, p1.ExplainCut}, nil

@@ -112,8 +112,8 @@ func (r *Result) add(o *Result) {
 	if r.Protocol == "" {
 		r.Protocol = o.Protocol
 	}
-	if r.Meter == (obis.Meter{}) {
-		r.Meter = o.Meter
+	if r.Meter.ID == "" && o.Meter != (obis.Meter{}) || o.Meter.ID != "" && (r.Meter.ID == o.Meter.ID || r.Meter.Serial == o.Meter.Serial) {
+		r.Meter = o.Meter // what is known of a meter grows
 	}
 	base := uint32(len(r.Sources))
 	n := len(r.Readings)

@@ -52,6 +52,9 @@ func Scan(ctx context.Context, target string, cfg *Config, s *Scanner) error {
 		if cfg.Protocol, err = cfg.simulated(t.Address); err != nil {
 			return err
 		}
+		if cfg.Address == "" {
+			cfg.Address = "0" // all slaves, not one
+		}
 	}
 	if d := cfg.driver(cfg.Protocol); d != nil && d.Scan != nil {
 		return d.Scan(ctx, t, cfg, s)

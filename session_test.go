@@ -43,11 +43,11 @@ func TestSecuredDLMS(t *testing.T) {
 			for _, target := range []string{"tcp://192.0.2.1:4059", "/dev/meter"} {
 				t.Run(auth+" "+target, func(t *testing.T) {
 					server, client := &security.MemoryCounters{}, &security.MemoryCounters{}
-					sim, err := NewSimulator("dlms", &SimulatorConfig{Config: Config{Keys: set, DLMS: DLMSConfig{Auth: auth, Suite: suite, Counters: server}}})
+					sim, err := NewSimulator("dlms", &SimulatorConfig{Config: Config{Keys: set, DLMS: DLMSConfig{Auth: auth, Suite: suite}, Counters: server}})
 					require.NoError(t, err)
 					read := func(set keys.Set) (*Result, error) {
 						s, err := Dial(t.Context(), target, served(t, sim, Config{
-							Protocol: DLMS, DLMS: DLMSConfig{Auth: auth, Suite: suite, Counters: client}, Keys: set, Timeout: 5 * time.Second,
+							Protocol: DLMS, DLMS: DLMSConfig{Auth: auth, Suite: suite}, Counters: client, Keys: set, Timeout: 5 * time.Second,
 						}))
 						if err != nil {
 							return nil, err

@@ -14,7 +14,7 @@ func smlDriver() Driver {
 	return Driver{
 		Protocol: SML,
 		Detect:   sml.Detect,
-		Pushes:   true,
+		Heard:    HeardAlways,
 		Reader:   func(*Config) (Reader, error) { return &smlReader{}, nil },
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			return explains{note, sml.Explain, sml.ExplainCut}, nil
@@ -46,11 +46,11 @@ func (r *smlReader) Next(into *Result) error {
 	case !r.ended:
 		return io.ErrUnexpectedEOF
 	default:
-		r.ended = false
 		if left := r.Pending(); left > 0 {
-			r.stream = sml.Stream{}
+			r.stream, r.skipped = sml.Stream{}, 0
 			return fmt.Errorf("meter: %w: %d octets that end no file: %w", ErrFrame, left, err)
 		}
+		r.ended = false
 		return io.EOF
 	}
 	c := r.decoder.Decode(frame)

@@ -20,7 +20,7 @@ func wmbusDriver() Driver {
 		Protocol:  WMBus,
 		Detect:    wmbus.DetectTelegram,
 		Reader:    func(cfg *Config) (Reader, error) { return newRadioReader(cfg), nil },
-		Pushes:    true,
+		Heard:     HeardAlways,
 		Unchecked: true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			r := newRadioReader(cfg)
@@ -50,8 +50,8 @@ func (r *telegramReader) configure(d *mbus.Decoder, cfg *Config) {
 		return
 	}
 	d.Counters = &mbus.MemoryCounters{}
-	if cfg.DLMS.Counters != nil {
-		d.Counters = keptCounters{cfg.DLMS.Counters}
+	if cfg.Counters != nil {
+		d.Counters = keptCounters{cfg.Counters}
 	}
 }
 

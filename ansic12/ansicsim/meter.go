@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/tables"
 )
@@ -81,6 +82,9 @@ func New(cfg *Config) *Meter {
 	}
 	if m.cfg.Time == tables.NoTime {
 		m.cfg.Time = tables.TimeOctets
+	}
+	if m.cfg.Network.Vectors == nil {
+		m.cfg.Network.Vectors = epsem.MemoryVectors()
 	}
 	if m.cfg.Serial == "" {
 		m.cfg.Serial = "0000000000000042"

@@ -18,9 +18,10 @@ type NetworkConfig struct {
 	Title epsem.Title // its own; nil takes every message for its own
 	// Key secures messages by EAX', which is weak; nil takes messages in the clear only.
 	// With a key the meter takes no others.
-	Key   []byte
-	KeyID uint8
-	Idle  time.Duration // after which a silent connection ends, also one of C12.18 over TCP; 0 is five minutes
+	Key     []byte
+	KeyID   uint8
+	Vectors epsem.Vectors // for secured answers; nil is [epsem.MemoryVectors]: a simulated meter has no secrets
+	Idle    time.Duration // after which a silent connection ends, also one of C12.18 over TCP; 0 is five minutes
 	// MaxAnswer is how many octets of answers a message may have; 0 is 65,000.
 	MaxAnswer int
 }
@@ -326,7 +327,11 @@ func (s *station) seal(out, request *epsem.Message, refused psem.Status) []byte 
 		b, _ := out.AppendBinary(nil)
 		return b
 	}
-	b, err := out.Seal(request.Security(), cfg.Key, cfg.KeyID, uint32(time.Now().Unix()))
+	vector, err := cfg.Vectors()
+	if err != nil {
+		return nil
+	}
+	b, err := out.Seal(request.Security(), cfg.Key, cfg.KeyID, vector)
 	if err != nil {
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/des" // the standard has no other cipher
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -316,7 +317,7 @@ func (m *Meter) authenticate(c *conversation, proof []byte) *psem.Response {
 	}
 	var want [des.BlockSize]byte
 	block.Encrypt(want[:], c.ticket[:])
-	if !bytes.Equal(want[:], proof[1:]) {
+	if subtle.ConstantTimeCompare(want[:], proof[1:]) != 1 {
 		return refuse(psem.ISC)
 	}
 	c.secure = true

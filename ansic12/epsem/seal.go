@@ -3,7 +3,10 @@ package epsem
 import (
 	"crypto/aes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"sync"
+	"time"
 )
 
 // Seal returns the message secured by EAX' as s says, ready to be sent. Its body are the
@@ -67,4 +70,26 @@ func (m *Message) Vector() (uint32, bool) {
 		return 0, false
 	}
 	return binary.BigEndian.Uint32(iv), true
+}
+
+// Vectors returns initialisation vectors for messages that are sent with one key.
+// None must ever come twice, not even after a restart: two messages under the same
+// vector give away what they say.
+type Vectors func() (uint32, error)
+
+// ErrNoVectors reports a key without [Vectors].
+var ErrNoVectors = errors.New("epsem: a key needs a store for the vectors that were used")
+
+// MemoryVectors returns vectors from the time on that do not survive a restart: two
+// programs that begin in the same second, or one that sent more messages than there
+// were seconds, use the same. It may be called by several goroutines.
+func MemoryVectors() Vectors {
+	var mu sync.Mutex
+	var last uint32
+	return func() (uint32, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = max(uint32(time.Now().Unix()), last+1)
+		return last, nil
+	}
 }

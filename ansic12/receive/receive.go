@@ -47,6 +47,10 @@ type Config struct {
 	// Live says that messages come from a line, and not from a capture: those that are
 	// protected less than the keys imply are refused, and replays are.
 	Live bool
+	// Fresh reports whether the vector of a verified message is above all that the
+	// sender used with this key before, and remembers it; [ErrReplay] where it is not.
+	// Nil remembers as long as the receiver lives.
+	Fresh func(calling epsem.Title, key uint8, vector uint32) error
 	// AcceptUnprotected takes less protected messages all the same, as unverified.
 	AcceptUnprotected bool
 }
@@ -315,6 +319,9 @@ func (r *Receiver) epsem(b []byte) (int, error) {
 	r.known(talk.server)
 	// A tag that was cut off makes no message better.
 	unverified := !layer.Verified && (layer.Tagged || r.cfg.Key != nil)
+	if list, ok := r.talks.get(talk); ok && len(*list) > len(services) && !pushed {
+		*list = (*list)[len(*list)-len(services):] // not every service is answered: those before a read open the way
+	}
 	for _, service := range services {
 		if len(service) > 0 {
 			r.service(service, talk, pushed, unverified)
@@ -372,6 +379,12 @@ func (r *Receiver) open(m *epsem.Message, layer *Layer) ([][]byte, error) {
 // is not above those that the sender used before with this key.
 func (r *Receiver) fresh(m *epsem.Message, id uint8, vector uint32) error {
 	from := sender{title(m, epsem.TagCalling), id}
+	if r.cfg.Fresh != nil {
+		if err := r.cfg.Fresh(epsem.Title(from.title), id, vector); err != nil {
+			return fmt.Errorf("c12.22: vector %d: %w", vector, err)
+		}
+		return nil
+	}
 	last, ok := r.vector[from]
 	if ok && vector <= last {
 		return fmt.Errorf("c12.22: %w (vector %d, want more than %d)", ErrReplay, vector, last)

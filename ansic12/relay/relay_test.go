@@ -73,7 +73,7 @@ func TestRelay(t *testing.T) {
 	for _, text := range []string{".42", ".43", "2.16.124.113620.1.22.0.42"} {
 		names := b.reader(text)
 		if text == ".43" {
-			names.Security, names.Key = epsem.Ciphered, key
+			names.Security, names.Key, names.Vectors = epsem.Ciphered, key, epsem.MemoryVectors()
 		}
 		names.Sessionless = text == ".42"
 		c := session.NewNetworkClient(keepOpen{conn}, names, &session.Config{Password: "secret"})

@@ -67,7 +67,7 @@ func converse(t *testing.T, security epsem.Security, called, calling epsem.Title
 	sim := &ansicsim.Config{Password: "secret", Now: func() time.Time { return noon }}
 	names := session.Network{Called: called, Calling: calling, Sessionless: sessionless, Security: security}
 	if security != epsem.Clear {
-		names.Key, names.KeyID = eaxKey, 2
+		names.Key, names.KeyID, names.Vectors = eaxKey, 2, epsem.MemoryVectors()
 		sim.Network = ansicsim.NetworkConfig{Key: eaxKey, KeyID: 2}
 	}
 	near, far := net.Pipe()

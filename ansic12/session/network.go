@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type Network struct {
 	Security epsem.Security
 	Key      []byte // 16 octets
 	KeyID    uint8
+	Vectors  epsem.Vectors // demanded where requests are secured
 }
 
 // ErrUnsecured reports an answer that is not secured as the request was.
@@ -53,14 +55,13 @@ func NewNetworkClient(rw io.ReadWriteCloser, names Network, cfg *Config) *Client
 // requests that were given up are skipped.
 type networkTransport struct {
 	Network
-	conn   *stream.Conn
-	cfg    *Config
-	id     uint16        // of the last message
-	vector uint32        // of the last secured message
-	idle   time.Duration // silence after which the meter ends the session
-	last   time.Time     // of an answer
-	in     []byte
-	buf    [1 << 16]byte
+	conn *stream.Conn
+	cfg  *Config
+	id   uint16        // of the last message
+	idle time.Duration // silence after which the meter ends the session
+	last time.Time     // of an answer
+	in   []byte
+	buf  []byte // of a stream; datagrams borrow theirs
 }
 
 const (
@@ -135,13 +136,39 @@ func (t *networkTransport) message(request []byte) (epsem.Message, error) {
 // invocation is the invocation id of the request, an integer.
 func (t *networkTransport) invocation() []byte { return []byte{2, 2, byte(t.id >> 8), byte(t.id)} }
 
+// datagrams are buffers for those that wait for one: a datagram that does not fit
+// loses its end, and most sessions wait for nothing.
+var datagrams = sync.Pool{New: func() any { b := make([]byte, maxNetworkMessage); return &b }}
+
+func (t *networkTransport) memory() *[]byte {
+	if t.Datagrams {
+		return datagrams.Get().(*[]byte)
+	}
+	if t.buf == nil {
+		t.buf = make([]byte, 2048)
+	}
+	return &t.buf
+}
+
+func (t *networkTransport) release(b *[]byte) {
+	if t.Datagrams {
+		datagrams.Put(b)
+	}
+}
+
 // seal secures a message where that is wanted.
 func (t *networkTransport) seal(m epsem.Message) ([]byte, error) {
 	if t.Security == epsem.Clear {
 		return m.AppendBinary(nil)
 	}
-	t.vector = max(uint32(time.Now().Unix()), t.vector+1)
-	return m.Seal(t.Security, t.Key, t.KeyID, t.vector)
+	if t.Vectors == nil {
+		return nil, epsem.ErrNoVectors
+	}
+	vector, err := t.Vectors()
+	if err != nil {
+		return nil, err
+	}
+	return m.Seal(t.Security, t.Key, t.KeyID, vector)
 }
 
 // once sends a message and waits for its answer.
@@ -231,8 +258,10 @@ func (t *networkTransport) receive(ctx context.Context, until time.Time) (epsem.
 		case len(t.in) > maxNetworkMessage:
 			return epsem.Message{}, fmt.Errorf("session: %w: message", psem.ErrTooLong)
 		}
-		n, err = t.conn.Read(ctx, until, t.buf[:])
-		t.in = append(t.in, t.buf[:n]...)
+		buf := t.memory()
+		n, err = t.conn.Read(ctx, until, *buf)
+		t.in = append(t.in, (*buf)[:n]...)
+		t.release(buf)
 		if n > 0 || err == nil {
 			continue
 		}

@@ -54,10 +54,12 @@ func TestNetwork(t *testing.T) {
 		"with context":    func(n *session.Network, _ *ansicsim.Config) { n.Context = []byte{6, 2, 0x2A, 3} },
 		"another residue": func(_ *session.Network, c *ansicsim.Config) { c.Residential, c.BigEndian = true, true },
 		"authenticated": func(n *session.Network, c *ansicsim.Config) {
+			n.Vectors = epsem.MemoryVectors()
 			n.Security, n.Key, n.KeyID, c.Network.Key, c.Network.KeyID = epsem.Authenticated, eaxKey, 2, eaxKey, 2
 		},
 		"ciphered, sessionless": func(n *session.Network, c *ansicsim.Config) {
 			n.Sessionless = true
+			n.Vectors = epsem.MemoryVectors()
 			n.Security, n.Key, n.KeyID, c.Network.Key, c.Network.KeyID = epsem.Ciphered, eaxKey, 2, eaxKey, 2
 		},
 	} {
@@ -85,7 +87,7 @@ func TestNetwork(t *testing.T) {
 func TestNetworkRefusals(t *testing.T) {
 	names := session.Network{Called: title(t, ".42"), Calling: title(t, ".7")}
 	secured := names
-	secured.Security, secured.Key = epsem.Ciphered, eaxKey
+	secured.Security, secured.Key, secured.Vectors = epsem.Ciphered, eaxKey, epsem.MemoryVectors()
 	t.Run("another station", func(t *testing.T) {
 		c := network(t, &ansicsim.Config{Network: ansicsim.NetworkConfig{Title: title(t, ".43")}}, names, nil)
 		require.ErrorIs(t, c.Open(t.Context()), psem.UAT)

@@ -54,7 +54,7 @@ func (a *app) installation(cfg *meter.Config) error {
 			}
 		}
 	}
-	cfg.DLMS.Counters = counters
+	cfg.Counters = counters
 	return nil
 }
 

@@ -1,9 +1,12 @@
 package dlms
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
@@ -209,28 +212,27 @@ func (r *Receiver) Stats() Stats {
 // Pending returns how many octets a frame has that has begun and not ended.
 func (r *Receiver) Pending() int { return r.hdlc.Pending() + r.wrapper.Pending() }
 
-// End says that a capture has no more octets. It returns an error where a frame,
-// or a message in segments or blocks, was begun and is not complete; the next
-// octets are of another line, of which nothing is known but the keys.
-func (r *Receiver) End() error {
+// End says that a capture has no more octets. The message has the layers of what
+// was begun and is not complete, nil where nothing was; the error says what is
+// missing of it. The next octets are of another line, of which nothing is known
+// but the keys.
+func (r *Receiver) End() (*Message, error) {
+	r.message.reset()
 	var err error
 	if n := r.Pending(); n > 0 {
-		err = fmt.Errorf("dlms: %d octets of a frame that is not complete: %w", n, ErrProtocol)
-	} else if r.begun() {
-		err = fmt.Errorf("dlms: a message in segments or blocks is not complete: %w", ErrProtocol)
+		err = fmt.Errorf("dlms: %d octets of a frame that is not complete: %w", n, ErrLost)
 	}
-	*r = Receiver{cfg: r.cfg, link: r.cfg.Link, flows: map[way]*flow{}, senders: r.senders, clock: r.clock, message: r.message, readings: r.readings, plain: r.plain}
-	return err
-}
-
-// begun reports whether a message in segments or blocks was begun and is not complete.
-func (r *Receiver) begun() bool {
-	for _, f := range r.flows {
-		if len(f.numbered.b)+len(f.pushed.b)+len(f.blocks.b)+len(f.answer.b) > 0 {
-			return true
+	for _, f := range slices.SortedFunc(maps.Values(r.flows), func(a, b *flow) int { return cmp.Compare(a.used, b.used) }) {
+		r.message.Layers = append(r.message.Layers, f.layers...)
+		if err == nil && (f.numbered.open || f.pushed.open || f.blocks.open || f.answer.open) {
+			err = fmt.Errorf("dlms: the rest of a message in segments or blocks: %w", ErrLost)
 		}
 	}
-	return false
+	*r = Receiver{cfg: r.cfg, link: r.cfg.Link, flows: map[way]*flow{}, senders: r.senders, clock: r.clock, message: r.message, readings: r.readings, plain: r.plain}
+	if len(r.message.Layers) == 0 {
+		return nil, err
+	}
+	return &r.message, err
 }
 
 // Skip gives up on the frame that has begun; reading goes on behind its start.
