@@ -151,7 +151,7 @@ func dlmsAccess(cfg *Config) ([]dlms.Access, error) {
 var serverTitle = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
 
 var dlmsCauses = []cause{
-	{hdlc.ErrTimeout, ErrTimeout}, {dlms.ErrTimeout, ErrTimeout}, {security.ErrNoKey, ErrMissingKey}, {dlms.ErrNoCounters, ErrMissingKey},
+	{hdlc.ErrTimeout, ErrTimeout}, {dlms.ErrTimeout, ErrTimeout}, {dlms.ErrNoCounters, ErrMissingKey},
 	{security.ErrNoIdentity, ErrMissingKey},
 	{dlms.ErrRefused, ErrAuth}, {dlms.ErrWrongKey, ErrAuth}, {security.ErrAuthentication, ErrAuth}, {security.ErrSignature, ErrAuth},
 	{security.ErrReplay, ErrAuth}, {security.ErrWrap, ErrAuth}, {dlms.ErrUnprotected, ErrAuth}, {dlms.ErrStranger, ErrAuth}, {security.ErrCertificate, ErrAuth},
@@ -159,6 +159,9 @@ var dlmsCauses = []cause{
 
 // dlmsError gives the errors of the DLMS packages the sentinel on which callers branch.
 func dlmsError(err error) error {
+	if errors.Is(err, security.ErrNoKey) {
+		return fmt.Errorf("meter: %w: frame is encrypted: %w", ErrMissingKey, err)
+	}
 	if found := sentinel(err, dlmsCauses); found != nil {
 		return found
 	}

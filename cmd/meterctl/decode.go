@@ -284,22 +284,33 @@ func explain(w io.Writer, in io.Reader, cfg *meter.Config) error {
 	if err != nil {
 		return err
 	}
+	var broken error // the first message that could not be read; those behind it are explained all the same
 	for offset := 0; ; {
 		head, reading := b.Peek(window)
 		if len(head) == 0 {
 			if errors.Is(reading, io.EOF) {
-				return nil
+				return broken
 			}
 			return reading
 		}
 		lines = lines[:0]
 		n, err := e.Explain(head, offset)
-		if errors.Is(err, io.ErrUnexpectedEOF) && reading == nil && window < maxMessage {
-			window *= 2
-			continue
+		if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+			if reading == nil && window < maxMessage {
+				window *= 2
+				continue
+			}
+			lines = lines[:0]
+			n, err = len(head), e.End(head, offset)
 		}
-		if _, writing := w.Write(lines); err != nil || writing != nil {
-			return errors.Join(err, writing)
+		if _, err := w.Write(lines); err != nil {
+			return err
+		}
+		if err != nil && broken == nil {
+			broken = err
+		}
+		if n == 0 {
+			return broken
 		}
 		offset += n
 		_, _ = b.Discard(n)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/gateway/coap"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
@@ -19,9 +20,9 @@ import (
 const coapSection = "coap:"
 
 // coapKeys returns the pre-shared keys of a key file by their identities.
-func coapKeys(keys meter.Keys) map[string]coap.Key {
+func coapKeys(set keys.Set) map[string]coap.Key {
 	psk := map[string]coap.Key{}
-	for section, k := range keys.ByMeter {
+	for section, k := range set.ByMeter {
 		if identity, ok := strings.CutPrefix(section, coapSection); ok && len(k.Key) > 0 {
 			psk[identity] = coap.Key(k.Key)
 		}

@@ -19,8 +19,8 @@ import (
 
 	dtlsclient "github.com/plgd-dev/go-coap/v3/dtls"
 
-	"github.com/openusm/meter"
 	"github.com/openusm/meter/gateway/coap"
+	"github.com/openusm/meter/keys"
 )
 
 // output is text that one goroutine writes and another reads.
@@ -103,9 +103,9 @@ func TestExposeCoAPS(t *testing.T) {
 
 // Keys of meters are no keys of clients.
 func TestCoAPKeys(t *testing.T) {
-	keys, err := meter.ParseKeys(strings.NewReader("key = 000102030405060708090A0B0C0D0E0F\n[12345678]\nkey = 000102030405060708090A0B0C0D0E0F\n[coap:b]\nek = 000102030405060708090A0B0C0D0E0F\n[coap:a]\nkey = 30313233343536373839616263646566\n"))
+	set, err := keys.Parse(strings.NewReader("key = 000102030405060708090A0B0C0D0E0F\n[12345678]\nkey = 000102030405060708090A0B0C0D0E0F\n[coap:b]\nek = 000102030405060708090A0B0C0D0E0F\n[coap:a]\nkey = 30313233343536373839616263646566\n"))
 	require.NoError(t, err)
-	require.Equal(t, map[string]coap.Key{"a": coap.Key("0123456789abcdef")}, coapKeys(keys))
+	require.Equal(t, map[string]coap.Key{"a": coap.Key("0123456789abcdef")}, coapKeys(set))
 }
 
 func TestExposeCoAPRefuses(t *testing.T) {
