@@ -275,8 +275,12 @@ func (e *dlmsExplainer) Explain(b []byte, offset int) (int, error) {
 		return len(b), dlmsError(e.APDU(b, note))
 	}
 	n, err := e.Explainer.Explain(b, note)
-	if n == 0 && errors.Is(err, io.ErrUnexpectedEOF) {
+	switch {
+	case n == 0 && errors.Is(err, io.ErrUnexpectedEOF):
 		return n, err
+	case errors.Is(err, dlms.ErrLost):
+		e.note(Note{Offset: offset, Field: "lost", Meaning: err.Error()})
+		return n, nil
 	}
 	return n, dlmsError(err)
 }

@@ -73,6 +73,11 @@ func (r *iecReader) Next(into *Result) error {
 		return io.EOF
 	}
 	r.stream = iec62056.Stream{Conversation: true}
+	if m, n, err := iec62056.ParseMessage(rest); err == nil && n == len(rest) {
+		into.Protocol = IEC62056
+		into.Layers = append(into.Layers, Layer{Name: "iec62056-21", Control: m.Kind.String()})
+		return nil
+	}
 	if r.readout(iec62056.Salvage(rest), into); len(into.Readings)+len(into.Events)+len(into.Profiles) == 0 {
 		into.reset()
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)

@@ -60,8 +60,18 @@ func (s *Stream) Next() (in Incoming, err error) {
 		limit = 1 << 16
 	}
 	for {
-		s.skip(s.start(s.buf.Rest()))
 		rest := s.buf.Rest()
+		n := s.start(rest)
+		if s.Conversation && s.stats == (Stats{}) && mostlyText(rest[:n]) && hasDataSet(rest[:n]) {
+			if n == len(rest) && n < limit {
+				return Incoming{}, errMore // a recording that begins in a readout may end there, too
+			}
+			s.stats.Messages++
+			s.buf.Take(n)
+			return Incoming{Readout: Salvage(rest[:n])}, nil
+		}
+		s.skip(n)
+		rest = rest[n:]
 		if len(rest) == 0 {
 			return Incoming{}, errMore
 		}
@@ -80,7 +90,6 @@ func (s *Stream) Next() (in Incoming, err error) {
 			}
 			continue
 		}
-		n := 0
 		in.Readout, n, err = ParseReadout(rest)
 		if s.Conversation && errors.Is(err, errStart) {
 			return s.talk(rest)

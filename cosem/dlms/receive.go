@@ -315,7 +315,7 @@ func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 			return nil, err
 		}
 		if whole == nil {
-			return nil, nil
+			return f.told(&r.message), nil
 		}
 		r.explain.joined("joined blocks", whole)
 		b = whole
@@ -324,6 +324,17 @@ func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 	m.Layers = append(m.Layers, f.layers...)
 	f.layers = f.layers[:0]
 	return r.whole(f, b)
+}
+
+// told makes a message of the layers where no message in blocks is under way, as of
+// an acknowledgement.
+func (f *flow) told(m *Message) *Message {
+	if f.blocks.open || len(f.layers) == 0 {
+		return nil
+	}
+	m.Layers = append(m.Layers, f.layers...)
+	f.layers = f.layers[:0]
+	return m
 }
 
 // block takes a block of a general block transfer.
@@ -336,9 +347,6 @@ func (r *Receiver) block(f *flow, b []byte) (whole []byte, err error) {
 	f.layer(Layer{Name: g.Name()})
 	if len(g.Data) == 0 {
 		f.blocks.empty(uint32(g.Number))
-		if !f.blocks.open {
-			f.layers = f.layers[:0]
-		}
 		return nil, nil
 	}
 	return f.blocks.add(r, f, uint32(g.Number), g.Data, g.Last)
