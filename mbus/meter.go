@@ -22,6 +22,8 @@ type meter struct {
 	address  Address
 	asked    bool
 	key      *Key
+	counter  CounterID
+	proves   bool       // one of its messages was verified
 	identity obis.Meter // its texts; firmware and model are those of the last telegram
 }
 
@@ -62,6 +64,9 @@ func (d *Decoder) Key(a Address) *Key {
 	m := d.meters.of(a)
 	if !m.asked {
 		m.asked, m.key = true, d.Keys(a)
+		if m.key != nil {
+			m.counter = m.key.CMAC(a.AppendLink(nil)[2:6])
+		}
 	}
 	return m.key
 }

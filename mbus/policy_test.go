@@ -111,11 +111,23 @@ func TestReplay(t *testing.T) {
 	forged.MAC = unsupported{}
 	require.ErrorIs(t, read(forged), ErrUnprotected)
 	forged.MAC, forged.Deciphered = nil, true
-	require.NoError(t, read(forged), "opened with the key of the meter, but no proof")
+	require.ErrorIs(t, read(forged), ErrUnprotected, "opened with the key of the meter, but this one proves its messages")
 	require.NoError(t, read(lower(7)), "none of these moved the counter")
-	last, known := counters.Counter(secured)
+	require.Len(t, counters.last, 1)
+	last, known := counters.Counter(d.meters.of(secured).counter)
 	require.True(t, known)
 	require.EqualValues(t, 7, last)
+
+	// Version and type of a meter are not proved: who changes them makes no other meter.
+	key := d.Key(secured)
+	d.Keys = func(Address) *Key { return key }
+	telegram[7]++
+	require.ErrorIs(t, read(lower(7)), ErrReplay)
+	telegram[7]--
+
+	restarted := policyDecoder(t, counters)
+	_, err := restarted.Parse(telegram, forged)
+	require.ErrorIs(t, err, ErrUnprotected, "the counters tell that this one proves its messages")
 
 	capture := policyDecoder(t, nil)
 	for range 2 {
@@ -123,6 +135,9 @@ func TestReplay(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, tg.Security.Verified && tg.Security.Counted && tg.Security.Counter == 5)
 	}
+	tg, err := capture.Parse(telegram, forged)
+	require.NoError(t, err)
+	requireUnverified(t, []bool{true}, capture.AppendReadings(nil, &tg))
 }
 
 // A wired telegram of a mode that is not known here is not read as records where
