@@ -15,12 +15,7 @@ func DetectTelegram(b []byte) bool {
 	if len(b) <= headerLen || !plausible(b) || damagedWire(b) {
 		return false
 	}
-	for _, format := range []Format{FormatA, FormatB} {
-		if _, _, err := Parse(b, format); err == nil {
-			return true
-		}
-	}
-	return len(b) == 1+int(b[0]) && mbus.CI(b[headerLen]).Content() != mbus.ContentUnknown
+	return fitsA(b) || fitsB(b) || len(b) == 1+int(b[0]) && mbus.CI(b[headerLen]).Content() != mbus.ContentUnknown
 }
 
 // damagedWire reports whether b is a frame of a wire but for its first octet.
