@@ -48,6 +48,7 @@ type Decoder struct {
 	plain   []byte // what was decrypted or rebuilt
 	times   []storageTime
 	iv      [16]byte
+	stream  [16]byte     // a block of the key stream of CTR
 	headers []byte       // of a full frame
 	full    []byte       // rebuilt from a compact frame
 	maker   Manufacturer // whose rules these are

@@ -227,13 +227,10 @@ func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
 		if b[1] == syncCB {
 			format = FormatB
 		}
-		f, n, err = parse(buf, b[2:], format)
-		var pe *ParseError
-		if errors.As(err, &pe) {
-			pe.Offset += 2
-			return Frame{}, format, 0, err
+		if f, n, err = parse(buf, b[2:], format); err != nil {
+			return Frame{}, format, 0, shift(err, 2)
 		}
-		return f, format, n + 2, err
+		return f, format, n + 2, nil
 	}
 	switch {
 	case fitsB(b):
