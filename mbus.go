@@ -156,7 +156,7 @@ func mbusError(err error) error {
 		return nil
 	case errors.Is(err, mbus.ErrNoKey):
 		return fmt.Errorf("meter: %w: %w", ErrMissingKey, err)
-	case errors.Is(err, mbus.ErrWrongKey), errors.Is(err, mbus.ErrBadMAC):
+	case errors.Is(err, mbus.ErrWrongKey), errors.Is(err, mbus.ErrBadMAC), errors.Is(err, mbus.ErrReplay), errors.Is(err, mbus.ErrUnprotected):
 		return fmt.Errorf("meter: %w: %w", ErrAuth, err)
 	case errors.Is(err, mbus.ErrUnsupported):
 		return fmt.Errorf("meter: %w: %w", ErrNotSupported, err)

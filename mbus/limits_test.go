@@ -81,3 +81,14 @@ func TestHeadersAreTooShort(t *testing.T) {
 		})
 	}
 }
+
+// Formats of strangers do not fill the memory, and do not replace what is known.
+func TestFormatsAreBounded(t *testing.T) {
+	var m MemoryFormats
+	for n := range 1 << 16 {
+		m.SetFormat(uint16(n), []byte{1})
+	}
+	require.Len(t, m.headers, maxFormats)
+	m.SetFormat(7, []byte{2})
+	require.Equal(t, []byte{2}, m.Format(7))
+}
