@@ -77,6 +77,21 @@ func requireUnverified(t *testing.T, want []bool, readings []obis.Reading) {
 	}
 }
 
+// What is refused teaches nothing.
+func TestRefusedTelegramsTeachNoFormat(t *testing.T) {
+	d := policyDecoder(t, &MemoryCounters{})
+	formats := &MemoryFormats{}
+	d.Formats = formats
+	plain := append(Header{Form: HeaderLong, Address: secured}.AppendBinary([]byte{0x72}), golden.Unhex(t, "041301000000")...)
+	_, err := d.Parse(plain, Lower{})
+	require.ErrorIs(t, err, ErrUnprotected)
+	require.Empty(t, formats.headers)
+	d.AcceptUnprotected = true
+	_, err = d.Parse(plain, Lower{})
+	require.NoError(t, err)
+	require.Len(t, formats.headers, 1)
+}
+
 type right bool
 
 func (ok right) Verify([]byte, *Key, uint32) (bool, error) { return bool(ok), nil }
