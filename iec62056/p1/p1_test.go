@@ -610,3 +610,30 @@ func TestExplainStream(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStream reads telegrams in the pieces in which files and sockets
+// deliver them, beside the telegrams one by one.
+func BenchmarkStream(b *testing.B) {
+	one := load(b, "v5.txt")
+	capture := bytes.Repeat(one, 64)
+	var s Stream
+	var d Decoder
+	b.SetBytes(int64(len(capture)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := capture; len(rest) > 0; {
+			n := min(4096, len(rest))
+			s.Feed(rest[:n])
+			rest = rest[n:]
+			for m := range found(&s) {
+				d.Decode(m.Telegram)
+			}
+		}
+	}
+	golden.OfFloor(b, func() {
+		for range 64 {
+			telegram, _, _ := Parse(one)
+			d.Decode(telegram)
+		}
+	})
+}

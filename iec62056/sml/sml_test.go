@@ -649,3 +649,30 @@ func TestExplainStream(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStream reads frames in the pieces in which files and sockets deliver
+// them, beside the frames one by one.
+func BenchmarkStream(b *testing.B) {
+	one := testFrame(testServer)
+	capture := bytes.Repeat(one, 64)
+	var s Stream
+	var d Decoder
+	b.SetBytes(int64(len(capture)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := capture; len(rest) > 0; {
+			n := min(4096, len(rest))
+			s.Feed(rest[:n])
+			rest = rest[n:]
+			for f := range found(&s) {
+				d.Decode(f)
+			}
+		}
+	}
+	golden.OfFloor(b, func() {
+		for range 64 {
+			f, _, _ := ParseFrame(one)
+			d.Decode(f)
+		}
+	})
+}
