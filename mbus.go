@@ -138,6 +138,9 @@ func (r *Result) addTelegram(decoder *mbus.Decoder, t *mbus.Telegram) error {
 	if e, ok := t.AppError(); ok {
 		part.warn("%v", e)
 	}
+	if t.Security.Ambiguous {
+		part.warn("the configuration field says security mode %d: a signature of an old meter, or these are encrypted octets", t.Security.Mode)
+	}
 	if alarm, ok := t.Alarm(); ok {
 		part.warn("alarm 0x%02x", alarm)
 	}

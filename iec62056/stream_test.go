@@ -206,3 +206,24 @@ func TestMessagesAreTooShort(t *testing.T) {
 		require.Equal(t, len(b), taken)
 	}
 }
+
+// Each prefix of a readout is too short, and no octet of a block may be another.
+func TestReadoutsAreChecked(t *testing.T) {
+	framedOne := append([]byte("/OUM3SIM\r\n"), framed("1.8.0(1*kWh)\r\n2.8.0(2*kWh)\r\n!\r\n")...)
+	for name, whole := range map[string][]byte{"framed": framedOne, "bare": []byte("/OUM3SIM\r\n\r\n1.8.0(1*kWh)\r\n!\r\n"), "block": framedOne[10:]} {
+		for n := range whole {
+			_, taken, err := ParseReadout(whole[:n:n])
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s: %d octets", name, n)
+			require.Zero(t, taken)
+		}
+		_, taken, err := ParseReadout(whole)
+		require.NoError(t, err)
+		require.Equal(t, len(whole), taken)
+	}
+	for i := 11; i < len(framedOne); i++ {
+		damaged := bytes.Clone(framedOne)
+		damaged[i] ^= 0x08
+		_, _, err := ParseReadout(damaged)
+		require.Error(t, err, "octet %d", i)
+	}
+}

@@ -1,6 +1,8 @@
 package sml
 
 import (
+	"bytes"
+	"io"
 	"testing"
 
 	"github.com/openusm/meter/obis"
@@ -51,5 +53,22 @@ func TestIsPower(t *testing.T) {
 		{0x02, 0x80, 0xDE, 0x7F}: false, {0x02, 0x80, 0xDE, 0x80}: true, {0x02, 0xEB, 0xAE, 0x3F}: true, {0x02, 0xEB, 0xAE, 0x40}: false,
 	} {
 		require.Equal(t, want, unsignedPower(id(serial[:]...)), "% x", serial)
+	}
+}
+
+// Each prefix of a frame is too short, and no octet of it may be another.
+func TestFramesAreChecked(t *testing.T) {
+	whole := testFrame(testServer)
+	for n := range whole {
+		_, taken, err := ParseFrame(whole[:n:n])
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d octets", n)
+		require.Zero(t, taken)
+	}
+	for i := range whole {
+		damaged := bytes.Clone(whole)
+		damaged[i] ^= 0x04
+		_, taken, err := ParseFrame(damaged)
+		require.Error(t, err, "octet %d", i)
+		require.Zero(t, taken)
 	}
 }
