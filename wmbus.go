@@ -69,17 +69,30 @@ func (r *telegramReader) end(d *mbus.Decoder, pending int, err error, reset func
 	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
-// keptCounters keeps the counters of telegrams where those of DLMS are kept: an
-// address has as many octets as a system title.
+// keptCounters keeps the counters of telegrams where those of DLMS are kept: the
+// first octets of their id stand for a system title.
 type keptCounters struct{ security.Counters }
 
 // keyTelegrams tells the counters of telegrams from those of DLMS messages.
 const keyTelegrams security.KeyName = 100
 
-func (keptCounters) Counter(mbus.Address) (uint32, bool) { return 0, false }
+func telegramID(id mbus.CounterID) security.CounterID {
+	return security.CounterID{Title: security.Title(id[:security.TitleLen]), Key: keyTelegrams, Receive: true}
+}
 
-func (k keptCounters) SetCounter(a mbus.Address, counter uint32) error {
-	err := k.Accept(security.CounterID{Title: security.Title(a.AppendSecondary(nil)), Key: keyTelegrams, Receive: true}, counter)
+func (k keptCounters) Counter(id mbus.CounterID) (uint32, bool) {
+	known, ok := k.Counters.(interface {
+		Expected(security.CounterID) uint32
+	})
+	if !ok {
+		return 0, false
+	}
+	n := known.Expected(telegramID(id))
+	return n - 1, n > 0
+}
+
+func (k keptCounters) SetCounter(id mbus.CounterID, counter uint32) error {
+	err := k.Accept(telegramID(id), counter)
 	if errors.Is(err, security.ErrReplay) {
 		return mbus.ErrReplay
 	}

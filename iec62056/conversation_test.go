@@ -56,7 +56,7 @@ func FuzzConversation(f *testing.F) {
 		if piece <= 0 || len(script) > 64 {
 			return
 		}
-		damaged := golden.Damage(messages, script, nil)
+		damaged := bytes.Join(golden.Damage(messages, script, nil), nil)
 		for n, c := range damaged {
 			if c&0x7F == etx && !bytes.Contains(line, damaged[max(0, n-1):min(n+2, len(damaged))]) {
 				return // an ETX by chance has a BCC by chance: once in 128 times it is right

@@ -13,8 +13,9 @@
 //	STX data ETX BCC   or   STX data EOT BCC             answer, whole or in part
 //
 // [ParseIdentification], [ParseReadout] and [ParseMessage] read these bytes,
-// [Readout.AppendReadings] turns data lines into readings, [ParseProfile] the
-// load profiles of the VDEW specification. [Session] holds the conversation
+// a [Decoder] turns the data lines into all that they say, [ParseProfiles] the
+// load profiles of the VDEW specification. A [Stream] finds readouts in what a
+// meter sends. [Session] holds the conversation
 // without I/O and clock, [Client] is the loop around it. The customer port of
 // DSMR meters is in package p1, SML in package sml, and a simulated meter in
 // iec62056sim.

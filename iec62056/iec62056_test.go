@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
 	"github.com/stretchr/testify/require"
 )
@@ -391,10 +392,6 @@ func BenchmarkReadout(b *testing.B) {
 	raw := benchBytes(b)
 	var d Decoder
 	readings := 0
-	floor := time.Duration(1 << 62)
-	for range 50 {
-		floor = min(floor, timeFloor(raw))
-	}
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -404,17 +401,7 @@ func BenchmarkReadout(b *testing.B) {
 		}
 		readings = len(d.Decode(r).Readings)
 	}
-	b.ReportMetric(float64(floor)/floorRuns*float64(b.N)/float64(b.Elapsed()), "of_floor")
-	b.ReportMetric(float64(readings), "readings")
-}
-
-const floorRuns = 100
-
-var sink int
-
-func timeFloor(raw []byte) time.Duration {
-	start := time.Now()
-	for range floorRuns {
+	golden.OfFloor(b, func() {
 		var bcc byte
 		for _, c := range raw {
 			bcc ^= c
@@ -426,9 +413,11 @@ func timeFloor(raw []byte) time.Duration {
 			}
 		}
 		sink += lines + int(bcc)
-	}
-	return time.Since(start)
+	})
+	b.ReportMetric(float64(readings), "readings")
 }
+
+var sink int
 
 // explainAll explains a whole capture, message by message, and returns the first error.
 func explainAll(b []byte, note Note) (first error) {

@@ -38,7 +38,7 @@ func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Re
 	dst = appendStart(dst, set.ID, source)
 	r := &dst[len(dst)-1]
 	if set.Single {
-		r.Value, r.Unit, r.Quality.Flags = field.Single(r.Code, set)
+		field.Fill(r, set)
 		return dst
 	}
 	class := field.ClassOf(r.Code)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
+	"github.com/openusm/meter/iec62056/internal/field"
 )
 
 // The control characters of the protocol.
@@ -100,7 +102,7 @@ func (r *Readout) parseBare(b []byte, start int) (n int, err error) {
 }
 
 // dataEnd returns where the data of the block from start to end stop: at the
-// "!" that begins a line, or at end where there is none (programming mode).
+// "!", or at end where there is none (programming mode).
 func dataEnd(b []byte, start, end int) int {
 	if i := bangAt(b, start, end); i >= 0 {
 		return i
@@ -108,19 +110,19 @@ func dataEnd(b []byte, start, end int) int {
 	return end
 }
 
-// bangAt finds the first "!" that begins a line between start and end, or returns -1.
+// bangAt finds the first "!" between start and end that begins a line or, as heat
+// meters have it, ends one behind a value; or returns -1.
 func bangAt(b []byte, start, end int) int {
-	for i := start; i < end; i++ {
-		if b[i] == '!' {
-			return i
-		}
-		next := bytes.IndexByte(b[i:end], '\n')
+	for i := start; ; i++ {
+		next := bytes.IndexByte(b[i:end], '!')
 		if next < 0 {
 			return -1
 		}
 		i += next
+		if i == start || b[i-1] == '\n' || field.EndsLine(b[:end], i) {
+			return i
+		}
 	}
-	return -1
 }
 
 // setData stores b[start:end] without the line ends around it.

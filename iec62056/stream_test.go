@@ -163,3 +163,67 @@ func TestExplainStream(t *testing.T) {
 		}
 	}
 }
+
+// Heat meters end their last line with the "!" of the block.
+func TestEndBehindAValue(t *testing.T) {
+	const readout = "/SIE32WR5\r\n6.8(0029.055*MWh)6.26(01589.28*m3)9.21(x!y)\r\n0.0(00010213)!\r\n"
+	var s Stream
+	for range 3 {
+		s.Feed([]byte(readout))
+	}
+	n := 0
+	for in := range found(&s) {
+		require.True(t, bytes.HasSuffix(in.Readout.Data, []byte("0.0(00010213)")), "%q", in.Readout.Data)
+		n++
+	}
+	require.Equal(t, 3, n)
+	require.Empty(t, s.Pending())
+	r, _, err := ParseReadout(append([]byte("/SIE32WR5\r\n"), framed("0.0(00010213)!\r\n")...))
+	require.NoError(t, err)
+	require.Equal(t, "0.0(00010213)", string(r.Data))
+	require.Len(t, r.AppendReadings(nil), 1)
+}
+
+// Each prefix of each message is too short.
+func TestMessagesAreTooShort(t *testing.T) {
+	for _, m := range []Message{
+		{Kind: KindRequest, Address: []byte("1234")}, {Kind: KindCommand, Command: [2]byte{'R', '5'}, HasData: true, Data: []byte("P.01()")},
+		{Kind: KindCommand, Command: [2]byte{'B', '0'}}, {Kind: KindData, Data: []byte("1.8.0(1)\r\n!\r\n")}, {Kind: KindData, Data: []byte("1.8.0(1)"), Partial: true},
+		{Kind: KindOption, Option: Option{'0', '5', '1'}}, {Kind: KindIdentification, Identification: Identification{Manufacturer: [3]byte{'O', 'U', 'M'}, Baud: '5', Ident: []byte("SIM")}},
+	} {
+		b, err := m.AppendBinary(nil)
+		require.NoError(t, err)
+		for n := range b {
+			if m.Kind == KindOption && n == 1 {
+				continue // an acknowledgement
+			}
+			_, taken, err := ParseMessage(b[:n:n])
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s: %d", m.Kind, n)
+			require.Zero(t, taken)
+		}
+		_, taken, err := ParseMessage(b)
+		require.NoError(t, err)
+		require.Equal(t, len(b), taken)
+	}
+}
+
+// Each prefix of a readout is too short, and no octet of a block may be another.
+func TestReadoutsAreChecked(t *testing.T) {
+	framedOne := append([]byte("/OUM3SIM\r\n"), framed("1.8.0(1*kWh)\r\n2.8.0(2*kWh)\r\n!\r\n")...)
+	for name, whole := range map[string][]byte{"framed": framedOne, "bare": []byte("/OUM3SIM\r\n\r\n1.8.0(1*kWh)\r\n!\r\n"), "block": framedOne[10:]} {
+		for n := range whole {
+			_, taken, err := ParseReadout(whole[:n:n])
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s: %d octets", name, n)
+			require.Zero(t, taken)
+		}
+		_, taken, err := ParseReadout(whole)
+		require.NoError(t, err)
+		require.Equal(t, len(whole), taken)
+	}
+	for i := 11; i < len(framedOne); i++ {
+		damaged := bytes.Clone(framedOne)
+		damaged[i] ^= 0x08
+		_, _, err := ParseReadout(damaged)
+		require.Error(t, err, "octet %d", i)
+	}
+}

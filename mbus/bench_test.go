@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"testing"
-	"time"
 
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mbus/link"
 	"github.com/openusm/meter/obis"
 	"github.com/stretchr/testify/require"
@@ -65,8 +65,6 @@ func TestReadingsDoNotAllocate(t *testing.T) {
 func BenchmarkReadings(b *testing.B) {
 	frame := benchFrame(b)
 	dst := make([]obis.Reading, 0, 32)
-	floor := measure(func() { dst = handCoded(dst[:0], frame) })
-	require.Len(b, dst, 18)
 	var d Decoder
 	b.SetBytes(int64(len(frame)))
 	b.ReportAllocs()
@@ -76,23 +74,9 @@ func BenchmarkReadings(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(floor/(float64(b.Elapsed().Nanoseconds())/float64(b.N)), "of_floor")
-}
-
-// measure returns the nanoseconds that f takes, the best of several runs.
-func measure(f func()) float64 {
-	best := 0.0
-	for range 5 {
-		start := time.Now()
-		const n = 20000
-		for range n {
-			f()
-		}
-		if ns := float64(time.Since(start).Nanoseconds()) / n; best == 0 || ns < best {
-			best = ns
-		}
-	}
-	return best
+	require.Len(b, dst, 18)
+	golden.OfFloor(b, func() { dst = handCoded(dst[:0], frame) })
+	require.Len(b, dst, 18)
 }
 
 // handCoded is the floor: it splits the records of this frame and writes a
@@ -166,8 +150,8 @@ func sealedFrame(t testing.TB) (sealed, plain []byte, key *Key) {
 	return sealed, plain, key
 }
 
-// BenchmarkDecrypt measures what the encryption of mode 5 adds to a telegram,
-// beside AES-CBC alone.
+// BenchmarkDecrypt reads a telegram of mode 5, beside the same telegram in the
+// clear and AES-CBC of its octets.
 func BenchmarkDecrypt(b *testing.B) {
 	sealed, plain, key := sealedFrame(b)
 	dst := make([]obis.Reading, 0, 32)
@@ -179,17 +163,39 @@ func BenchmarkDecrypt(b *testing.B) {
 		}
 		dst = d.AppendReadings(dst[:0], &t)
 	}
-	without := measure(func() { read(plain) })
 	out, iv := make([]byte, 256), make([]byte, 16)
 	text := sealed[1+longHeaderLen:]
-	floor := measure(func() { cipher.NewCBCDecrypter(key.block, iv).CryptBlocks(out[:len(text)], text) })
 	b.SetBytes(int64(len(sealed)))
 	b.ReportAllocs()
 	for b.Loop() {
 		read(sealed)
 	}
-	whole := float64(b.Elapsed().Nanoseconds()) / float64(b.N)
-	b.ReportMetric(floor/(whole-without), "of_floor")
-	b.ReportMetric(whole-without, "decrypt-ns")
 	require.Len(b, dst, 18)
+	golden.OfFloor(b, func() {
+		read(plain)
+		cipher.NewCBCDecrypter(key.block, iv).CryptBlocks(out[:len(text)], text)
+	})
+}
+
+// BenchmarkReport is all that is shown of a telegram, beside its readings alone.
+func BenchmarkReport(b *testing.B) {
+	frame := benchFrame(b)
+	var d, alone Decoder
+	b.SetBytes(int64(len(frame)))
+	b.ReportAllocs()
+	for b.Loop() {
+		f, _, err := link.Parse(frame)
+		if err != nil {
+			b.Fatal(err)
+		}
+		t, err := d.Parse(f.Payload, Lower{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(d.Report(&t).Readings) != 18 {
+			b.Fatal("readings are missing")
+		}
+	}
+	dst := make([]obis.Reading, 0, 32)
+	golden.OfFloor(b, func() { dst, _ = readings(&alone, dst[:0], frame) })
 }

@@ -19,8 +19,12 @@ type Formats interface {
 	SetFormat(signature uint16, headers []byte)
 }
 
-// MemoryFormats keeps formats in memory. It is safe for use by several
-// goroutines. The zero value is empty.
+// maxFormats is how many formats are kept in memory: many times those of all
+// kinds of meters, and no more than strangers should make anyone keep.
+const maxFormats = 1024
+
+// MemoryFormats keeps formats in memory, the first 1,024 that come. It is safe
+// for use by several goroutines. The zero value is empty.
 type MemoryFormats struct {
 	mu      sync.RWMutex
 	headers map[uint16][]byte
@@ -40,7 +44,9 @@ func (m *MemoryFormats) SetFormat(signature uint16, headers []byte) {
 	if m.headers == nil {
 		m.headers = map[uint16][]byte{}
 	}
-	m.headers[signature] = append([]byte(nil), headers...)
+	if _, known := m.headers[signature]; known || len(m.headers) < maxFormats {
+		m.headers[signature] = append([]byte(nil), headers...)
+	}
 }
 
 // ErrUnknownFormat reports a compact frame whose format was not yet seen: a
@@ -85,8 +91,8 @@ func (d *Decoder) format(b []byte, n int) error {
 	if s := binary.LittleEndian.Uint16(p[1:]); s != Signature(headers) {
 		return &ParseError{Field: "format signature", Offset: n + 1, Err: fmt.Errorf("0x%04x, want 0x%04x", s, Signature(headers))}
 	}
-	if d.Formats != nil {
-		d.Formats.SetFormat(Signature(headers), headers)
+	if d.Formats != nil && d.Formats.Format(Signature(headers)) == nil {
+		d.Formats.SetFormat(Signature(headers), headers) // the first that was seen stays
 	}
 	return nil
 }

@@ -138,17 +138,3 @@ func (c Config) Mode() int { return int(c >> 8 & 31) }
 
 // Blocks returns how many blocks of 16 octets are encrypted in modes 5 and 7.
 func (c Config) Blocks() int { return int(c >> 4 & 15) }
-
-// Content returns the content bits: 0 standard data, 2 static ones in modes 0 and 5.
-func (c Config) Content() int {
-	if c.Mode() == 7 {
-		return int(c >> 14 & 3)
-	}
-	return int(c >> 2 & 3)
-}
-
-// Access returns bits B and A: 0 no access, 1 without window, 2 short window, 3 unlimited.
-func (c Config) Access() int { return int(c >> 14 & 3) }
-
-// Synchronous reports whether the telegram was sent at the meter's regular times.
-func (c Config) Synchronous() bool { return c&0x2000 != 0 && c.Mode() != 7 }

@@ -89,10 +89,9 @@ func (k *Key) CMAC(parts ...[]byte) (mac [16]byte) {
 	return mac
 }
 
-// CTR encrypts or decrypts src to dst, which may be the same, with a key stream
-// that begins at the counter block.
-func (k *Key) CTR(counter [16]byte, dst, src []byte) {
-	var stream [16]byte
+// ctr encrypts or decrypts src to dst, which may be the same, with a key stream
+// that begins at the counter block, in memory for that and a block of the stream.
+func (k *Key) ctr(counter, stream *[16]byte, dst, src []byte) {
 	for len(src) > 0 {
 		k.block.Encrypt(stream[:], counter[:])
 		n := subtle.XORBytes(dst, src, stream[:])
@@ -103,6 +102,12 @@ func (k *Key) CTR(counter [16]byte, dst, src []byte) {
 			}
 		}
 	}
+}
+
+// DecryptCTR decrypts b in place with a key stream that begins at the counter block.
+func (d *Decoder) DecryptCTR(key *Key, counter [16]byte, b []byte) {
+	d.iv = counter
+	key.ctr(&d.iv, &d.stream, b, b)
 }
 
 // decryptCBC decrypts whole blocks of src to dst, which must not overlap.
@@ -121,7 +126,8 @@ func (k *Key) decryptCBC(iv *[16]byte, dst, src []byte) {
 func (k *Key) openCCM(dst []byte, nonce [13]byte, aad, sealed, tag []byte) (plain []byte, ok bool) {
 	at := len(dst)
 	dst = append(dst, sealed...)
-	k.CTR(ccmBlock(1, nonce, 1), dst[at:], sealed)
+	counter, stream := ccmBlock(1, nonce, 1), [16]byte{}
+	k.ctr(&counter, &stream, dst[at:], sealed)
 	mac := k.ccmMAC(nonce, aad, dst[at:], len(tag))
 	return dst, subtle.ConstantTimeCompare(mac[:len(tag)], tag) == 1
 }
@@ -165,6 +171,7 @@ func (k *Key) ccmMAC(nonce [13]byte, aad, plain []byte, tag int) (mac [16]byte) 
 	}
 	add(plain)
 	pad()
-	k.CTR(ccmBlock(1, nonce, 0), mac[:], mac[:])
+	counter, stream := ccmBlock(1, nonce, 0), [16]byte{}
+	k.ctr(&counter, &stream, mac[:], mac[:])
 	return mac
 }

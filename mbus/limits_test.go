@@ -81,3 +81,23 @@ func TestHeadersAreTooShort(t *testing.T) {
 		})
 	}
 }
+
+// Formats of strangers do not fill the memory, and do not replace what is known.
+func TestFormatsAreBounded(t *testing.T) {
+	var m MemoryFormats
+	for n := range 1 << 16 {
+		m.SetFormat(uint16(n), []byte{1})
+	}
+	require.Len(t, m.headers, maxFormats)
+	m.SetFormat(7, []byte{2})
+	require.Equal(t, []byte{2}, m.Format(7))
+}
+
+func TestTableOf(t *testing.T) {
+	for vib, want := range map[string][2]int{
+		"": {0, 0}, "\x13": {0, 0}, "\xfb": {0, 0}, "\xfd": {0, 0}, "\xfb\x01": {1, 1}, "\xfd\x01": {2, 1}, "\xfd\xfd": {2, 1}, "\xfd\xfd\x01": {3, 2}, "\x93\xfb\x01": {0, 0},
+	} {
+		table, at := tableOf([]byte(vib))
+		require.Equal(t, want, [2]int{table, at}, "% x", vib)
+	}
+}

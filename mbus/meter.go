@@ -1,10 +1,6 @@
 package mbus
 
-import (
-	"fmt"
-
-	"github.com/openusm/meter/obis"
-)
+import "github.com/openusm/meter/obis"
 
 // maxMeters is how many meters a decoder remembers; the one that came first goes first.
 const maxMeters = 4096
@@ -22,6 +18,8 @@ type meter struct {
 	address  Address
 	asked    bool
 	key      *Key
+	counter  CounterID
+	proves   bool       // one of its messages was verified
 	identity obis.Meter // its texts; firmware and model are those of the last telegram
 }
 
@@ -62,6 +60,9 @@ func (d *Decoder) Key(a Address) *Key {
 	m := d.meters.of(a)
 	if !m.asked {
 		m.asked, m.key = true, d.Keys(a)
+		if m.key != nil {
+			m.counter = m.key.CMAC(a.AppendLink(nil)[2:6])
+		}
 	}
 	return m.key
 }
@@ -125,27 +126,4 @@ func (d *Decoder) Report(t *Telegram) *Report {
 	r.Profiles = d.AppendProfiles(r.Profiles[:0], t)
 	r.Meter = d.meter(t)
 	return r
-}
-
-// String names the protection of a telegram: "", "mode 5", "mode 7, verified".
-func (s Security) String() string {
-	text := ""
-	if s.Mode != 0 {
-		text = fmt.Sprintf("mode %d", s.Mode)
-	}
-	word := ""
-	switch {
-	case s.Verified:
-		word = "verified"
-	case s.Unverified:
-		word = "unverified"
-	case s.Ambiguous:
-		word = "perhaps a signature"
-	default:
-		return text
-	}
-	if text != "" {
-		text += ", "
-	}
-	return text + word
 }

@@ -77,6 +77,21 @@ func requireUnverified(t *testing.T, want []bool, readings []obis.Reading) {
 	}
 }
 
+// What is refused teaches nothing.
+func TestRefusedTelegramsTeachNoFormat(t *testing.T) {
+	d := policyDecoder(t, &MemoryCounters{})
+	formats := &MemoryFormats{}
+	d.Formats = formats
+	plain := append(Header{Form: HeaderLong, Address: secured}.AppendBinary([]byte{0x72}), golden.Unhex(t, "041301000000")...)
+	_, err := d.Parse(plain, Lower{})
+	require.ErrorIs(t, err, ErrUnprotected)
+	require.Empty(t, formats.headers)
+	d.AcceptUnprotected = true
+	_, err = d.Parse(plain, Lower{})
+	require.NoError(t, err)
+	require.Len(t, formats.headers, 1)
+}
+
 type right bool
 
 func (ok right) Verify([]byte, *Key, uint32) (bool, error) { return bool(ok), nil }
@@ -111,11 +126,23 @@ func TestReplay(t *testing.T) {
 	forged.MAC = unsupported{}
 	require.ErrorIs(t, read(forged), ErrUnprotected)
 	forged.MAC, forged.Deciphered = nil, true
-	require.NoError(t, read(forged), "opened with the key of the meter, but no proof")
+	require.ErrorIs(t, read(forged), ErrUnprotected, "opened with the key of the meter, but this one proves its messages")
 	require.NoError(t, read(lower(7)), "none of these moved the counter")
-	last, known := counters.Counter(secured)
+	require.Len(t, counters.last, 1)
+	last, known := counters.Counter(d.meters.of(secured).counter)
 	require.True(t, known)
 	require.EqualValues(t, 7, last)
+
+	// Version and type of a meter are not proved: who changes them makes no other meter.
+	key := d.Key(secured)
+	d.Keys = func(Address) *Key { return key }
+	telegram[7]++
+	require.ErrorIs(t, read(lower(7)), ErrReplay)
+	telegram[7]--
+
+	restarted := policyDecoder(t, counters)
+	_, err := restarted.Parse(telegram, forged)
+	require.ErrorIs(t, err, ErrUnprotected, "the counters tell that this one proves its messages")
 
 	capture := policyDecoder(t, nil)
 	for range 2 {
@@ -123,6 +150,9 @@ func TestReplay(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, tg.Security.Verified && tg.Security.Counted && tg.Security.Counter == 5)
 	}
+	tg, err := capture.Parse(telegram, forged)
+	require.NoError(t, err)
+	requireUnverified(t, []bool{true}, capture.AppendReadings(nil, &tg))
 }
 
 // A wired telegram of a mode that is not known here is not read as records where

@@ -20,38 +20,43 @@ type Security struct {
 	Counter    uint32 // of the message; as true as the message is verified
 }
 
+// CounterID stands for a meter and its key in [Counters]: the code of its ID by
+// that key. Manufacturer, version and type are no part of what a message proves
+// in mode 7, so that they make no other meter.
+type CounterID [16]byte
+
 // Counters remembers the greatest counter of a verified message of each meter.
 // It outlives programs where its implementation does.
 type Counters interface {
 	// Counter returns the last counter of a meter, if there was one.
-	Counter(Address) (counter uint32, known bool)
+	Counter(CounterID) (counter uint32, known bool)
 	// SetCounter remembers the counter of a message that was verified.
-	SetCounter(a Address, counter uint32) error
+	SetCounter(id CounterID, counter uint32) error
 }
 
 // MemoryCounters keeps counters in memory: as many as there are meters with
 // keys. It is safe for use by several goroutines. The zero value is empty.
 type MemoryCounters struct {
 	mu   sync.Mutex
-	last map[Address]uint32
+	last map[CounterID]uint32
 }
 
 // Counter returns the last counter of a meter, if there was one.
-func (m *MemoryCounters) Counter(a Address) (counter uint32, known bool) {
+func (m *MemoryCounters) Counter(id CounterID) (counter uint32, known bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	counter, known = m.last[a]
+	counter, known = m.last[id]
 	return counter, known
 }
 
 // SetCounter remembers the counter of a message that was verified.
-func (m *MemoryCounters) SetCounter(a Address, counter uint32) error {
+func (m *MemoryCounters) SetCounter(id CounterID, counter uint32) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.last == nil {
-		m.last = map[Address]uint32{}
+		m.last = map[CounterID]uint32{}
 	}
-	m.last[a] = counter
+	m.last[id] = counter
 	return nil
 }
 
@@ -63,7 +68,7 @@ var (
 	ErrBadMAC      = errors.New("wrong message authentication code")
 	ErrUnsupported = errors.New("security mode is not supported")
 	ErrReplay      = errors.New("message counter is not above that of the last verified message")
-	ErrUnprotected = errors.New("telegram without protection of a meter that has a key")
+	ErrUnprotected = errors.New("telegram with less protection than the key of its meter, or its verified messages, demand")
 	ErrNoCounter   = errors.New("key is derived from a message counter that was not transmitted")
 )
 
@@ -164,26 +169,36 @@ func (d *Decoder) authenticate(t *Telegram, b []byte, lower Lower) error {
 	return nil
 }
 
-// admit applies the policy to a telegram of a meter that has a key.
+// admit applies the policy to a telegram of a meter that has a key. A meter that
+// proved one of its messages proves them all: one whose code was cut off is
+// taken for unprotected.
 func (d *Decoder) admit(t *Telegram, lower Lower) error {
 	s, a := &t.Security, t.Header.Address
-	refuse := func(err error) error { return &SecurityError{Address: a, Mode: s.Mode, Err: err} }
-	if !s.Verified && !s.Encrypted && !lower.Deciphered {
+	m := d.meters.of(a)
+	var last uint32
+	known := false
+	if d.Counters != nil {
+		last, known = d.Counters.Counter(m.counter)
+	}
+	proves := m.proves || known
+	switch {
+	case s.Verified:
+		m.proves = true
+	case proves || !s.Encrypted && !lower.Deciphered:
 		if d.Counters != nil && (d.AcceptUnprotected == nil || !d.AcceptUnprotected(a)) {
-			return refuse(ErrUnprotected)
+			return &SecurityError{Address: a, Mode: s.Mode, Err: ErrUnprotected}
 		}
 		s.Unverified = true
 	}
-	if d.Counters == nil || !s.Counted {
+	switch {
+	case d.Counters == nil || !s.Counted:
+		return nil
+	case known && s.Counter <= last:
+		return &SecurityError{Address: a, Mode: s.Mode, Err: ErrReplay}
+	case !s.Verified:
 		return nil
 	}
-	if last, known := d.Counters.Counter(a); known && s.Counter <= last {
-		return refuse(ErrReplay)
-	}
-	if !s.Verified {
-		return nil
-	}
-	return d.Counters.SetCounter(a, s.Counter)
+	return d.Counters.SetCounter(m.counter, s.Counter)
 }
 
 // decrypt returns the telegram b with its plain text in place of the encrypted

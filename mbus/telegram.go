@@ -48,6 +48,7 @@ type Decoder struct {
 	plain   []byte // what was decrypted or rebuilt
 	times   []storageTime
 	iv      [16]byte
+	stream  [16]byte     // a block of the key stream of CTR
 	headers []byte       // of a full frame
 	full    []byte       // rebuilt from a compact frame
 	maker   Manufacturer // whose rules these are
@@ -125,7 +126,13 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 			return t, err
 		}
 	}
-	return t, d.judge(&t, b, lower)
+	if err := d.judge(&t, b, lower); err != nil {
+		return t, err
+	}
+	if d.Formats != nil && t.Broken == nil && (t.Content == ContentRecords || t.Content == ContentCommand) {
+		d.learn(&t)
+	}
+	return t, nil
 }
 
 // hasValues reports whether the content are values of the meter.
@@ -146,9 +153,6 @@ func (d *Decoder) content(t *Telegram, b []byte, n int) error {
 	case ContentRecords, ContentCommand:
 		d.records, t.Broken = d.appendRecords(d.records[:0], b, n)
 		t.Records = d.records
-		if d.Formats != nil && t.Broken == nil {
-			d.learn(t)
-		}
 	case ContentFixed:
 		return d.fixed(t, b, n)
 	case ContentCompact:

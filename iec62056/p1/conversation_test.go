@@ -51,18 +51,18 @@ func FuzzConversation(f *testing.F) {
 		if piece <= 0 || len(script) > 64 {
 			return
 		}
-		for text, flagged := range decodeAll(t, golden.Damage(messages, script, nil), piece) {
+		for text, flagged := range decodeAll(t, bytes.Join(golden.Damage(messages, script, nil), nil), piece) {
 			if _, had := intact[text]; !had && !flagged {
 				t.Fatalf("%s is not of the intact stream", text)
 			}
 		}
-		mended := golden.Damage(messages, script, func(m []byte) {
+		mended := bytes.Join(golden.Damage(messages, script, func(m []byte) {
 			if end := findEnd(m, 1); end > 0 && len(m) >= end+5 {
 				const digits = "0123456789ABCDEF"
 				crc := crc16.ARC(m[:end+1])
 				copy(m[end+1:], []byte{digits[crc>>12], digits[crc>>8&15], digits[crc>>4&15], digits[crc&15]})
 			}
-		})
+		}), nil)
 		decodeAll(t, mended, piece)
 		_ = explainAll(mended, func(int, int, int, string, string) {})
 		_ = Detect(mended)

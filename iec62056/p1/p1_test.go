@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
 	"github.com/stretchr/testify/require"
 )
@@ -516,20 +517,8 @@ func Example() {
 func BenchmarkTelegram(b *testing.B) {
 	raw := load(b, "v5.txt")
 	table := floorTable()
-	floor := time.Duration(1 << 62)
-	for range 50 {
-		start := time.Now()
-		for range 100 {
-			var crc uint16
-			for _, c := range raw {
-				crc = crc>>8 ^ table[byte(crc)^c]
-			}
-			floorSink += crc
-		}
-		floor = min(floor, time.Since(start))
-	}
 	var d Decoder
-	var dst []obis.Reading
+	readings := 0
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
@@ -537,10 +526,16 @@ func BenchmarkTelegram(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		dst = d.Decode(telegram).Readings
+		readings = len(d.Decode(telegram).Readings)
 	}
-	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
-	b.ReportMetric(float64(len(dst)), "readings")
+	golden.OfFloor(b, func() {
+		var crc uint16
+		for _, c := range raw {
+			crc = crc>>8 ^ table[byte(crc)^c]
+		}
+		floorSink += crc
+	})
+	b.ReportMetric(float64(readings), "readings")
 }
 
 var floorSink uint16
@@ -614,4 +609,31 @@ func TestExplainStream(t *testing.T) {
 			at += n
 		}
 	}
+}
+
+// BenchmarkStream reads telegrams in the pieces in which files and sockets
+// deliver them, beside the telegrams one by one.
+func BenchmarkStream(b *testing.B) {
+	one := load(b, "v5.txt")
+	capture := bytes.Repeat(one, 64)
+	var s Stream
+	var d Decoder
+	b.SetBytes(int64(len(capture)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := capture; len(rest) > 0; {
+			n := min(4096, len(rest))
+			s.Feed(rest[:n])
+			rest = rest[n:]
+			for m := range found(&s) {
+				d.Decode(m.Telegram)
+			}
+		}
+	}
+	golden.OfFloor(b, func() {
+		for range 64 {
+			telegram, _, _ := Parse(one)
+			d.Decode(telegram)
+		}
+	})
 }

@@ -15,7 +15,7 @@ func (t Telegram) AppendReadings(dst []obis.Reading) []obis.Reading {
 
 // fill gives a reading the only value of its line.
 func (d *Decoder) fill(r *obis.Reading, set *field.Set) {
-	r.Value, r.Unit, r.Quality.Flags = field.Single(r.Code, set)
+	field.Fill(r, set)
 	if set.Unit == nil && isHexText(r.Code) {
 		if text, ok := d.unhex(set.Text); ok {
 			r.Value = obis.Text(text)

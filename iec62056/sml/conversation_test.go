@@ -56,17 +56,17 @@ func FuzzConversation(f *testing.F) {
 		if piece <= 0 || len(script) > 64 {
 			return
 		}
-		for text, flagged := range decodeAll(t, golden.Damage(messages, script, nil), piece) {
+		for text, flagged := range decodeAll(t, bytes.Join(golden.Damage(messages, script, nil), nil), piece) {
 			if _, had := intact[text]; !had && !flagged {
 				t.Fatalf("%s is not of the intact stream", text)
 			}
 		}
 		// With the check of the frame mended those of the messages still tell.
-		mended := golden.Damage(messages, script, func(m []byte) {
+		mended := bytes.Join(golden.Damage(messages, script, func(m []byte) {
 			if len(m) > 16 {
 				binary.LittleEndian.PutUint16(m[len(m)-2:], crc16.X25(m[:len(m)-2]))
 			}
-		})
+		}), nil)
 		for text, flagged := range decodeAll(t, mended, piece) {
 			if _, had := intact[text]; !had && !flagged {
 				t.Fatalf("%s is not of the intact stream", text)

@@ -10,7 +10,7 @@
 // Everything in a message is an element: an octet of type and length, more of
 // them where the length needs it, and content. [ParseFrame] takes the transport
 // apart, [ParseMessage] a message, [Message.List] and [Message.Profile] what
-// it carries. [AppendReadings] does all of it at once.
+// it carries. A [Decoder] does all of it at once, and a [Stream] finds the frames.
 package sml
 
 import (

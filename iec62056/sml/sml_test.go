@@ -9,7 +9,6 @@ import (
 	"iter"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
@@ -520,18 +519,6 @@ func BenchmarkFrame(b *testing.B) {
 		}
 		table[i] = c
 	}
-	floor := time.Duration(1 << 62)
-	for range 50 {
-		begin := time.Now()
-		for range 100 {
-			crc := uint16(0xFFFF)
-			for _, c := range raw {
-				crc = crc>>8 ^ table[byte(crc)^c]
-			}
-			floorSink += crc
-		}
-		floor = min(floor, time.Since(begin))
-	}
 	var d Decoder
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
@@ -544,7 +531,13 @@ func BenchmarkFrame(b *testing.B) {
 			b.Fatal(c.Err)
 		}
 	}
-	b.ReportMetric(float64(floor)/100*float64(b.N)/float64(b.Elapsed()), "of_floor")
+	golden.OfFloor(b, func() {
+		crc := uint16(0xFFFF)
+		for _, c := range raw {
+			crc = crc>>8 ^ table[byte(crc)^c]
+		}
+		floorSink += crc
+	})
 }
 
 var floorSink uint16
@@ -655,4 +648,31 @@ func TestExplainStream(t *testing.T) {
 			at += n
 		}
 	}
+}
+
+// BenchmarkStream reads frames in the pieces in which files and sockets deliver
+// them, beside the frames one by one.
+func BenchmarkStream(b *testing.B) {
+	one := testFrame(testServer)
+	capture := bytes.Repeat(one, 64)
+	var s Stream
+	var d Decoder
+	b.SetBytes(int64(len(capture)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := capture; len(rest) > 0; {
+			n := min(4096, len(rest))
+			s.Feed(rest[:n])
+			rest = rest[n:]
+			for f := range found(&s) {
+				d.Decode(f)
+			}
+		}
+	}
+	golden.OfFloor(b, func() {
+		for range 64 {
+			f, _, _ := ParseFrame(one)
+			d.Decode(f)
+		}
+	})
 }

@@ -6,9 +6,8 @@ import "slices"
 // an attacker does, as a script says: two octets a step, what and where. It
 // repeats, drops, swaps and cuts messages, flips a bit, flips a bit and lets mend
 // make the checksums right again (nil: no such steps), and puts noise between.
-// No message has more than one bit flipped, which every checksum can tell. It
-// returns the octets of the conversation.
-func Damage(messages [][]byte, script []byte, mend func(message []byte)) []byte {
+// No message has more than one bit flipped, which every checksum can tell.
+func Damage(messages [][]byte, script []byte, mend func(message []byte)) [][]byte {
 	line := slices.Clone(messages)
 	flipped := make([]bool, len(line))
 	for len(script) >= 2 && len(line) > 0 {
@@ -50,5 +49,5 @@ func Damage(messages [][]byte, script []byte, mend func(message []byte)) []byte 
 			line, flipped = slices.Insert(line, i, noise), slices.Insert(flipped, i, true)
 		}
 	}
-	return slices.Concat(line...)
+	return line
 }

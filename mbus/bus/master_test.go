@@ -287,6 +287,10 @@ func TestClockAndApplicationReset(t *testing.T) {
 			}
 		}
 		require.Equal(t, "2026-11-20T14:59:00", shown)
+		require.NoError(t, m.ResetApplication(t.Context(), 1))
+		again, err := m.Read(t.Context(), 1)
+		require.NoError(t, err)
+		require.Len(t, again, len(all), "from the first telegram on")
 	})
 }
 

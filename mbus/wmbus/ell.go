@@ -85,7 +85,7 @@ func (e *ELL) open(dst, b []byte, sender mbus.Address, d *mbus.Decoder) (payload
 		}
 		dst = append(dst, b...)
 		plain = dst[len(dst)-len(b):]
-		k.CTR(e.counter(sender), plain, plain)
+		d.DecryptCTR(k, e.counter(sender), plain)
 	default:
 		return nil, &mbus.SecurityError{Address: sender, Layer: "ELL", Mode: n, Err: mbus.ErrUnsupported}
 	}

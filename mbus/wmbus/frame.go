@@ -11,6 +11,7 @@
 package wmbus
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -226,18 +227,18 @@ func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
 		if b[1] == syncCB {
 			format = FormatB
 		}
-		f, n, err = parse(buf, b[2:], format)
-		var pe *ParseError
-		if errors.As(err, &pe) {
-			pe.Offset += 2
-			return Frame{}, format, 0, err
+		if f, n, err = parse(buf, b[2:], format); err != nil {
+			return Frame{}, format, 0, shift(err, 2)
 		}
-		return f, format, n + 2, err
+		return f, format, n + 2, nil
 	}
-	for _, format := range []Format{FormatB, FormatA} {
-		if f, n, err := parse(buf, b, format); err == nil {
-			return f, format, n, nil
-		}
+	switch {
+	case fitsB(b):
+		f, n, err = parse(buf, b, FormatB)
+		return f, FormatB, n, err
+	case fitsA(b):
+		f, n, err = parse(buf, b, FormatA)
+		return f, FormatA, n, err
 	}
 	f, n, err = parse(buf, b, Bare)
 	if err == nil && n < len(b) && damagedA(b) {
@@ -245,6 +246,38 @@ func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
 		return Frame{}, FormatA, 0, err
 	}
 	return f, Bare, n, err
+}
+
+// fitsA reports whether b begins with a frame of format A whose CRCs are right.
+func fitsA(b []byte) bool {
+	return len(b) > 0 && b[0] >= headerLen && crcsFit(b, 1+int(b[0]), headerLen, blockLen)
+}
+
+// fitsB reports whether b begins with a frame of format B whose CRCs are right.
+func fitsB(b []byte) bool {
+	if len(b) == 0 {
+		return false
+	}
+	octets := 1 + int(b[0]) - crcLen
+	if octets > firstPartB {
+		if octets -= crcLen; octets <= firstPartB {
+			return false
+		}
+	}
+	return octets > headerLen && crcsFit(b, octets, firstPartB, firstPartB)
+}
+
+// crcsFit reports whether the CRCs are right of so many octets, of which the
+// first block has at most first, and each of the others at most others.
+func crcsFit(b []byte, octets, first, others int) bool {
+	for n, block := 0, first; octets > 0; block = others {
+		size := min(block, octets)
+		if len(b) < n+size+crcLen || crc16.EN13757(b[n:n+size]) != binary.BigEndian.Uint16(b[n+size:]) {
+			return false
+		}
+		n, octets = n+size+crcLen, octets-size
+	}
+	return true
 }
 
 // damagedA reports whether the length is that of a frame of format A, although

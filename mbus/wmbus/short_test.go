@@ -13,11 +13,15 @@ import (
 func TestFramesAreTooShort(t *testing.T) {
 	f, _, err := Parse(golden.Unhex(t, bare), Bare)
 	require.NoError(t, err)
-	for _, size := range []int{1, 5, 16, 17, 100, 115, 130, 200} {
+	for _, size := range []int{1, 5, 16, 17, 100, 115, 116, 117, 118, 119, 130, 200, 240} {
 		f.Payload = make([]byte, size)
 		for _, format := range []Format{Bare, FormatA, FormatB} {
 			b, err := f.Append(nil, format)
 			require.NoError(t, err)
+			_, found, n, err := Detect(b)
+			require.NoError(t, err)
+			require.Equal(t, len(b), n)
+			require.Equal(t, format, found)
 			for n := range b {
 				_, taken, err := Parse(b[:n:n], format)
 				require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s: %d of %d", format, n, len(b))

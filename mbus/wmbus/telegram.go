@@ -131,7 +131,7 @@ func (d *Decoder) unwrap(t *Telegram) error {
 // shift adds to the offset of an error that counts from another place. Errors in
 // a message of several fragments keep theirs.
 func shift(err error, by int) error {
-	if by < 0 {
+	if err == nil || by < 0 {
 		return err
 	}
 	var own *ParseError
@@ -147,6 +147,9 @@ func shift(err error, by int) error {
 
 // rawOffset makes an offset in the frame without CRCs one in the frame as it came.
 func (t *Telegram) rawOffset(err error) error {
+	if err == nil {
+		return nil
+	}
 	var own *ParseError
 	var app *mbus.ParseError
 	switch {

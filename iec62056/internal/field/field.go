@@ -154,12 +154,20 @@ func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 	return obis.Text(text), obis.UnitUnknown, 0
 }
 
-// Single returns the value of a data set that has one.
-func Single(c obis.Code, set *Set) (obis.Value, obis.Unit, obis.Flags) {
-	if len(set.Unit) > 0 {
-		return quantity(set.Text, set.Unit)
+// Fill gives a reading the value of a data set that has one.
+func Fill(r *obis.Reading, set *Set) {
+	if len(set.Unit) == 0 {
+		r.Value, r.Unit, r.Quality.Flags = Value(ClassOf(r.Code), set.Text, nil)
+		return
 	}
-	return Value(ClassOf(c), set.Text, nil)
+	// Nearly all values are plain digits with a unit: the value is written where it belongs.
+	if m, point, ok := digits(set.Text); ok {
+		var exp int
+		r.Unit, exp = Unit(set.Unit)
+		r.Value = obis.Int(m, int8(point+exp))
+		return
+	}
+	r.Value, r.Unit, r.Quality.Flags = quantity(set.Text, set.Unit)
 }
 
 func (c Class) time(text []byte) (obis.Time, bool) {
@@ -201,27 +209,33 @@ func blank(text []byte) bool {
 
 // parseNumber reads a decimal number, with spaces around it.
 func parseNumber(b []byte) (obis.Value, bool) {
-	if n := len(b); n > 0 && n <= 18 {
-		var m int64
-		point := -1
-		for i, c := range b {
-			if d := c - '0'; d <= 9 {
-				m = m*10 + int64(d)
-			} else if c == '.' && point < 0 {
-				point = i
-			} else {
-				return obis.ParseNumber(bytes.TrimSpace(b))
-			}
-		}
-		switch {
-		case point < 0:
-			return obis.Int(m, 0), true
-		case n > 1:
-			return obis.Int(m, int8(point+1-n)), true
-		}
-		return obis.Value{}, false
+	if m, point, ok := digits(b); ok {
+		return obis.Int(m, int8(point)), true
 	}
 	return obis.ParseNumber(bytes.TrimSpace(b))
+}
+
+// digits reads up to 18 characters, digits and a point among them: the number is
+// m × 10^exp, and exp is -17 to 0.
+func digits(b []byte) (m int64, exp int, ok bool) {
+	n := len(b)
+	if n == 0 || n > 18 {
+		return 0, 0, false
+	}
+	point := -1
+	for i, c := range b {
+		if d := c - '0'; d <= 9 {
+			m = m*10 + int64(d)
+		} else if c == '.' && point < 0 {
+			point = i
+		} else {
+			return 0, 0, false
+		}
+	}
+	if point < 0 {
+		return m, 0, true
+	}
+	return m, point + 1 - n, n > 1
 }
 
 // Unit reads a unit and returns the power of ten of its prefix. A unit that is

@@ -19,7 +19,7 @@ func restart(b []byte) int {
 		if i < 0 {
 			return 0
 		}
-		if end := bytes.Index(b[at-1:at+i], []byte("\n!")); end >= 0 {
+		if ends(b[at-1 : at+i]) {
 			return 0
 		}
 		at += i
@@ -28,6 +28,26 @@ func restart(b []byte) int {
 		}
 	}
 	return 0
+}
+
+// ends reports whether the end of a message is among the lines of b.
+func ends(b []byte) bool {
+	for i := 1; i < len(b); i++ {
+		next := bytes.IndexByte(b[i:], '!')
+		if next < 0 {
+			return false
+		}
+		if i += next; b[i-1] == '\n' || EndsLine(b, i) {
+			return true
+		}
+	}
+	return false
+}
+
+// EndsLine reports whether the "!" at b[i] stands behind a value at the end of a
+// line, as the last one of heat meters does.
+func EndsLine(b []byte, i int) bool {
+	return i > 0 && b[i-1] == ')' && i+1 < len(b) && (b[i+1] == '\r' || b[i+1] == '\n')
 }
 
 // begins reports whether b is surely the beginning of a message and not a value
