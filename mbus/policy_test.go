@@ -86,7 +86,7 @@ func TestRefusedTelegramsTeachNoFormat(t *testing.T) {
 	_, err := d.Parse(plain, Lower{})
 	require.ErrorIs(t, err, ErrUnprotected)
 	require.Empty(t, formats.headers)
-	d.AcceptUnprotected = true
+	d.AcceptUnprotected = func(Address) bool { return true }
 	_, err = d.Parse(plain, Lower{})
 	require.NoError(t, err)
 	require.Len(t, formats.headers, 1)
