@@ -128,8 +128,14 @@ func (c *conversation) ask(m *Message, slot *asked, a asked) {
 			a.list[i].Selection = &cosem.Selection{Selector: s.Selector, Parameters: s.Parameters.Clone()}
 		}
 	}
-	a.doubtful = m.Unverified || slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
+	a.unverified = m.Unverified
+	a.doubtful = slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
 	*slot = a
+}
+
+// unknown reports whether it is not certain that an answer is one to this request.
+func (a *asked) unknown(answer *Message) bool {
+	return a.doubtful || a.unverified && !answer.Unverified
 }
 
 func sameGet(a, b apdu.Get) bool {
@@ -160,9 +166,9 @@ func (r *Receiver) answerBlock(f *flow, p apdu.GetResponseWithBlock) (*Message, 
 			m.warn(fmt.Errorf("dlms: get-response %d: %w", f.invoke, errBegun))
 			f.answer.end(r)
 		}
-		f.invoke, f.doubtful = p.Invoke&0x0F, false
+		f.invoke, f.doubtful, f.unverified = p.Invoke&0x0F, false, m.Unverified
 	}
-	f.doubtful = f.doubtful || m.Unverified || r.doubtful(f.conversation)
+	f.doubtful = f.doubtful || m.Unverified != f.unverified || r.doubtful(f.conversation)
 	whole, err := f.answer.add(r, f, p.Number, p.Raw, p.Last)
 	if err != nil {
 		return nil, err
@@ -174,6 +180,7 @@ func (r *Receiver) answerBlock(f *flow, p apdu.GetResponseWithBlock) (*Message, 
 	}
 	r.explain.joined("joined blocks", whole)
 	slot := &f.asked[f.invoke]
+	m.Unverified = m.Unverified || f.unverified
 	m.Plain = whole
 	if slot.list != nil && !slot.single {
 		results, err := apdu.ParseResults(whole)
@@ -221,7 +228,7 @@ func (r *Receiver) accessed(c *conversation, p apdu.AccessResponse) {
 			list = append(list, slot.list[i])
 		}
 	}
-	r.matched(c, list, results, at, doubtful || slot.doubtful)
+	r.matched(c, list, results, at, doubtful || slot.unknown(&r.message))
 }
 
 // answer reads results under the names that were asked for.
@@ -231,7 +238,7 @@ func (r *Receiver) answer(c *conversation, slot *asked, single bool, results []a
 	if a.single != single {
 		a.list = nil
 	}
-	r.matched(c, a.list, results, obis.Time{}, doubtful || a.doubtful)
+	r.matched(c, a.list, results, obis.Time{}, doubtful || a.unknown(&r.message))
 }
 
 // matched reads results under the names that were asked for; those of a request
@@ -259,7 +266,7 @@ func (r *Receiver) matched(c *conversation, list []apdu.Get, results []apdu.Resu
 			}
 		}()
 	}
-	r.values(c, list, results, at, !doubtful && !m.Unverified)
+	r.values(c, list, results, at, !doubtful)
 }
 
 // maxRegisters is how far apart the attributes of a register may be asked for in one request.
@@ -268,7 +275,7 @@ const maxRegisters = 64
 // values reads attributes whose names are known. Only those that are values make
 // readings; what says how to read others is kept.
 func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Result, at obis.Time, keep bool) {
-	m := &r.message
+	m, d := &r.message, c.described(r.message.Unverified)
 	var registers []cosem.Register
 	var told []bool // a value of the register came
 	for i, g := range list {
@@ -278,7 +285,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 			continue
 		}
 		if a.Class == cosem.ClassProfileGeneric {
-			r.profile(c, g, result.Data, at, keep)
+			r.profile(d, g, result.Data, at, keep)
 			continue
 		}
 		l, ok := cosem.RegisterAttributes(a.Class)
@@ -296,7 +303,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 		registers[k].Set(a.Index, result.Data)
 		told[k] = told[k] || a.Index == l.Value || a.Index == l.Last
 		if s, ok := cosem.ParseScalerUnit(result.Data); ok && a.Index == l.ScalerUnit && keep {
-			c.keepScaler(a, s)
+			d.keepScaler(a, s)
 		}
 	}
 	for i := range registers {
@@ -304,7 +311,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 			continue
 		}
 		if l, _ := cosem.RegisterAttributes(registers[i].Class); registers[i].ScalerUnit.IsNull() && l.ScalerUnit != 0 {
-			if s, ok := c.scalers[cosem.Attribute{Class: registers[i].Class, Name: registers[i].Name, Index: l.ScalerUnit}]; ok {
+			if s, ok := d.scalers[cosem.Attribute{Class: registers[i].Class, Name: registers[i].Name, Index: l.ScalerUnit}]; ok {
 				registers[i].ScalerUnit = s.Data()
 			}
 		}
@@ -313,12 +320,12 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 }
 
 // keepScaler remembers scaler and unit of a register.
-func (c *conversation) keepScaler(a cosem.Attribute, s cosem.ScalerUnit) {
-	if c.scalers == nil {
-		c.scalers = map[cosem.Attribute]cosem.ScalerUnit{}
+func (d *described) keepScaler(a cosem.Attribute, s cosem.ScalerUnit) {
+	if d.scalers == nil {
+		d.scalers = map[cosem.Attribute]cosem.ScalerUnit{}
 	}
-	if _, known := c.scalers[a]; known || len(c.scalers) < maxKnown {
-		c.scalers[a] = s
+	if _, known := d.scalers[a]; known || len(d.scalers) < maxKnown {
+		d.scalers[a] = s
 	}
 }
 
@@ -333,23 +340,23 @@ const maxProfiles = 64
 
 // profile reads an attribute of a profile. A buffer whose columns nobody knows
 // becomes readings without names.
-func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Time, keep bool) {
+func (r *Receiver) profile(of *described, g apdu.Get, d cosem.Data, at obis.Time, keep bool) {
 	m, name := &r.message, g.Attribute.Name
-	known := c.profiles[name]
+	known := of.profiles[name]
 	switch g.Attribute.Index {
 	case 3, 4:
 		if !keep {
 			return
 		}
 		if known == nil {
-			if len(c.profiles) >= maxProfiles {
+			if len(of.profiles) >= maxProfiles {
 				return
 			}
-			if c.profiles == nil {
-				c.profiles = map[obis.Code]*captured{}
+			if of.profiles == nil {
+				of.profiles = map[obis.Code]*captured{}
 			}
 			known = &captured{}
-			c.profiles[name] = known
+			of.profiles[name] = known
 		}
 		if g.Attribute.Index == 4 {
 			period, _ := d.Uint()
@@ -366,7 +373,7 @@ func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Ti
 		known.columns = columns
 	case 2:
 		if known != nil && len(known.columns) > 0 {
-			p, err := r.buffer(c, known, g, d)
+			p, err := of.buffer(known, g, d)
 			if err == nil {
 				m.Profiles = append(m.Profiles, p)
 				return
@@ -378,7 +385,7 @@ func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Ti
 }
 
 // buffer reads the buffer of a profile, or those columns of it that were asked for.
-func (r *Receiver) buffer(c *conversation, known *captured, g apdu.Get, d cosem.Data) (*obis.Profile, error) {
+func (of *described) buffer(known *captured, g apdu.Get, d cosem.Data) (*obis.Profile, error) {
 	columns := known.columns
 	if g.Selection != nil {
 		if selected, ok := g.Selection.Range(); ok && len(selected.Columns) > 0 {
@@ -399,7 +406,7 @@ func (r *Receiver) buffer(c *conversation, known *captured, g apdu.Get, d cosem.
 			layout.Columns[i].ScalerUnit = cosem.ScalerUnit{Known: true} // no register: the number stands for itself
 			continue
 		}
-		layout.Columns[i].ScalerUnit = c.scalers[cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: l.ScalerUnit}]
+		layout.Columns[i].ScalerUnit = of.scalers[cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: l.ScalerUnit}]
 	}
 	p := &obis.Profile{}
 	layout.Describe(p)

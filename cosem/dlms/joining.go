@@ -32,23 +32,63 @@ const (
 
 // way is a direction between two stations. The zero way is that of APDUs which
 // another carrier brought.
-type way struct{ to, from uint32 }
+type way struct {
+	to, from uint32
+	sense    sense // where both stations have the same address
+}
+
+// sense tells requests and answers apart.
+type sense uint8
+
+const (
+	bothSenses sense = iota
+	requests
+	answers
+)
+
+func (w way) back() way {
+	w.to, w.from = w.from, w.to
+	if w.sense != bothSenses {
+		w.sense ^= requests ^ answers
+	}
+	return w
+}
+
+// sense says which way a frame goes between stations of the same address: its LLC
+// header tells or, within a message, its number.
+func (r *Receiver) sense(w way, f hdlc.Frame) sense {
+	if isLLC(f.Info) {
+		if f.Info[1] == 0xE6 {
+			return requests
+		}
+		return answers
+	}
+	for _, s := range [...]sense{answers, requests} {
+		w.sense = s
+		if fl := r.flows[w]; fl != nil && f.Control.IsInformation() && fl.numbered.open && fl.numbered.next == f.Control.Send() {
+			return s
+		}
+	}
+	return answers
+}
 
 func station(a hdlc.Address) uint32 { return 1<<31 | uint32(a.Upper)<<16>>1 | uint32(a.Lower) }
 
 // flow is what is known of one way.
 type flow struct {
 	*conversation
-	used     uint64
-	numbered segments // I frames
-	pushed   segments // UI frames
-	blocks   joined   // of general block transfers
-	answer   joined   // of get-responses with blocks
-	invoke   apdu.InvokeID
-	doubtful bool // a block of the answer is
-	layers   []Layer
-	pushes   cosem.Pushes // of messages without a title
-	meter    obis.Meter   // that they told
+	used       uint64
+	both       bool     // it is both ways
+	numbered   segments // I frames
+	pushed     segments // UI frames
+	blocks     joined   // of general block transfers
+	answer     joined   // of get-responses with blocks
+	invoke     apdu.InvokeID
+	unverified bool // the first block of the answer is
+	doubtful   bool // a block of the answer is
+	layers     []Layer
+	pushes     cosem.Pushes // of messages without a title
+	meter      obis.Meter   // that they told
 }
 
 // conversation is what is known of two stations.
@@ -58,17 +98,31 @@ type conversation struct {
 	dedicated      security.Sealer // the key that the AARQ proposed
 	asked          [maxAsked]asked
 	access         asked
-	step           uint32 // of the counter of the last request, see message.step
-	scalers        map[cosem.Attribute]cosem.ScalerUnit
-	profiles       map[obis.Code]*captured
+	step           uint32       // of the counter of the last request, see message.step
+	told           [2]described // by messages that can be trusted, and by others
+}
+
+// described is what messages told of how to read others.
+type described struct {
+	scalers  map[cosem.Attribute]cosem.ScalerUnit
+	profiles map[obis.Code]*captured
+}
+
+// described returns what a message may be read by: what came as well protected as it.
+func (c *conversation) described(unverified bool) *described {
+	if unverified {
+		return &c.told[1]
+	}
+	return &c.told[0]
 }
 
 // asked is a request that waits for its answer.
 type asked struct {
-	list     []apdu.Get
-	invoke   uint32
-	single   bool // not a list
-	doubtful bool // the request cannot be trusted
+	list       []apdu.Get
+	invoke     uint32
+	single     bool // not a list
+	unverified bool // nobody can tell who asked
+	doubtful   bool // another request was not answered
 }
 
 // forget drops the requests that wait for an answer: frames were lost, and what
@@ -87,8 +141,8 @@ func (r *Receiver) flow(w way) *flow {
 	for len(r.flows) >= maxFlows {
 		r.forgetOldest(nil)
 	}
-	f := &flow{used: r.clock}
-	if back := r.flows[way{w.from, w.to}]; back != nil {
+	f := &flow{used: r.clock, both: w == w.back()}
+	if back := r.flows[w.back()]; back != nil {
 		f.conversation = back.conversation
 	} else {
 		f.conversation = &conversation{}

@@ -329,6 +329,9 @@ func (r *Receiver) count(of *sender, s *sealed) error {
 		key = security.KeyBroadcast
 	}
 	last := &of.last[key]
+	if !last.known && key == security.KeyDedicated {
+		*last = of.last[security.KeyUnicast] // some count on
+	}
 	r.message.step = 0
 	if last.known {
 		r.message.step = s.layer.Counter - last.counter

@@ -238,7 +238,7 @@ func (r *Receiver) APDU(b []byte) (*Message, error) {
 
 func (r *Receiver) wrapped(f wrapper.Frame) (*Message, error) {
 	r.message.reset()
-	fl := r.flow(way{1<<31 | uint32(f.Destination), 1<<31 | uint32(f.Source)})
+	fl := r.flow(way{to: 1<<31 | uint32(f.Destination), from: 1<<31 | uint32(f.Source)})
 	fl.layer(Layer{Name: "wrapper"})
 	return r.apdu(fl, f.APDU)
 }
@@ -246,14 +246,18 @@ func (r *Receiver) wrapped(f wrapper.Frame) (*Message, error) {
 // frame takes one HDLC frame.
 func (r *Receiver) frame(f hdlc.Frame) (*Message, error) {
 	r.message.reset()
-	fl := r.flow(way{station(f.Destination), station(f.Source)})
+	w := way{to: station(f.Destination), from: station(f.Source)}
+	if w.to == w.from {
+		w.sense = r.sense(w, f)
+	}
+	fl := r.flow(w)
 	s := &fl.numbered
 	switch kind := f.Control.Kind(); {
 	case kind == hdlc.UI:
 		s = &fl.pushed
 	case kind == hdlc.SNRM, kind == hdlc.DISC, kind == hdlc.UA:
 		fl.numbered.connect(r)
-		if back := r.flows[way{station(f.Source), station(f.Destination)}]; back != nil {
+		if back := r.flows[w.back()]; back != nil {
 			back.numbered.connect(r)
 		}
 	}
@@ -316,6 +320,9 @@ func (r *Receiver) block(f *flow, b []byte) (whole []byte, err error) {
 	g := p.(apdu.GeneralBlockTransfer)
 	f.layer(Layer{Name: g.Name()})
 	if len(g.Data) == 0 {
+		if f.both {
+			return nil, nil
+		}
 		f.blocks.empty(uint32(g.Number))
 		if !f.blocks.open {
 			f.layers = f.layers[:0]
