@@ -174,11 +174,15 @@ func (r *Receiver) answerBlock(f *flow, p apdu.GetResponseWithBlock) (*Message, 
 		return nil, err
 	}
 	if whole == nil {
-		f.layers = append(f.layers, m.Layers...)
-		f.layers = f.layers[:min(len(f.layers), maxLayers)]
+		f.layers, f.warnings = append(f.layers, m.Layers...), append(f.warnings, m.Warnings...)
+		f.layers, f.warnings = f.layers[:min(len(f.layers), maxLayers)], f.warnings[:min(len(f.warnings), maxLayers)]
 		return nil, nil
 	}
 	r.explain.joined("joined blocks", whole)
+	for _, w := range f.warnings { // of the block that completed it
+		m.warn(w)
+	}
+	f.warnings = f.warnings[:0]
 	slot := &f.asked[f.invoke]
 	m.Unverified = m.Unverified || f.unverified
 	m.Plain = whole

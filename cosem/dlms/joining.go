@@ -84,9 +84,10 @@ type flow struct {
 	blocks     joined   // of general block transfers
 	answer     joined   // of get-responses with blocks
 	invoke     apdu.InvokeID
-	unverified bool // the first block of the answer is
-	doubtful   bool // a block of the answer is
-	layers     []Layer
+	unverified bool         // the first block of the answer is
+	doubtful   bool         // a block of the answer is
+	layers     []Layer      // of the message that is not complete
+	warnings   []error      // about it
 	pushes     cosem.Pushes // of messages without a title
 	meter      obis.Meter   // that they told
 }
@@ -238,7 +239,7 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 	switch {
 	case llc:
 		if s.open {
-			r.message.warn(fmt.Errorf("dlms: %d→%d: %w", frame.Source.Upper, frame.Destination.Upper, errBegun))
+			f.warn(fmt.Errorf("dlms: %d→%d: %w", frame.Source.Upper, frame.Destination.Upper, errBegun))
 			f.layers = f.layers[:0]
 		}
 		r.clear(&s.b)
@@ -302,7 +303,7 @@ func (j *joined) add(r *Receiver, f *flow, number uint32, part []byte, last bool
 			if len(j.starts) == 1 && j.first == 1 && !last && bytes.Equal(part, j.b) {
 				return nil, nil // a repetition
 			}
-			r.message.warn(fmt.Errorf("dlms: block 1 after block %d: %w", j.next-1, errBegun))
+			f.warn(fmt.Errorf("dlms: block 1 after block %d: %w", j.next-1, errBegun))
 		}
 		j.begin(r, 1)
 	case j.next != 0 && number == j.next:

@@ -290,6 +290,12 @@ func (f *flow) layer(l Layer) {
 	}
 }
 
+func (f *flow) warn(err error) {
+	if len(f.warnings) < maxLayers {
+		f.warnings = append(f.warnings, err)
+	}
+}
+
 // apdu takes an APDU, or a block of one.
 func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 	if len(b) > 0 && b[0] == apdu.TagGeneralBlockTransfer {
@@ -306,8 +312,8 @@ func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 		b = whole
 	}
 	m := &r.message
-	m.Layers = append(m.Layers, f.layers...)
-	f.layers = f.layers[:0]
+	m.Layers, m.Warnings = append(m.Layers, f.layers...), append(m.Warnings, f.warnings...)
+	f.layers, f.warnings = f.layers[:0], f.warnings[:0]
 	return r.whole(f, b)
 }
 
