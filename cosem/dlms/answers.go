@@ -26,22 +26,21 @@ func (r *Receiver) read(f *flow) (*Message, error) {
 		at, _ := cosem.ParseTime(p.Time)
 		r.values(c, []apdu.Get{{Attribute: p.Attribute}}, []apdu.Result{{Data: p.Data}}, at, false)
 	case apdu.AARQ:
-		*c = conversation{server: c.server, spoken: c.spoken}
-		c.client = title(p.CallingAPTitle)
+		*c = conversation{server: c.server, spoken: c.spoken, client: title(p.CallingAPTitle)}
 		r.initiate(f, p.UserInformation)
+		c.opening = m.Trust == security.Verified
 	case apdu.AARE:
 		if len(p.RespondingAPTitle) > 0 {
 			c.server = title(p.RespondingAPTitle)
 		}
 		r.initiate(f, p.UserInformation)
+		c.level, c.lead, c.opening = c.opening && m.Trust == security.Verified, 0, false
 	case apdu.GetRequestNormal:
 		c.ask(m, &c.asked[p.Invoke&0x0F], asked{list: []apdu.Get{p.Get}, single: true})
 	case apdu.GetRequestWithList:
 		c.ask(m, &c.asked[p.Invoke&0x0F], asked{list: p.List})
 	case apdu.AccessRequest:
 		c.ask(m, &c.access, asked{list: gets(p.List), invoke: uint32(p.Invoke) & 0xFFFFFF})
-	case apdu.GetRequestNext, apdu.SetRequestNormal, apdu.ActionRequestNormal:
-		c.step = m.step
 	case apdu.GetResponseNormal:
 		r.answer(c, &c.asked[p.Invoke&0x0F], true, []apdu.Result{p.Result}, r.doubtful(c))
 	case apdu.GetResponseWithList:
@@ -95,6 +94,7 @@ func (r *Receiver) initiate(f *flow, b []byte) {
 	}
 	r.explain.pdu(plain)
 	m.Layers = append(m.Layers, Layer{Name: p.Name()})
+	_ = r.believe(f, false)
 	request, ok := p.(apdu.InitiateRequest)
 	if !ok || len(request.DedicatedKey) == 0 || m.keys == nil || m.Control&security.Encrypted == 0 ||
 		m.keys.demanded()&security.Authenticated != 0 && m.Trust != security.Verified {
@@ -119,7 +119,7 @@ func gets(list []apdu.Access) []apdu.Get {
 // ask remembers a request. One that takes the place of another one, which was not
 // answered, makes it uncertain what the next answer belongs to.
 func (c *conversation) ask(m *Message, slot *asked, a asked) {
-	if c.step = m.step; len(a.list) > maxList {
+	if len(a.list) > maxList {
 		a.list = nil
 	}
 	a.list = slices.Clone(a.list)
@@ -145,12 +145,34 @@ func sameGet(a, b apdu.Get) bool {
 	return a.Selection == nil || a.Selection.Selector == b.Selection.Selector && a.Selection.Parameters.Equal(b.Selection.Parameters)
 }
 
-// doubtful reports whether messages are missing between a request and this
-// answer: both sides count each message that they send, so that from one answer
-// to the next both have gone on alike.
+// went follows the counters of both sides. Each counts the messages that it sends,
+// so that with every answer the server has gone on as far as the client. Where
+// messages are missing, repeated or in another order it has not.
+func (c *conversation) went(m *Message) {
+	if m.Trust != security.Verified || len(m.Plain) < 2 {
+		return
+	}
+	action := c.opening
+	c.opening = false
+	c.level = c.level && m.counted
+	switch m.Plain[0] {
+	case apdu.TagDataNotification, apdu.TagEventNotification, apdu.TagInformationReport:
+		c.lead -= m.step - 1
+	case apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest, apdu.TagAccessRequest, apdu.TagReadRequest, apdu.TagWriteRequest,
+		apdu.TagUnconfirmedWrite, apdu.TagRLRQ:
+		c.lead += m.step
+		c.opening = m.Plain[0] == apdu.TagActionRequest && m.Plain[1] == 1
+	default:
+		c.lead -= m.step
+		if action && !c.level && m.Plain[0] == apdu.TagActionResponse { // it can answer nothing else
+			c.level, c.lead = true, 0
+		}
+	}
+}
+
+// doubtful reports whether it is not certain what request the message answers.
 func (r *Receiver) doubtful(c *conversation) bool {
-	m := &r.message
-	return m.Trust == security.Verified && m.Control != 0 && (m.step == 0 || m.step != c.step)
+	return r.message.Trust == security.Verified && (!c.level || c.lead != 0)
 }
 
 // answerBlock takes a block of a get-response.

@@ -99,7 +99,9 @@ type conversation struct {
 	dedicated      security.Sealer // the key that the AARQ proposed
 	asked          [maxAsked]asked
 	access         asked
-	step           uint32       // of the counter of the last request, see message.step
+	opening        bool         // a verified AARQ, or an action, waits for its answer
+	level          bool         // lead holds
+	lead           uint32       // by how much the client's counter went further than that of the server
 	told           [2]described // by messages that can be trusted, and by others
 }
 
@@ -126,8 +128,7 @@ type asked struct {
 	doubtful   bool // another request was not answered
 }
 
-// forget drops the requests that wait for an answer: frames were lost, and what
-// comes may answer another one.
+// forget drops the requests that wait for an answer: what comes may answer another one.
 func (c *conversation) forget() {
 	c.asked, c.access = [maxAsked]asked{}, asked{}
 }
@@ -228,9 +229,6 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 		}
 		lost := s.known && ns != s.next
 		s.known, s.next = true, (ns+1)&7
-		if lost {
-			f.forget()
-		}
 		if lost && s.open && !llc {
 			s.end(r, frame.Segmented)
 			return nil, false, fmt.Errorf("dlms: segment %d of %d→%d: %w", ns, frame.Source.Upper, frame.Destination.Upper, ErrLost)

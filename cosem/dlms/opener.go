@@ -318,6 +318,10 @@ func (s *sender) endToEnd() *security.EndToEnd {
 	return c.endToEnd()
 }
 
+// maxRunning is how far a dedicated key that does not begin its counter anew may
+// lie ahead of the global one.
+const maxRunning = 64
+
 // count takes note of the counter of a verified message; of a live line it
 // refuses one that is not above all before.
 func (r *Receiver) count(of *sender, s *sealed) error {
@@ -329,13 +333,13 @@ func (r *Receiver) count(of *sender, s *sealed) error {
 		key = security.KeyBroadcast
 	}
 	last := &of.last[key]
-	if !last.known && key == security.KeyDedicated {
-		*last = of.last[security.KeyUnicast] // some count on
+	if running := of.last[security.KeyUnicast]; !last.known && key == security.KeyDedicated {
+		last.known = true // from 0, or going on where the global key is
+		if running.known && s.layer.Counter-running.counter < maxRunning {
+			last.counter = running.counter
+		}
 	}
-	r.message.step = 0
-	if last.known {
-		r.message.step = s.layer.Counter - last.counter
-	}
+	r.message.step, r.message.counted = s.layer.Counter-last.counter, last.known
 	*last = counted{s.layer.Counter, true}
 	if r.cfg.Counters == nil {
 		return nil

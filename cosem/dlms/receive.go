@@ -61,9 +61,10 @@ type Message struct {
 	Meter      obis.Meter
 	Warnings   []error // what was wrong and did not stop the reading
 
-	keys   *sender // with which it was deciphered
-	step   uint32  // from the counter of the sender's message before; 0 where that is not known
-	sealed bool    // it was ciphered or signed
+	keys    *sender // with which it was deciphered
+	step    uint32  // from the counter of the sender's message before
+	counted bool    // step holds
+	sealed  bool    // it was ciphered or signed
 }
 
 func (m *Message) reset() {
@@ -251,6 +252,9 @@ func (r *Receiver) frame(f hdlc.Frame) (*Message, error) {
 		w.sense = r.sense(w, f)
 	}
 	fl := r.flow(w)
+	if back := r.flows[w.back()]; f.Control.IsInformation() && back != nil && back.numbered.known && f.Control.Receive() != back.numbered.next {
+		fl.forget() // its sender has heard more, or less, than we did
+	}
 	s := &fl.numbered
 	switch kind := f.Control.Kind(); {
 	case kind == hdlc.UI:
@@ -362,6 +366,7 @@ func (r *Receiver) whole(f *flow, b []byte) (*Message, error) {
 		return nil, err
 	}
 	m.Plain = plain
+	f.went(m)
 	if m.sealed && len(plain) > 0 && plain[0] == '/' {
 		return r.telegram(f)
 	}
