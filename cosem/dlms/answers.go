@@ -26,7 +26,8 @@ func (r *Receiver) read(f *flow) (*Message, error) {
 		at, _ := cosem.ParseTime(p.Time)
 		r.values(c, []apdu.Get{{Attribute: p.Attribute}}, []apdu.Result{{Data: p.Data}}, at, false)
 	case apdu.AARQ:
-		*c = conversation{server: c.server, spoken: c.spoken, client: title(p.CallingAPTitle)}
+		*c = conversation{server: c.server, spoken: c.spoken, client: title(p.CallingAPTitle), last: c.last}
+		c.last = slices.DeleteFunc(c.last, func(l counted) bool { return l.key == security.KeyDedicated })
 		r.initiate(f, p.UserInformation)
 		c.opening = m.Trust == security.Verified
 	case apdu.AARE:

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,7 +125,7 @@ func recorded(t testing.TB) (all []*conversation) {
 				sec := dlms.Security{
 					Suite: security.Suite(suite[0] - '0'), Unicast: ek, Authentication: octets("ak"), Title: client, Peer: server,
 				}
-				c.sealed = true
+				c.sealed = !strings.Contains(r.Source, "gbt2") // of which frames are missing
 				c.keys = func(title security.Title) *dlms.Security {
 					own := sec
 					return &own

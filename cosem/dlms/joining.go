@@ -22,12 +22,14 @@ const (
 
 // Limits of what is remembered.
 const (
-	maxFlows  = 1024 // ways between two stations
-	maxLayers = 256  // of one message
-	maxAsked  = 16   // requests of a conversation: as many as invoke ids
-	maxBlocks = 1 << 16
-	maxList   = 1024 // attributes of a request, columns of a profile
-	maxKnown  = 1024 // scalers of a conversation
+	maxFlows   = 1024 // ways between two stations
+	maxLayers  = 256  // of one message
+	maxAsked   = 16   // requests of a conversation: as many as invoke ids
+	maxBlocks  = 1 << 16
+	maxList    = 1024 // attributes of a request, columns of a profile
+	maxCounted = 8    // counters of a conversation
+	maxRunning = 64   // how far a dedicated key that does not begin anew may lie ahead of the global one
+	maxKnown   = 1024 // scalers of a conversation
 )
 
 // way is a direction between two stations. The zero way is that of APDUs which
@@ -99,6 +101,7 @@ type conversation struct {
 	dedicated      security.Sealer // the key that the AARQ proposed
 	asked          [maxAsked]asked
 	access         asked
+	last           []counted
 	opening        bool         // a verified AARQ, or an action, waits for its answer
 	level          bool         // lead holds
 	lead           uint32       // by how much the client's counter went further than that of the server
