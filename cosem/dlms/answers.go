@@ -153,8 +153,8 @@ func (c *conversation) went(m *Message) {
 	if m.Trust != security.Verified || len(m.Plain) < 2 {
 		return
 	}
-	action := c.opening
-	c.opening = false
+	action := c.acting
+	c.opening, c.acting = false, false
 	c.level = c.level && m.counted
 	switch m.Plain[0] {
 	case apdu.TagDataNotification, apdu.TagEventNotification, apdu.TagInformationReport:
@@ -162,7 +162,7 @@ func (c *conversation) went(m *Message) {
 	case apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest, apdu.TagAccessRequest, apdu.TagReadRequest, apdu.TagWriteRequest,
 		apdu.TagUnconfirmedWrite, apdu.TagRLRQ:
 		c.lead += m.step
-		c.opening = m.Plain[0] == apdu.TagActionRequest && m.Plain[1] == 1
+		c.acting = m.Plain[0] == apdu.TagActionRequest && m.Plain[1] == 1
 	default:
 		c.lead -= m.step
 		if action && !c.level && m.Plain[0] == apdu.TagActionResponse { // it can answer nothing else

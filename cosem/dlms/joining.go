@@ -102,7 +102,8 @@ type conversation struct {
 	asked          [maxAsked]asked
 	access         asked
 	last           []counted
-	opening        bool         // a verified AARQ, or an action, waits for its answer
+	opening        bool         // a verified AARQ waits for its answer, and nothing came since
+	acting         bool         // the same for an action
 	level          bool         // lead holds
 	lead           uint32       // by how much the client's counter went further than that of the server
 	told           [2]described // by messages that can be trusted, and by others
