@@ -109,3 +109,68 @@ func TestReceiverCorpusSessions(t *testing.T) {
 		})
 	}
 }
+
+// Every protected APDU of the corpus is opened, whatever protects it, and one with
+// a changed bit is refused.
+func TestReceiverCorpusCrypto(t *testing.T) {
+	type row struct {
+		Hex    string         `json:"hex"`
+		Plain  string         `json:"plain_hex"`
+		Layer  string         `json:"layer"`
+		Source string         `json:"source"`
+		Keys   map[string]any `json:"keys"`
+	}
+	opened := 0
+	for i, row := range golden.Corpus[row](t, "dlms_crypto.jsonl") {
+		if !strings.HasPrefix(row.Layer, "apdu/") {
+			continue
+		}
+		t.Run(fmt.Sprint(i, " ", row.Layer), func(t *testing.T) {
+			octets := func(name string) []byte {
+				b, _ := hex.DecodeString(fmt.Sprint(row.Keys[name]))
+				if row.Keys[name] == nil || len(b) == 0 {
+					return nil
+				}
+				return b
+			}
+			sec := &Security{
+				Suite: security.Suite(fmt.Sprint(row.Keys["suite"])[0] - '0'), Unicast: octets("ek"), Broadcast: octets("broadcast_ek"),
+				Authentication: octets("ak"), DedicatedKey: octets("dedicated"), Master: octets("kek"),
+				PeerAgreement: octets("client_agree_pub"), PeerSigning: octets("client_sign_pub"),
+				BareData: strings.Contains(row.Source, "gurux-aad"),
+			}
+			if private := octets("server_agree_priv"); private != nil {
+				agreement, err := security.NewAgreementKey(sec.Suite, private)
+				require.NoError(t, err)
+				sec.Agreement = agreement
+			}
+			sender := title(octets("system_title"))
+			if sender == (security.Title{}) {
+				sender = title(octets("client_st"))
+			}
+			sec.Title, sec.Peer = sender, sender
+			keys := func(security.Title) *Security { return sec }
+			b := golden.Unhex(t, row.Hex)
+			require.True(t, IsAPDU(b))
+			m, err := NewReceiver(&ReceiverConfig{Keys: keys}).APDU(b)
+			require.NoError(t, err)
+			require.Equal(t, row.Plain, hex.EncodeToString(m.Plain))
+			require.Equal(t, sender, m.Title)
+			authentic := m.Control&security.Authenticated != 0 || row.Layer == "apdu/general-signing"
+			require.Equal(t, authentic, m.Trust == security.Verified)
+			require.Equal(t, !authentic, m.Unverified)
+			opened++
+			b[len(b)-1] ^= 1
+			if m, err = NewReceiver(&ReceiverConfig{Keys: keys}).APDU(b); authentic {
+				require.Error(t, err)
+			} else if err == nil {
+				require.True(t, m.Unverified)
+			}
+			_, err = NewReceiver(nil).APDU(b)
+			if row.Layer != "apdu/general-signing" {
+				require.ErrorIs(t, err, security.ErrNoKey)
+			}
+		})
+	}
+	require.Equal(t, 52, opened)
+}
