@@ -329,14 +329,13 @@ func (r *Receiver) count(c *conversation, s *sealed) error {
 	case s.layer.Control&security.Broadcast != 0:
 		key = security.KeyBroadcast
 	}
+	if r.cfg.Counters != nil {
+		id := security.CounterID{Title: s.layer.Title, Key: key, Receive: true}
+		if err := r.cfg.Counters.Accept(id, s.layer.Counter); err != nil {
+			return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
+		}
+	}
 	r.message.step, r.message.counted = c.count(s.layer.Title, key, s.layer.Counter)
-	if r.cfg.Counters == nil {
-		return nil
-	}
-	id := security.CounterID{Title: s.layer.Title, Key: key, Receive: true}
-	if err := r.cfg.Counters.Accept(id, s.layer.Counter); err != nil {
-		return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
-	}
 	return nil
 }
 

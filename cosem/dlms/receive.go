@@ -363,6 +363,9 @@ func (r *Receiver) whole(f *flow, b []byte) (*Message, error) {
 	m.sealed = isProtected(b[0])
 	plain, err := r.open(f, b)
 	if err != nil {
+		if m.Trust == security.Verified { // it was counted, and nobody knows what it was
+			f.level = false
+		}
 		return nil, err
 	}
 	m.Plain = plain
