@@ -450,3 +450,38 @@ func TestReceiverFindsTheLink(t *testing.T) {
 		})
 	}
 }
+
+// A push costs no more than its PDU.
+func TestReceiveAllocates(t *testing.T) {
+	frame := segmentFrame(t, hdlc.UI, false, append([]byte{0xE6, 0xE7, 0}, glo(t, pusher, both, 9, pushPDU(5))...))
+	r := NewReceiver(&ReceiverConfig{Keys: knows(pushKey, pushAuth)})
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		r.Feed(frame)
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}), 2.0)
+}
+
+// FuzzReceiver cuts a stream in two: what is read does not depend on where.
+func FuzzReceiver(f *testing.F) {
+	hdlcFrame := segmentFrame(f, hdlc.UI, false, append([]byte{0xE6, 0xE7, 0}, glo(f, pusher, both, 9, pushPDU(5))...))
+	segment := append(segmentFrame(f, hdlc.Information(0, 0), true, []byte{0xE6, 0xE7, 0, 0x0F}), segmentFrame(f, hdlc.Information(1, 0), false, pushPDU(5)[1:])...)
+	blocks := append(wrap(f, 1, 16, encode(f, apdu.GeneralBlockTransfer{Number: 1, Data: pushPDU(5)[:9]})), wrap(f, 1, 16, encode(f, apdu.GeneralBlockTransfer{Last: true, Number: 2, Data: pushPDU(5)[9:]}))...)
+	for _, b := range [][]byte{hdlcFrame, segment, blocks, wrap(f, 16, 1, encode(f, energyValue)), {0x7E, 0xA0, 0x07, 0x03, 0x21, 0x93, 0x0F, 0x01, 0x7E}} {
+		f.Add(b, uint16(len(b)/2))
+		f.Add(append(append([]byte{0}, b...), b...), uint16(3))
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
+		cfg := &ReceiverConfig{Link: LinkAuto, Keys: knows(pushKey, pushAuth)}
+		at := int(cut) % (len(b) + 1)
+		whole, split := NewReceiver(cfg), NewReceiver(cfg)
+		require.Equal(t, told(whole, b), strings.Trim(told(split, b[:at])+"\n"+told(split, b[at:]), "\n"))
+		require.Equal(t, whole.Stats(), split.Stats())
+		_, _ = whole.APDU(b)
+		cfg.Counters = &security.MemoryCounters{}
+		live := NewReceiver(cfg)
+		_ = told(live, b)
+		_, _ = live.APDU(b)
+	})
+}
