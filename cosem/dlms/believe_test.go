@@ -476,7 +476,14 @@ func FuzzReceiver(f *testing.F) {
 		cfg := &ReceiverConfig{Link: LinkAuto, Keys: knows(pushKey, pushAuth)}
 		at := int(cut) % (len(b) + 1)
 		whole, split := NewReceiver(cfg), NewReceiver(cfg)
-		require.Equal(t, told(whole, b), strings.Trim(told(split, b[:at])+"\n"+told(split, b[at:]), "\n"))
+		first := strings.Split(told(whole, b), "\n")
+		second := strings.Split(strings.Trim(told(split, b[:at])+"\n"+told(split, b[at:]), "\n"), "\n")
+		require.Len(t, second, len(first))
+		for i := range first {
+			if !strings.HasPrefix(first[i], "error: wrapper: version") { // which shows the octets that have come
+				require.Equal(t, first[i], second[i])
+			}
+		}
 		require.Equal(t, whole.Stats(), split.Stats())
 		_, _ = whole.APDU(b)
 		cfg.Counters = &security.MemoryCounters{}
