@@ -51,8 +51,10 @@ func (r *Receiver) read(f *flow) (*Message, error) {
 	case apdu.AccessResponse:
 		r.accessed(c, p)
 	case apdu.ExceptionResponse:
+		c.forget() // it does not say what it answers
 		m.warn(error(p))
 	case apdu.ConfirmedServiceError:
+		c.forget()
 		m.warn(error(p))
 	}
 	r.identify(f)

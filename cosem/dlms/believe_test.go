@@ -313,6 +313,41 @@ func TestAnswersInBlocks(t *testing.T) {
 	}
 }
 
+// A request is answered by what has its number, and by nothing else.
+func TestAnswersBelongToRequests(t *testing.T) {
+	get := func(invoke apdu.InvokeID, code string) []byte {
+		return wrap(t, 16, 1, encode(t, apdu.GetRequestNormal{Invoke: invoke, Get: apdu.Get{Attribute: cosem.Attribute{Class: cosem.ClassData, Name: obis.MustParse(code), Index: 2}}}))
+	}
+	answer := func(invoke apdu.InvokeID, v uint32) []byte {
+		return wrap(t, 1, 16, encode(t, apdu.GetResponseNormal{Invoke: invoke, Result: apdu.Result{Data: cosem.Uint32(v)}}))
+	}
+	failed := wrap(t, 1, 16, encode(t, apdu.ExceptionResponse{State: 1, Service: 2}))
+	a, b := "0-0:96.1.1", "0-0:96.1.2"
+	for name, test := range map[string]struct {
+		frames [][]byte
+		want   string
+	}{
+		"one after the other":       {[][]byte{get(1, a), answer(1, 5), get(1, b), answer(1, 6)}, a + "*255=5 good\n" + b + "*255=6 good"},
+		"two at once":               {[][]byte{get(1, a), get(2, b), answer(2, 6), answer(1, 5)}, b + "*255=6 good\n" + a + "*255=5 good"},
+		"asked again":               {[][]byte{get(1, a), get(1, a), answer(1, 5)}, a + "*255=5 good"},
+		"the answer came twice":     {[][]byte{get(1, a), answer(1, 5), answer(1, 5)}, a + "*255=5 good\n=5 scaler-unknown"},
+		"an answer is missing":      {[][]byte{get(1, a), get(1, b), answer(1, 6)}, "warning: " + errWhich.Error() + "\n" + b + "*255=6 questionable"},
+		"the server refused":        {[][]byte{get(1, a), failed, get(1, b), answer(1, 6)}, b + "*255=6 good"},
+		"an answer to nothing":      {[][]byte{answer(1, 5)}, "=5 scaler-unknown"},
+		"of another client's":       {[][]byte{get(1, a), wrap(t, 1, 17, answer(1, 5)[8:])}, "=5 scaler-unknown"},
+		"a list and a single value": {[][]byte{wrap(t, 16, 1, encode(t, apdu.GetRequestWithList{Invoke: 1, List: []apdu.Get{{Attribute: cosem.Attribute{Class: 1, Name: obis.MustParse(a), Index: 2}}}})), answer(1, 5)}, "=5 scaler-unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := told(NewReceiver(&ReceiverConfig{Link: LinkAuto}), test.frames...)
+			if name == "the server refused" {
+				require.Contains(t, got, "warning: ")
+				got = got[strings.Index(got, "\n")+1:]
+			}
+			require.Equal(t, test.want, got)
+		})
+	}
+}
+
 // Only attributes that are values make readings.
 func TestOnlyValuesMakeReadings(t *testing.T) {
 	for name, frames := range map[string]string{
