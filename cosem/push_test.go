@@ -163,3 +163,19 @@ func TestReadingsAttributes(t *testing.T) {
 	r.Reset()
 	require.Empty(t, r.List)
 }
+
+// A push of nothing but small values does not fill the memory.
+func TestReadingsAreBounded(t *testing.T) {
+	list := make([]cosem.Data, 100_000)
+	for i := range list {
+		list[i] = cosem.Uint8(1)
+	}
+	body := cosem.Array(list...)
+	var r cosem.Readings
+	new(cosem.Pushes).Append(&r, body, obis.Time{})
+	require.Len(t, r.List, cosem.MaxReadings)
+	require.Len(t, r.Attributes, cosem.MaxReadings)
+	require.Equal(t, 100_000-cosem.MaxReadings, r.Dropped)
+	r.Reset()
+	require.Zero(t, cap(r.List), "so much is not kept")
+}

@@ -461,6 +461,9 @@ func (r *Receiver) identify(f *flow) {
 		}
 	}
 	m.Readings, m.Attributes = r.readings.List, r.readings.Attributes
+	if n := r.readings.Dropped; n > 0 {
+		m.warn(fmt.Errorf("dlms: %d readings beyond %d: %w", n, cosem.MaxReadings, errTooMuch))
+	}
 	known := &f.meter
 	if m.Title != (security.Title{}) {
 		known = &r.sender(m.Title).meter

@@ -15,7 +15,7 @@ import (
 // Limits of what is put together, in octets.
 const (
 	maxPushed   = 1 << 20   // of a message of a live line; for captures maxLong
-	maxGathered = 32 << 20  // of all messages of a live line that are not complete
+	maxGathered = 8 << 20   // of all messages of a live line that are not complete
 	maxCaptured = 128 << 20 // the same for captures
 	keptMemory  = 1 << 14   // that a buffer keeps for the next message
 )

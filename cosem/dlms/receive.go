@@ -67,6 +67,16 @@ type Message struct {
 	sealed  bool    // it was ciphered or signed
 }
 
+// begin makes room for the next message.
+func (r *Receiver) begin() {
+	r.message.reset()
+	for i := range r.plain {
+		if cap(r.plain[i]) > keptMemory {
+			r.plain[i] = nil
+		}
+	}
+}
+
 func (m *Message) reset() {
 	*m = Message{Layers: m.Layers[:0], Warnings: m.Warnings[:0], Profiles: nil}
 }
@@ -229,7 +239,7 @@ func (r *Receiver) Skip() {
 // APDU reads one whole APDU that another carrier brought, with the LLC header of
 // HDLC or without. The message is nil where it is a block that completes nothing.
 func (r *Receiver) APDU(b []byte) (*Message, error) {
-	r.message.reset()
+	r.begin()
 	if isLLC(b) {
 		b = b[3:]
 	}
@@ -238,7 +248,7 @@ func (r *Receiver) APDU(b []byte) (*Message, error) {
 }
 
 func (r *Receiver) wrapped(f wrapper.Frame) (*Message, error) {
-	r.message.reset()
+	r.begin()
 	fl := r.flow(way{to: 1<<31 | uint32(f.Destination), from: 1<<31 | uint32(f.Source)})
 	fl.layer(Layer{Name: "wrapper"})
 	return r.apdu(fl, f.APDU)
@@ -246,7 +256,7 @@ func (r *Receiver) wrapped(f wrapper.Frame) (*Message, error) {
 
 // frame takes one HDLC frame.
 func (r *Receiver) frame(f hdlc.Frame) (*Message, error) {
-	r.message.reset()
+	r.begin()
 	w := way{to: station(f.Destination), from: station(f.Source)}
 	if w.to == w.from {
 		w.sense = r.sense(w, f)
