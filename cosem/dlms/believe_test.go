@@ -527,3 +527,66 @@ func FuzzReceiver(f *testing.F) {
 		_, _ = live.APDU(b)
 	})
 }
+
+// A dedicated key is taken from an AARQ that proposes it encrypted and, where that
+// can be checked, authenticated.
+func TestDedicatedKey(t *testing.T) {
+	client := security.Title{'C', 'L', 'I', 0, 0, 0, 0, 1}
+	dedicated := security.Key("DDDDDDDDDDDDDDDD")
+	for control, want := range map[security.Control]error{both: nil, security.Encrypted: security.ErrNoKey, security.Authenticated: security.ErrNoKey, 0: security.ErrNoKey} {
+		initiate := encode(t, apdu.InitiateRequest{DedicatedKey: dedicated, Version: 6, MaxPDU: 500})
+		s, err := security.NewCipher(pushKey, pushAuth)
+		require.NoError(t, err)
+		contents, err := security.AppendSealed(nil, s, control, client, 1, nil, initiate)
+		require.NoError(t, err)
+		aarq := encode(t, apdu.AARQ{Context: apdu.ContextLNCiphered, CallingAPTitle: client[:], UserInformation: encode(t, apdu.Ciphered{Tag: 0x21, Contents: contents})})
+		r := NewReceiver(&ReceiverConfig{Keys: func(security.Title) *Security { return &Security{Unicast: pushKey, Authentication: pushAuth} }})
+		_, err = r.APDU(aarq)
+		require.NoError(t, err)
+		s, err = security.NewCipher(dedicated, pushAuth)
+		require.NoError(t, err)
+		contents, err = security.AppendSealed(nil, s, both, client, 2, nil, encode(t, energyValue))
+		require.NoError(t, err)
+		m, err := r.APDU(encode(t, apdu.Ciphered{Tag: 0xD0, Contents: contents}))
+		require.ErrorIs(t, err, want, control)
+		if err == nil {
+			require.Equal(t, security.Verified, m.Trust)
+			require.Equal(t, "get-request-normal", m.PDU.Name())
+		}
+	}
+}
+
+// What deciphers to a PDU and more octets was ciphered with another key.
+func TestOctetsBehind(t *testing.T) {
+	behind := append(pushPDU(5), 0)
+	_, err := NewReceiver(&ReceiverConfig{Keys: knows(pushKey, nil)}).APDU(glo(t, pusher, security.Encrypted, 1, behind))
+	require.ErrorIs(t, err, ErrWrongKey)
+	m, err := NewReceiver(&ReceiverConfig{Keys: knows(pushKey, pushAuth)}).APDU(glo(t, pusher, both, 1, behind))
+	require.NoError(t, err)
+	require.Len(t, m.Warnings, 1)
+	require.Equal(t, pushPDU(5), m.Plain)
+}
+
+// A request that anybody may have sent gives no name to a verified answer, and HDLC
+// numbers that do not fit say that frames are missing.
+func TestForgedRequests(t *testing.T) {
+	get := encode(t, energyValue)
+	answer := encode(t, apdu.GetResponseNormal{Invoke: energyValue.Invoke, Result: apdu.Result{Data: cosem.Uint32(5)}})
+	r := NewReceiver(&ReceiverConfig{Keys: func(security.Title) *Security { return &Security{Unicast: pushKey, Authentication: pushAuth} }})
+	_, err := r.APDU(get)
+	require.NoError(t, err)
+	m, err := r.APDU(glo(t, pusher, both, 1, answer))
+	require.NoError(t, err)
+	require.Equal(t, obis.Questionable, m.Readings[0].Quality.Flags&obis.Questionable)
+
+	request := func(send, receive uint8) []byte {
+		b, err := hdlc.Frame{Source: hdlc.Client(16), Destination: hdlc.Server(1, 0), Control: hdlc.Information(send, receive), Info: append([]byte{0xE6, 0xE6, 0}, get...)}.AppendBinary(nil)
+		require.NoError(t, err)
+		return b
+	}
+	response := func(send, receive uint8) []byte {
+		return segmentFrame(t, hdlc.Information(send, receive), false, append([]byte{0xE6, 0xE7, 0}, answer...))
+	}
+	require.Equal(t, "1-0:1.8.0*255=5 scaler-unknown", told(NewReceiver(nil), request(0, 0), response(0, 1)))
+	require.Equal(t, "=5 scaler-unknown", told(NewReceiver(nil), request(0, 0), response(1, 2)), "it answers a request that is not here")
+}

@@ -458,7 +458,7 @@ func (r *Receiver) believe(f *flow, values bool) error {
 		}
 	}
 	m.Unverified = m.Trust != security.Verified && (demanded != 0 || m.sealed && m.Trust != security.Plain)
-	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified || demanded != 0 && m.Trust == security.Plain ||
+	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified ||
 		demanded&^m.Control&security.Encrypted != 0
 	if less && values && r.cfg.Counters != nil {
 		if !r.cfg.AcceptUnprotected {
