@@ -158,6 +158,13 @@ func TestProfileRows(t *testing.T) {
 	require.True(t, p.Times[1].IsZero())
 	require.NotZero(t, p.Quality.At(1).Flags&obis.ClockInvalid)
 
+	// Where no row is before it, a null clock has no time to go on from.
+	l.Period = 900
+	l.Describe(&p)
+	require.NoError(t, l.Append(&p, cosem.Array(buffer.At(1), buffer.At(0))))
+	require.True(t, p.Times[0].IsZero())
+	require.NotZero(t, p.Quality.At(0).Flags&obis.ClockInvalid)
+
 	// A row that does not fit the layout ends the reading; those before it stay.
 	l.Describe(&p)
 	err := l.Append(&p, cosem.Array(buffer.At(0), cosem.Structure(cosem.Null())))

@@ -12,22 +12,36 @@ import (
 type Readings struct {
 	List       []obis.Reading
 	Attributes []Attribute // by [obis.Reading.Source]; the class is zero where the message did not tell it
+	Dropped    int         // readings beyond MaxReadings
 
-	ids     []byte // memory of the readings' RawID
-	list    []Data // elements of the lists that are being read, the innermost last
-	path    []byte // to the element that is being read
-	waiting []item // attributes that came before the value to which they belong
+	beyond  obis.Reading // where those go
+	ids     []byte       // memory of the readings' RawID
+	list    []Data       // elements of the lists that are being read, the innermost last
+	path    []byte       // to the element that is being read
+	waiting []item       // attributes that came before the value to which they belong
 }
+
+// MaxReadings is how many readings of a message are kept: each takes many times
+// the octets from which it is made.
+const MaxReadings = 1 << 16
+
+const keptReadings = 1 << 10 // of which the memory is used again
 
 // Reset forgets all readings.
 func (r *Readings) Reset() {
-	r.List, r.Attributes, r.ids = r.List[:0], r.Attributes[:0], r.ids[:0]
+	if cap(r.List) > keptReadings || cap(r.list) > keptReadings {
+		*r = Readings{}
+		return
+	}
+	r.List, r.Attributes, r.ids, r.Dropped = r.List[:0], r.Attributes[:0], r.ids[:0], 0
 }
 
 // add appends a reading of an attribute, without a value.
 func (r *Readings) add(a Attribute) *obis.Reading {
 	at := len(r.ids)
-	r.ids = append(append(r.ids, a.Name[:]...), byte(a.Index))
+	if len(r.List) < MaxReadings {
+		r.ids = append(append(r.ids, a.Name[:]...), byte(a.Index))
+	}
 	reading := r.next(a, r.ids[at:len(r.ids):len(r.ids)])
 	reading.Code = a.Name
 	if a.Name.Valid() {
@@ -39,6 +53,11 @@ func (r *Readings) add(a Attribute) *obis.Reading {
 // next appends a reading that has only a raw id.
 func (r *Readings) next(a Attribute, id []byte) *obis.Reading {
 	n := len(r.List)
+	if n >= MaxReadings {
+		r.Dropped++
+		r.beyond = obis.Reading{RawID: id}
+		return &r.beyond
+	}
 	r.Attributes = append(r.Attributes, a)
 	r.List = append(r.List, obis.Reading{RawID: id, Source: uint32(n)})
 	return &r.List[n]
@@ -87,7 +106,9 @@ func (r *Readings) raw(d Data) {
 // leaf appends a value that has no code; its raw id is the path to it.
 func (r *Readings) leaf(d Data) *obis.Reading {
 	at := len(r.ids)
-	r.ids = append(r.ids, r.path...)
+	if len(r.List) < MaxReadings {
+		r.ids = append(r.ids, r.path...)
+	}
 	reading := r.next(Attribute{}, r.ids[at:len(r.ids):len(r.ids)])
 	reading.Value, reading.Unit, reading.Quality = ScalerUnit{}.Apply(plainValue(0, obis.Code{}, d))
 	return reading

@@ -100,10 +100,11 @@ func (r *reader) accessResponse() PDU {
 		return p
 	}
 	for i := range n {
-		a := AccessResult{Kind: AccessKind(r.Uint8("access-response-specification")), Code: r.Uint8("result"), Data: data[i]}
+		a := AccessResult{Kind: AccessKind(r.Uint8("access-response-specification")), Data: data[i]}
 		if r.Err() == nil && (a.Kind < AccessGet || a.Kind > AccessAction) {
 			r.choice("access-response-specification", uint8(a.Kind))
 		}
+		a.Code = r.Uint8("result")
 		p.List = append(p.List, a)
 	}
 	return p

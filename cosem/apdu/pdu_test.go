@@ -162,3 +162,79 @@ func BenchmarkParse(b *testing.B) {
 		})
 	}
 }
+
+// A PDU of which the end is missing is too short, wherever it is cut.
+func TestPrefixesAreTooShort(t *testing.T) {
+	for _, v := range golden.Load(t, "testdata/pdu.txt") {
+		whole := len(v.Hex)
+		if p, _, _ := Parse(v.Hex); p != nil {
+			if g, ok := p.(Gateway); ok {
+				whole -= len(g.PDU) // what it carries ends where the octets end
+			}
+		}
+		for n := range whole {
+			p, used, err := Parse(v.Hex[:n])
+			if a, ok := p.(ActionResponseNormal); ok && n == 4 && a.Code == 0 {
+				continue // some meters leave out that there is no data
+			}
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s, %d octets: %v", v.Name, n, p)
+			require.Zero(t, used)
+			require.Nil(t, p)
+		}
+	}
+}
+
+// choices are the fields that say what follows.
+var choices = map[string]bool{
+	"get-request": true, "get-response": true, "set-request": true, "set-response": true, "action-request": true, "action-response": true,
+	"access-selection": true, "key-info": true, "result": true, "variable-access-specification": true, "read-response": true,
+	"write-response": true, "access-request-specification": true, "access-response-specification": true, "time": true, "current-time": true,
+	"dedicated-key": true, "proposed-quality-of-service": true, "negotiated-quality-of-service": true, "method-invocation-parameters": true,
+	"return-parameters": true, "get-data-result": true,
+}
+
+// An octet that says what follows, and says what no standard knows, is refused where it stands.
+func TestUnknownChoicesAreRefused(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range golden.Load(t, "testdata/pdu.txt") {
+		require.NoError(t, Explain(v.Hex, func(off, length, _ int, field, _ string) {
+			if length != 1 || !choices[field] || strings.HasPrefix(v.Name, "AAR") { // of which the user-information is read apart
+				return
+			}
+			for _, other := range []byte{0x7E, 0xEE, 0xFF} {
+				b := append([]byte{}, v.Hex...)
+				b[off] = other
+				_, _, err := Parse(b)
+				if field == "result" && !strings.HasPrefix(v.Name, "get-response") {
+					return // a code, of which there are many
+				}
+				require.Error(t, err, "%s: %s 0x%02x at %d", v.Name, field, other, off)
+				if unknown := errors.Is(err, errChoice); unknown {
+					var pe *ParseError
+					require.ErrorAs(t, err, &pe)
+					require.Equal(t, off, pe.Offset, "%s: %v", v.Name, err)
+					seen[field] = true
+				}
+			}
+		}))
+	}
+	for _, field := range []string{"get-request", "get-response", "set-request", "set-response", "action-request", "action-response", "access-selection",
+		"key-info", "variable-access-specification", "read-response", "write-response", "access-request-specification", "access-response-specification"} {
+		require.True(t, seen[field], field)
+	}
+}
+
+// The kinds of an access-request end before and behind those of the standard.
+func TestAccessKinds(t *testing.T) {
+	for kind := range 256 {
+		b := golden.Unhex(t, "d9 40000001 00 01 00 0008 0000010000ff 02 01 00")
+		b[7] = byte(kind)
+		_, _, err := Parse(b)
+		switch AccessKind(kind) {
+		case AccessGet, AccessSet, AccessAction:
+			require.NoError(t, err)
+		default: // with a selection, which is not there, or none at all
+			require.Error(t, err, kind)
+		}
+	}
+}

@@ -26,22 +26,22 @@ func (r *Receiver) read(f *flow) (*Message, error) {
 		at, _ := cosem.ParseTime(p.Time)
 		r.values(c, []apdu.Get{{Attribute: p.Attribute}}, []apdu.Result{{Data: p.Data}}, at, false)
 	case apdu.AARQ:
-		*c = conversation{server: c.server, spoken: c.spoken}
-		c.client = title(p.CallingAPTitle)
+		*c = conversation{server: c.server, spoken: c.spoken, client: title(p.CallingAPTitle), last: c.last}
+		c.last = slices.DeleteFunc(c.last, func(l counted) bool { return l.key == security.KeyDedicated })
 		r.initiate(f, p.UserInformation)
+		c.opening = m.Trust == security.Verified
 	case apdu.AARE:
 		if len(p.RespondingAPTitle) > 0 {
 			c.server = title(p.RespondingAPTitle)
 		}
 		r.initiate(f, p.UserInformation)
+		c.level, c.lead, c.opening = c.opening && m.Trust == security.Verified, 0, false
 	case apdu.GetRequestNormal:
 		c.ask(m, &c.asked[p.Invoke&0x0F], asked{list: []apdu.Get{p.Get}, single: true})
 	case apdu.GetRequestWithList:
 		c.ask(m, &c.asked[p.Invoke&0x0F], asked{list: p.List})
 	case apdu.AccessRequest:
 		c.ask(m, &c.access, asked{list: gets(p.List), invoke: uint32(p.Invoke) & 0xFFFFFF})
-	case apdu.GetRequestNext, apdu.SetRequestNormal, apdu.ActionRequestNormal:
-		c.step = m.step
 	case apdu.GetResponseNormal:
 		r.answer(c, &c.asked[p.Invoke&0x0F], true, []apdu.Result{p.Result}, r.doubtful(c))
 	case apdu.GetResponseWithList:
@@ -51,8 +51,10 @@ func (r *Receiver) read(f *flow) (*Message, error) {
 	case apdu.AccessResponse:
 		r.accessed(c, p)
 	case apdu.ExceptionResponse:
+		c.forget() // it does not say what it answers
 		m.warn(error(p))
 	case apdu.ConfirmedServiceError:
+		c.forget()
 		m.warn(error(p))
 	}
 	r.identify(f)
@@ -95,6 +97,7 @@ func (r *Receiver) initiate(f *flow, b []byte) {
 	}
 	r.explain.pdu(plain)
 	m.Layers = append(m.Layers, Layer{Name: p.Name()})
+	_ = r.believe(f, false)
 	request, ok := p.(apdu.InitiateRequest)
 	if !ok || len(request.DedicatedKey) == 0 || m.keys == nil || m.Control&security.Encrypted == 0 ||
 		m.keys.demanded()&security.Authenticated != 0 && m.Trust != security.Verified {
@@ -119,7 +122,7 @@ func gets(list []apdu.Access) []apdu.Get {
 // ask remembers a request. One that takes the place of another one, which was not
 // answered, makes it uncertain what the next answer belongs to.
 func (c *conversation) ask(m *Message, slot *asked, a asked) {
-	if c.step = m.step; len(a.list) > maxList {
+	if len(a.list) > maxList {
 		a.list = nil
 	}
 	a.list = slices.Clone(a.list)
@@ -128,8 +131,14 @@ func (c *conversation) ask(m *Message, slot *asked, a asked) {
 			a.list[i].Selection = &cosem.Selection{Selector: s.Selector, Parameters: s.Parameters.Clone()}
 		}
 	}
-	a.doubtful = m.Unverified || slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
+	a.unverified = m.Unverified
+	a.doubtful = slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
 	*slot = a
+}
+
+// unknown reports whether it is not certain that an answer is one to this request.
+func (a *asked) unknown(answer *Message) bool {
+	return a.doubtful || a.unverified && !answer.Unverified
 }
 
 func sameGet(a, b apdu.Get) bool {
@@ -139,12 +148,34 @@ func sameGet(a, b apdu.Get) bool {
 	return a.Selection == nil || a.Selection.Selector == b.Selection.Selector && a.Selection.Parameters.Equal(b.Selection.Parameters)
 }
 
-// doubtful reports whether messages are missing between a request and this
-// answer: both sides count each message that they send, so that from one answer
-// to the next both have gone on alike.
+// went follows the counters of both sides. Each counts the messages that it sends,
+// so that with every answer the server has gone on as far as the client. Where
+// messages are missing, repeated or in another order it has not.
+func (c *conversation) went(m *Message) {
+	if m.Trust != security.Verified || len(m.Plain) < 2 {
+		return
+	}
+	action := c.acting
+	c.opening, c.acting = false, false
+	c.level = c.level && m.counted
+	switch m.Plain[0] {
+	case apdu.TagDataNotification, apdu.TagEventNotification, apdu.TagInformationReport:
+		c.lead -= m.step - 1
+	case apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest, apdu.TagAccessRequest, apdu.TagReadRequest, apdu.TagWriteRequest,
+		apdu.TagUnconfirmedWrite, apdu.TagRLRQ:
+		c.lead += m.step
+		c.acting = m.Plain[0] == apdu.TagActionRequest && m.Plain[1] == 1
+	default:
+		c.lead -= m.step
+		if action && !c.level && m.Plain[0] == apdu.TagActionResponse { // it can answer nothing else
+			c.level, c.lead = true, 0
+		}
+	}
+}
+
+// doubtful reports whether it is not certain what request the message answers.
 func (r *Receiver) doubtful(c *conversation) bool {
-	m := &r.message
-	return m.Trust == security.Verified && m.Control != 0 && (m.step == 0 || m.step != c.step)
+	return r.message.Trust == security.Verified && (!c.level || c.lead != 0)
 }
 
 // answerBlock takes a block of a get-response.
@@ -160,20 +191,25 @@ func (r *Receiver) answerBlock(f *flow, p apdu.GetResponseWithBlock) (*Message, 
 			m.warn(fmt.Errorf("dlms: get-response %d: %w", f.invoke, errBegun))
 			f.answer.end(r)
 		}
-		f.invoke, f.doubtful = p.Invoke&0x0F, false
+		f.invoke, f.doubtful, f.unverified = p.Invoke&0x0F, false, m.Unverified
 	}
-	f.doubtful = f.doubtful || m.Unverified || r.doubtful(f.conversation)
+	f.doubtful = f.doubtful || m.Unverified != f.unverified || r.doubtful(f.conversation)
 	whole, err := f.answer.add(r, f, p.Number, p.Raw, p.Last)
 	if err != nil {
 		return nil, err
 	}
 	if whole == nil {
-		f.layers = append(f.layers, m.Layers...)
-		f.layers = f.layers[:min(len(f.layers), maxLayers)]
+		f.layers, f.warnings = append(f.layers, m.Layers...), append(f.warnings, m.Warnings...)
+		f.layers, f.warnings = f.layers[:min(len(f.layers), maxLayers)], f.warnings[:min(len(f.warnings), maxLayers)]
 		return nil, nil
 	}
 	r.explain.joined("joined blocks", whole)
+	for _, w := range f.warnings { // of the block that completed it
+		m.warn(w)
+	}
+	f.warnings = f.warnings[:0]
 	slot := &f.asked[f.invoke]
+	m.Unverified = m.Unverified || f.unverified
 	m.Plain = whole
 	if slot.list != nil && !slot.single {
 		results, err := apdu.ParseResults(whole)
@@ -221,7 +257,7 @@ func (r *Receiver) accessed(c *conversation, p apdu.AccessResponse) {
 			list = append(list, slot.list[i])
 		}
 	}
-	r.matched(c, list, results, at, doubtful || slot.doubtful)
+	r.matched(c, list, results, at, doubtful || slot.unknown(&r.message))
 }
 
 // answer reads results under the names that were asked for.
@@ -231,7 +267,7 @@ func (r *Receiver) answer(c *conversation, slot *asked, single bool, results []a
 	if a.single != single {
 		a.list = nil
 	}
-	r.matched(c, a.list, results, obis.Time{}, doubtful || a.doubtful)
+	r.matched(c, a.list, results, obis.Time{}, doubtful || a.unknown(&r.message))
 }
 
 // matched reads results under the names that were asked for; those of a request
@@ -259,7 +295,7 @@ func (r *Receiver) matched(c *conversation, list []apdu.Get, results []apdu.Resu
 			}
 		}()
 	}
-	r.values(c, list, results, at, !doubtful && !m.Unverified)
+	r.values(c, list, results, at, !doubtful)
 }
 
 // maxRegisters is how far apart the attributes of a register may be asked for in one request.
@@ -268,7 +304,7 @@ const maxRegisters = 64
 // values reads attributes whose names are known. Only those that are values make
 // readings; what says how to read others is kept.
 func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Result, at obis.Time, keep bool) {
-	m := &r.message
+	m, d := &r.message, c.described(r.message.Unverified)
 	var registers []cosem.Register
 	var told []bool // a value of the register came
 	for i, g := range list {
@@ -278,7 +314,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 			continue
 		}
 		if a.Class == cosem.ClassProfileGeneric {
-			r.profile(c, g, result.Data, at, keep)
+			r.profile(d, g, result.Data, at, keep)
 			continue
 		}
 		l, ok := cosem.RegisterAttributes(a.Class)
@@ -296,7 +332,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 		registers[k].Set(a.Index, result.Data)
 		told[k] = told[k] || a.Index == l.Value || a.Index == l.Last
 		if s, ok := cosem.ParseScalerUnit(result.Data); ok && a.Index == l.ScalerUnit && keep {
-			c.keepScaler(a, s)
+			d.keepScaler(a, s)
 		}
 	}
 	for i := range registers {
@@ -304,7 +340,7 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 			continue
 		}
 		if l, _ := cosem.RegisterAttributes(registers[i].Class); registers[i].ScalerUnit.IsNull() && l.ScalerUnit != 0 {
-			if s, ok := c.scalers[cosem.Attribute{Class: registers[i].Class, Name: registers[i].Name, Index: l.ScalerUnit}]; ok {
+			if s, ok := d.scalers[cosem.Attribute{Class: registers[i].Class, Name: registers[i].Name, Index: l.ScalerUnit}]; ok {
 				registers[i].ScalerUnit = s.Data()
 			}
 		}
@@ -313,12 +349,12 @@ func (r *Receiver) values(c *conversation, list []apdu.Get, results []apdu.Resul
 }
 
 // keepScaler remembers scaler and unit of a register.
-func (c *conversation) keepScaler(a cosem.Attribute, s cosem.ScalerUnit) {
-	if c.scalers == nil {
-		c.scalers = map[cosem.Attribute]cosem.ScalerUnit{}
+func (d *described) keepScaler(a cosem.Attribute, s cosem.ScalerUnit) {
+	if d.scalers == nil {
+		d.scalers = map[cosem.Attribute]cosem.ScalerUnit{}
 	}
-	if _, known := c.scalers[a]; known || len(c.scalers) < maxKnown {
-		c.scalers[a] = s
+	if _, known := d.scalers[a]; known || len(d.scalers) < maxKnown {
+		d.scalers[a] = s
 	}
 }
 
@@ -333,23 +369,23 @@ const maxProfiles = 64
 
 // profile reads an attribute of a profile. A buffer whose columns nobody knows
 // becomes readings without names.
-func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Time, keep bool) {
+func (r *Receiver) profile(of *described, g apdu.Get, d cosem.Data, at obis.Time, keep bool) {
 	m, name := &r.message, g.Attribute.Name
-	known := c.profiles[name]
+	known := of.profiles[name]
 	switch g.Attribute.Index {
 	case 3, 4:
 		if !keep {
 			return
 		}
 		if known == nil {
-			if len(c.profiles) >= maxProfiles {
+			if len(of.profiles) >= maxProfiles {
 				return
 			}
-			if c.profiles == nil {
-				c.profiles = map[obis.Code]*captured{}
+			if of.profiles == nil {
+				of.profiles = map[obis.Code]*captured{}
 			}
 			known = &captured{}
-			c.profiles[name] = known
+			of.profiles[name] = known
 		}
 		if g.Attribute.Index == 4 {
 			period, _ := d.Uint()
@@ -366,7 +402,7 @@ func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Ti
 		known.columns = columns
 	case 2:
 		if known != nil && len(known.columns) > 0 {
-			p, err := r.buffer(c, known, g, d)
+			p, err := of.buffer(known, g, d)
 			if err == nil {
 				m.Profiles = append(m.Profiles, p)
 				return
@@ -378,7 +414,7 @@ func (r *Receiver) profile(c *conversation, g apdu.Get, d cosem.Data, at obis.Ti
 }
 
 // buffer reads the buffer of a profile, or those columns of it that were asked for.
-func (r *Receiver) buffer(c *conversation, known *captured, g apdu.Get, d cosem.Data) (*obis.Profile, error) {
+func (of *described) buffer(known *captured, g apdu.Get, d cosem.Data) (*obis.Profile, error) {
 	columns := known.columns
 	if g.Selection != nil {
 		if selected, ok := g.Selection.Range(); ok && len(selected.Columns) > 0 {
@@ -399,7 +435,7 @@ func (r *Receiver) buffer(c *conversation, known *captured, g apdu.Get, d cosem.
 			layout.Columns[i].ScalerUnit = cosem.ScalerUnit{Known: true} // no register: the number stands for itself
 			continue
 		}
-		layout.Columns[i].ScalerUnit = c.scalers[cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: l.ScalerUnit}]
+		layout.Columns[i].ScalerUnit = of.scalers[cosem.Attribute{Class: capture.Class, Name: capture.Name, Index: l.ScalerUnit}]
 	}
 	p := &obis.Profile{}
 	layout.Describe(p)
@@ -425,6 +461,9 @@ func (r *Receiver) identify(f *flow) {
 		}
 	}
 	m.Readings, m.Attributes = r.readings.List, r.readings.Attributes
+	if n := r.readings.Dropped; n > 0 {
+		m.warn(fmt.Errorf("dlms: %d readings beyond %d: %w", n, cosem.MaxReadings, errTooMuch))
+	}
 	known := &f.meter
 	if m.Title != (security.Title{}) {
 		known = &r.sender(m.Title).meter

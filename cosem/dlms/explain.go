@@ -88,7 +88,7 @@ func (e *Explainer) hdlc(b []byte, note Note) (n int, err error) {
 			note(off, length, depth, field, meaning, b[off:off+length])
 			return
 		}
-		x.offset = off
+		x.offset, x.info = off, f.Info
 		switch {
 		case !f.Control.IsInformation() && f.Control.Kind() != hdlc.UI:
 			note(off, length, depth, "parameters", parameters(f.Info), f.Info)
@@ -132,6 +132,7 @@ type explainer struct {
 	note   Note
 	offset int // of what is read next
 	depth  int
+	info   []byte // of the frame
 }
 
 func (x *explainer) run(r *Receiver, read func() (*Message, error)) error {
@@ -147,6 +148,7 @@ func (x *explainer) reassembled(pdu []byte, joined bool, llc int) {
 		return
 	}
 	if joined {
+		x.note(x.offset, len(x.info), 0, "information", "the last segment", x.info)
 		x.joined("reassembled PDU", pdu)
 	}
 	if llc > 0 {

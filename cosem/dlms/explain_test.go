@@ -3,6 +3,7 @@ package dlms
 import (
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,4 +86,40 @@ func FuzzExplain(f *testing.F) {
 			b = b[n:]
 		}
 	})
+}
+
+// A capture is explained frame by frame; a PDU that came in pieces is explained
+// behind the last of them.
+func TestExplainCapture(t *testing.T) {
+	sealed := glo(t, pusher, both, 9, pushPDU(5))
+	block := func(n uint16, last bool, part []byte) []byte {
+		return append([]byte{0xE6, 0xE7, 0}, encode(t, apdu.GeneralBlockTransfer{Last: last, Number: n, Data: part})...)
+	}
+	two := block(2, true, sealed[20:])
+	capture := segmentFrame(t, hdlc.UI, false, block(1, false, sealed[:20]))
+	capture = append(capture, segmentFrame(t, hdlc.UI, true, two[:15])[1:]...) // the flag between them is one
+	capture = append(capture, segmentFrame(t, hdlc.UI, false, two[15:])...)
+	e := NewExplainer(&ReceiverConfig{Link: LinkAuto, Keys: knows(pushKey, pushAuth)})
+	text, frames := "", 0
+	for len(capture) > 0 {
+		_, err := e.Explain(capture[:5], func(int, int, int, string, string, []byte) {})
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		n, err := e.Explain(capture, func(off, length, depth int, field, meaning string, octets []byte) {
+			require.Len(t, octets, length)
+			switch field {
+			case "information", "LLC", "reassembled PDU", "joined blocks", "deciphered", "authentication-tag", "instance-id", "double-long-unsigned", "block-number":
+				text += fmt.Sprintf("%d: %d %d+%d %s %s\n", frames, depth, off, length, field, strings.SplitN(meaning, ";", 2)[0])
+			}
+		})
+		require.NoError(t, err)
+		capture = capture[n:]
+		frames++
+	}
+	require.Equal(t, 3, frames)
+	for _, want := range []string{
+		"0: 1 8+3 LLC", "0: 1 13+2 block-number 1", "1: 0 8+15 information a segment", "reassembled PDU", "joined blocks 57 octets", "2: 0 8+32 information the last segment",
+		"authentication-tag", "deciphered 29 octets, verified", "double-long-unsigned 5",
+	} {
+		require.Contains(t, text, want)
+	}
 }

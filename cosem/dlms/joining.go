@@ -15,40 +15,83 @@ import (
 // Limits of what is put together, in octets.
 const (
 	maxPushed   = 1 << 20   // of a message of a live line; for captures maxLong
-	maxGathered = 32 << 20  // of all messages of a live line that are not complete
+	maxGathered = 8 << 20   // of all messages of a live line that are not complete
 	maxCaptured = 128 << 20 // the same for captures
 	keptMemory  = 1 << 14   // that a buffer keeps for the next message
 )
 
 // Limits of what is remembered.
 const (
-	maxFlows  = 1024 // ways between two stations
-	maxLayers = 256  // of one message
-	maxAsked  = 16   // requests of a conversation: as many as invoke ids
-	maxBlocks = 1 << 16
-	maxList   = 1024 // attributes of a request, columns of a profile
-	maxKnown  = 1024 // scalers of a conversation
+	maxFlows   = 1024 // ways between two stations
+	maxLayers  = 256  // of one message
+	maxAsked   = 16   // requests of a conversation: as many as invoke ids
+	maxBlocks  = 1 << 16
+	maxList    = 1024 // attributes of a request, columns of a profile
+	maxCounted = 8    // counters of a conversation
+	maxRunning = 64   // how far a dedicated key that does not begin anew may lie ahead of the global one
+	maxKnown   = 1024 // scalers of a conversation
 )
 
 // way is a direction between two stations. The zero way is that of APDUs which
 // another carrier brought.
-type way struct{ to, from uint32 }
+type way struct {
+	to, from uint32
+	sense    sense // where both stations have the same address
+}
+
+// sense tells requests and answers apart.
+type sense uint8
+
+const (
+	bothSenses sense = iota
+	requests
+	answers
+)
+
+func (w way) back() way {
+	w.to, w.from = w.from, w.to
+	if w.sense != bothSenses {
+		w.sense ^= requests ^ answers
+	}
+	return w
+}
+
+// sense says which way a frame goes between stations of the same address: its LLC
+// header tells or, within a message, its number.
+func (r *Receiver) sense(w way, f hdlc.Frame) sense {
+	if isLLC(f.Info) {
+		if f.Info[1] == 0xE6 {
+			return requests
+		}
+		return answers
+	}
+	for _, s := range [...]sense{answers, requests} {
+		w.sense = s
+		if fl := r.flows[w]; fl != nil && f.Control.IsInformation() && fl.numbered.open && fl.numbered.next == f.Control.Send() {
+			return s
+		}
+	}
+	return answers
+}
 
 func station(a hdlc.Address) uint32 { return 1<<31 | uint32(a.Upper)<<16>>1 | uint32(a.Lower) }
 
 // flow is what is known of one way.
 type flow struct {
 	*conversation
-	used     uint64
-	numbered segments // I frames
-	pushed   segments // UI frames
-	blocks   joined   // of general block transfers
-	answer   joined   // of get-responses with blocks
-	invoke   apdu.InvokeID
-	doubtful bool // a block of the answer is
-	layers   []Layer
-	pushes   cosem.Pushes // of messages without a title
-	meter    obis.Meter   // that they told
+	used       uint64
+	both       bool     // it is both ways
+	numbered   segments // I frames
+	pushed     segments // UI frames
+	blocks     joined   // of general block transfers
+	answer     joined   // of get-responses with blocks
+	invoke     apdu.InvokeID
+	unverified bool         // the first block of the answer is
+	doubtful   bool         // a block of the answer is
+	layers     []Layer      // of the message that is not complete
+	warnings   []error      // about it
+	pushes     cosem.Pushes // of messages without a title
+	meter      obis.Meter   // that they told
 }
 
 // conversation is what is known of two stations.
@@ -58,21 +101,38 @@ type conversation struct {
 	dedicated      security.Sealer // the key that the AARQ proposed
 	asked          [maxAsked]asked
 	access         asked
-	step           uint32 // of the counter of the last request, see message.step
-	scalers        map[cosem.Attribute]cosem.ScalerUnit
-	profiles       map[obis.Code]*captured
+	last           []counted
+	opening        bool         // a verified AARQ waits for its answer, and nothing came since
+	acting         bool         // the same for an action
+	level          bool         // lead holds
+	lead           uint32       // by how much the client's counter went further than that of the server
+	told           [2]described // by messages that can be trusted, and by others
+}
+
+// described is what messages told of how to read others.
+type described struct {
+	scalers  map[cosem.Attribute]cosem.ScalerUnit
+	profiles map[obis.Code]*captured
+}
+
+// described returns what a message may be read by: what came as well protected as it.
+func (c *conversation) described(unverified bool) *described {
+	if unverified {
+		return &c.told[1]
+	}
+	return &c.told[0]
 }
 
 // asked is a request that waits for its answer.
 type asked struct {
-	list     []apdu.Get
-	invoke   uint32
-	single   bool // not a list
-	doubtful bool // the request cannot be trusted
+	list       []apdu.Get
+	invoke     uint32
+	single     bool // not a list
+	unverified bool // nobody can tell who asked
+	doubtful   bool // another request was not answered
 }
 
-// forget drops the requests that wait for an answer: frames were lost, and what
-// comes may answer another one.
+// forget drops the requests that wait for an answer: what comes may answer another one.
 func (c *conversation) forget() {
 	c.asked, c.access = [maxAsked]asked{}, asked{}
 }
@@ -87,8 +147,8 @@ func (r *Receiver) flow(w way) *flow {
 	for len(r.flows) >= maxFlows {
 		r.forgetOldest(nil)
 	}
-	f := &flow{used: r.clock}
-	if back := r.flows[way{w.from, w.to}]; back != nil {
+	f := &flow{used: r.clock, both: w == w.back()}
+	if back := r.flows[w.back()]; back != nil {
 		f.conversation = back.conversation
 	} else {
 		f.conversation = &conversation{}
@@ -173,9 +233,6 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 		}
 		lost := s.known && ns != s.next
 		s.known, s.next = true, (ns+1)&7
-		if lost {
-			f.forget()
-		}
 		if lost && s.open && !llc {
 			s.end(r, frame.Segmented)
 			return nil, false, fmt.Errorf("dlms: segment %d of %d→%d: %w", ns, frame.Source.Upper, frame.Destination.Upper, ErrLost)
@@ -184,7 +241,7 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 	switch {
 	case llc:
 		if s.open {
-			r.message.warn(fmt.Errorf("dlms: %d→%d: %w", frame.Source.Upper, frame.Destination.Upper, errBegun))
+			f.warn(fmt.Errorf("dlms: %d→%d: %w", frame.Source.Upper, frame.Destination.Upper, errBegun))
 			f.layers = f.layers[:0]
 		}
 		r.clear(&s.b)
@@ -248,7 +305,7 @@ func (j *joined) add(r *Receiver, f *flow, number uint32, part []byte, last bool
 			if len(j.starts) == 1 && j.first == 1 && !last && bytes.Equal(part, j.b) {
 				return nil, nil // a repetition
 			}
-			r.message.warn(fmt.Errorf("dlms: block 1 after block %d: %w", j.next-1, errBegun))
+			f.warn(fmt.Errorf("dlms: block 1 after block %d: %w", j.next-1, errBegun))
 		}
 		j.begin(r, 1)
 	case j.next != 0 && number == j.next:

@@ -109,7 +109,6 @@ func (l *Listener) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		l.messages(r, from)
 		for r.Pending() > 0 { // a datagram begins a frame
 			r.Skip()
-			l.messages(r, from)
 		}
 	}
 }

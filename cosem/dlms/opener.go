@@ -30,15 +30,16 @@ type sender struct {
 	dedicated security.Sealer // of Security.DedicatedKey
 	used      uint64          // when it was needed last
 
-	last   [security.KeyDedicated + 1]counted // the last verified message under each key
 	pushes cosem.Pushes
 	meter  obis.Meter // as its last message told it: texts are made once
 }
 
-// counted is an invocation counter that was seen.
+// counted is the invocation counter of the last verified message of a sender in a
+// conversation.
 type counted struct {
+	title   security.Title
+	key     security.KeyName
 	counter uint32
-	known   bool
 }
 
 func newSender(sec *Security) *sender {
@@ -273,7 +274,7 @@ func (r *Receiver) unseal(f *flow, s *sealed, dst []byte) (plain []byte, err err
 		if failed == nil {
 			r.message.keys = keys
 			if s.layer.Trust == security.Verified {
-				failed = r.count(of, s)
+				failed = r.count(c, s)
 			}
 			return p, failed
 		}
@@ -320,7 +321,7 @@ func (s *sender) endToEnd() *security.EndToEnd {
 
 // count takes note of the counter of a verified message; of a live line it
 // refuses one that is not above all before.
-func (r *Receiver) count(of *sender, s *sealed) error {
+func (r *Receiver) count(c *conversation, s *sealed) error {
 	key := security.KeyUnicast
 	switch {
 	case s.dedicated:
@@ -328,18 +329,40 @@ func (r *Receiver) count(of *sender, s *sealed) error {
 	case s.layer.Control&security.Broadcast != 0:
 		key = security.KeyBroadcast
 	}
-	last := &of.last[key]
-	r.message.step = 0
-	if last.known {
-		r.message.step = s.layer.Counter - last.counter
+	if r.cfg.Counters != nil {
+		id := security.CounterID{Title: s.layer.Title, Key: key, Receive: true}
+		if err := r.cfg.Counters.Accept(id, s.layer.Counter); err != nil {
+			return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
+		}
 	}
-	*last = counted{s.layer.Counter, true}
-	if r.cfg.Counters == nil {
-		return nil
-	}
-	id := security.CounterID{Title: s.layer.Title, Key: key, Receive: true}
-	if err := r.cfg.Counters.Accept(id, s.layer.Counter); err != nil {
-		return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
-	}
+	r.message.step, r.message.counted = c.count(s.layer.Title, key, s.layer.Counter)
 	return nil
+}
+
+// count returns how far a counter went since the message before, if there was one
+// and it lies below.
+func (c *conversation) count(title security.Title, key security.KeyName, counter uint32) (step uint32, ok bool) {
+	var running *counted
+	for i := range c.last {
+		l := &c.last[i]
+		if l.title == title && l.key == key {
+			step, ok = counter-l.counter, counter > l.counter
+			l.counter = counter
+			return step, ok
+		}
+		if l.title == title && l.key == security.KeyUnicast {
+			running = l
+		}
+	}
+	if len(c.last) < maxCounted {
+		c.last = append(c.last, counted{title, key, counter})
+	}
+	if key != security.KeyDedicated {
+		return 0, false
+	}
+	// A dedicated key begins at 0, or goes on where the global one is.
+	if running != nil && counter-running.counter < maxRunning {
+		return counter - running.counter, counter > running.counter
+	}
+	return counter, true
 }

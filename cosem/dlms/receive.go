@@ -59,9 +59,20 @@ type Message struct {
 	Meter      obis.Meter
 	Warnings   []error // what was wrong and did not stop the reading
 
-	keys   *sender // with which it was deciphered
-	step   uint32  // from the counter of the sender's message before; 0 where that is not known
-	sealed bool    // it was ciphered or signed
+	keys    *sender // with which it was deciphered
+	step    uint32  // from the counter of the sender's message before
+	counted bool    // step holds
+	sealed  bool    // it was ciphered or signed
+}
+
+// begin makes room for the next message.
+func (r *Receiver) begin() {
+	r.message.reset()
+	for i := range r.plain {
+		if cap(r.plain[i]) > keptMemory {
+			r.plain[i] = nil
+		}
+	}
 }
 
 func (m *Message) reset() {
@@ -247,7 +258,7 @@ func (r *Receiver) Skip() {
 // APDU reads one whole APDU that another carrier brought, with the LLC header of
 // HDLC or without. The message is nil where it is a block that completes nothing.
 func (r *Receiver) APDU(b []byte) (*Message, error) {
-	r.message.reset()
+	r.begin()
 	if isLLC(b) {
 		b = b[3:]
 	}
@@ -256,23 +267,30 @@ func (r *Receiver) APDU(b []byte) (*Message, error) {
 }
 
 func (r *Receiver) wrapped(f wrapper.Frame) (*Message, error) {
-	r.message.reset()
-	fl := r.flow(way{1<<31 | uint32(f.Destination), 1<<31 | uint32(f.Source)})
+	r.begin()
+	fl := r.flow(way{to: 1<<31 | uint32(f.Destination), from: 1<<31 | uint32(f.Source)})
 	fl.layer(Layer{Name: "wrapper"})
 	return r.apdu(fl, f.APDU)
 }
 
 // frame takes one HDLC frame.
 func (r *Receiver) frame(f hdlc.Frame) (*Message, error) {
-	r.message.reset()
-	fl := r.flow(way{station(f.Destination), station(f.Source)})
+	r.begin()
+	w := way{to: station(f.Destination), from: station(f.Source)}
+	if w.to == w.from {
+		w.sense = r.sense(w, f)
+	}
+	fl := r.flow(w)
+	if back := r.flows[w.back()]; f.Control.IsInformation() && back != nil && back.numbered.known && f.Control.Receive() != back.numbered.next {
+		fl.forget() // its sender has heard more, or less, than we did
+	}
 	s := &fl.numbered
 	switch kind := f.Control.Kind(); {
 	case kind == hdlc.UI:
 		s = &fl.pushed
 	case kind == hdlc.SNRM, kind == hdlc.DISC, kind == hdlc.UA:
 		fl.numbered.connect(r)
-		if back := r.flows[way{station(f.Source), station(f.Destination)}]; back != nil {
+		if back := r.flows[w.back()]; back != nil {
 			back.numbered.connect(r)
 		}
 	}
@@ -305,6 +323,12 @@ func (f *flow) layer(l Layer) {
 	}
 }
 
+func (f *flow) warn(err error) {
+	if len(f.warnings) < maxLayers {
+		f.warnings = append(f.warnings, err)
+	}
+}
+
 // apdu takes an APDU, or a block of one.
 func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 	if len(b) > 0 && b[0] == apdu.TagGeneralBlockTransfer {
@@ -321,8 +345,8 @@ func (r *Receiver) apdu(f *flow, b []byte) (*Message, error) {
 		b = whole
 	}
 	m := &r.message
-	m.Layers = append(m.Layers, f.layers...)
-	f.layers = f.layers[:0]
+	m.Layers, m.Warnings = append(m.Layers, f.layers...), append(m.Warnings, f.warnings...)
+	f.layers, f.warnings = f.layers[:0], f.warnings[:0]
 	return r.whole(f, b)
 }
 
@@ -346,6 +370,9 @@ func (r *Receiver) block(f *flow, b []byte) (whole []byte, err error) {
 	g := p.(apdu.GeneralBlockTransfer)
 	f.layer(Layer{Name: g.Name()})
 	if len(g.Data) == 0 {
+		if f.both {
+			return nil, nil
+		}
 		f.blocks.empty(uint32(g.Number))
 		return nil, nil
 	}
@@ -373,9 +400,13 @@ func (r *Receiver) whole(f *flow, b []byte) (*Message, error) {
 	m.sealed = isProtected(b[0])
 	plain, err := r.open(f, b)
 	if err != nil {
+		if m.Trust == security.Verified { // it was counted, and nobody knows what it was
+			f.level = false
+		}
 		return nil, err
 	}
 	m.Plain = plain
+	f.went(m)
 	if m.sealed && len(plain) > 0 && plain[0] == '/' {
 		return r.telegram(f)
 	}
@@ -454,7 +485,7 @@ func (r *Receiver) believe(f *flow, values bool) error {
 		}
 	}
 	m.Unverified = m.Trust != security.Verified && (demanded != 0 || m.sealed && m.Trust != security.Plain)
-	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified || demanded != 0 && m.Trust == security.Plain ||
+	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified ||
 		demanded&^m.Control&security.Encrypted != 0
 	if less && values && r.cfg.Counters != nil {
 		if r.cfg.AcceptUnprotected == nil || !r.cfg.AcceptUnprotected(m.Title) {

@@ -148,17 +148,22 @@ func (f Frame) AppendBinary(dst []byte) ([]byte, error) {
 	return append(dst, flag), nil
 }
 
-// checksum is CRC-16/X-25.
+// checksum is CRC-16/X-25, four octets at a time.
 func checksum(b []byte) uint16 {
 	crc := uint16(0xFFFF)
+	for ; len(b) >= 4; b = b[4:] {
+		crc ^= binary.LittleEndian.Uint16(b)
+		crc = crcTables[3][byte(crc)] ^ crcTables[2][crc>>8] ^ crcTables[1][b[2]] ^ crcTables[0][b[3]]
+	}
 	for _, c := range b {
-		crc = crc>>8 ^ crcTable[byte(crc)^c]
+		crc = crc>>8 ^ crcTables[0][byte(crc)^c]
 	}
 	return ^crc
 }
 
-var crcTable = func() (t [256]uint16) {
-	for i := range t {
+// crcTables[n] holds what an octet becomes that n others follow.
+var crcTables = func() (t [4][256]uint16) {
+	for i := range t[0] {
 		crc := uint16(i)
 		for range 8 {
 			if crc&1 != 0 {
@@ -167,7 +172,12 @@ var crcTable = func() (t [256]uint16) {
 				crc >>= 1
 			}
 		}
-		t[i] = crc
+		t[0][i] = crc
+	}
+	for n := 1; n < len(t); n++ {
+		for i, crc := range t[n-1] {
+			t[n][i] = crc>>8 ^ t[0][byte(crc)]
+		}
 	}
 	return t
 }()

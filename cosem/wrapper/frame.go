@@ -28,10 +28,8 @@ type Frame struct {
 // Parse reads the frame at the start of b and returns how many octets it took.
 // Input that is only too short gives an error that wraps [io.ErrUnexpectedEOF].
 func Parse(b []byte) (f Frame, n int, err error) {
-	if len(b) >= 2 {
-		if v := binary.BigEndian.Uint16(b); v != version {
-			return Frame{}, 0, &ParseError{Field: "version", Offset: 0, Err: fmt.Errorf("%d, want %d", v, version)}
-		}
+	if len(b) >= 1 && b[0] != version>>8 || len(b) >= 2 && b[1] != version&0xFF {
+		return Frame{}, 0, &ParseError{Field: "version", Offset: 0, Err: fmt.Errorf("0x%x, want %d", b[:min(len(b), 2)], version)}
 	}
 	if len(b) < headerLen {
 		return Frame{}, 0, &ParseError{Field: "header", Offset: len(b), Err: io.ErrUnexpectedEOF}
