@@ -12,7 +12,6 @@ import (
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
-	"github.com/openusm/meter/cosem/wrapper"
 )
 
 // hdlcDriver speaks DLMS/COSEM, and reads it in HDLC frames; the drivers below
@@ -60,7 +59,7 @@ func apduDriver() Driver {
 	return Driver{
 		Protocol: APDU,
 		Of:       DLMS,
-		Detect:   apdu.Detect,
+		Detect:   dlms.IsAPDU,
 		Reader:   func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkNone) },
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			return newDLMSExplainer(cfg, dlms.LinkNone, note)
@@ -75,15 +74,9 @@ func cutDriver() Driver {
 	return d
 }
 
-// isWrapper knows a frame with an APDU in it.
+// isWrapper knows frames with an APDU each, or a frame of which the end is missing.
 func isWrapper(b []byte) bool {
-	f, _, err := wrapper.Parse(b)
-	if errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 8 && b[0] == 0 && b[1] == 1 {
-		f.APDU = b[8:]
-	} else if err != nil {
-		return false
-	}
-	return apdu.Detect(f.APDU) || apdu.Begins(f.APDU)
+	return dlms.IsWrapper(b) || len(b) > 8 && b[0] == 0 && b[1] == 1 && apdu.Begins(b[8:])
 }
 
 // dlmsReader reads what meters and their clients send.

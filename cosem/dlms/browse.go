@@ -106,22 +106,3 @@ func (c *Client) LogicalDevices(ctx context.Context) (devices []LogicalDevice, e
 	}
 	return devices, nil
 }
-
-// AttributeOf returns the attribute from which Read read a reading.
-func (c *Client) AttributeOf(r *obis.Reading) (a cosem.Attribute) {
-	if len(r.RawID) != len(a.Name)+1 {
-		return a
-	}
-	name := obis.Code(r.RawID[:len(a.Name)])
-	for _, i := range c.byName[name] {
-		if class := c.objects[i].Class; isReadable(class) {
-			return cosem.Attribute{Class: class, Name: name, Index: int8(r.RawID[len(name)])}
-		}
-	}
-	return a
-}
-
-func isReadable(class cosem.Class) bool {
-	_, ok := cosem.RegisterAttributes(class)
-	return ok
-}
