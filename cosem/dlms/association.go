@@ -29,6 +29,9 @@ type Association struct {
 // ErrRefused is wrapped by the errors of associations that the server refused.
 var ErrRefused = errors.New("association refused")
 
+// ErrClosed reports a request where no association is open.
+var ErrClosed = errors.New("dlms: no association is open")
+
 // RefusedError says why a server refused an association.
 type RefusedError struct {
 	Result     apdu.AssociationResult
@@ -309,6 +312,9 @@ func (a *Association) Release() ([]byte, error) {
 
 // Protect returns the APDU that carries a request; it is valid until the next call.
 func (a *Association) Protect(plain []byte) ([]byte, error) {
+	if transitions[a.state][eventSend].demand == refused {
+		return nil, ErrClosed
+	}
 	if !a.channel.ciphers() && !(a.cfg.Security != nil && a.cfg.Security.Sign) {
 		return plain, nil
 	}

@@ -88,13 +88,12 @@ func (c *Client) Open(ctx context.Context) error {
 		return err
 	}
 	more, err := c.associate(ctx)
-	if err != nil {
-		return err
+	if err == nil && more {
+		err = c.prove(ctx)
 	}
-	if more {
-		if err := c.prove(ctx); err != nil {
-			return err
-		}
+	if err != nil {
+		c.assoc.state = stateIdle
+		return err
 	}
 	c.open = true
 	c.cfg.Logger.Debug("association opened", "conformance", c.assoc.Conformance().String())
