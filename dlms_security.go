@@ -123,7 +123,7 @@ func expectedCounter(ctx context.Context, t Target, cfg *Config, l dlms.Link) (u
 	if err := client.Open(ctx); err != nil {
 		return 0, dlmsError(err)
 	}
-	n, err := client.InvocationCounter(ctx, 0)
+	n, err := client.InvocationCounter(ctx, obis.Code{})
 	return n, dlmsError(err)
 }
 

@@ -129,7 +129,7 @@ func TestInvocationCounter(t *testing.T) {
 	server.Counters, server.Peer = counters, security.Title{'C', 'L', 'I', 0, 0, 0, 0, 1}
 	require.NoError(t, counters.Accept(security.CounterID{Title: server.Peer, Receive: true}, 4711))
 	c := open(t, cosemsim.Config{Access: []dlms.Access{{Client: 16}, {Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}}, dlms.Config{Link: dlms.LinkWrapper})
-	n, err := c.InvocationCounter(t.Context(), 0)
+	n, err := c.InvocationCounter(t.Context(), obis.Code{})
 	require.NoError(t, err)
 	require.Equal(t, uint32(4712), n)
 }
