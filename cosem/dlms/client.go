@@ -60,7 +60,7 @@ func newCarrier(conn *stream.Conn, cfg *Config) carrier {
 
 func newLinkCarrier(conn *stream.Conn, cfg *Config) carrier {
 	if cfg.Link == LinkWrapper {
-		return &wrapperCarrier{conn: conn, local: cfg.Client, remote: cfg.Server, trace: cfg.Trace}
+		return &wrapperCarrier{conn: conn, local: cfg.Client, remote: cfg.Server, trace: redacting(cfg.Trace)}
 	}
 	remote := hdlc.Server(cfg.Server, cfg.Physical)
 	if cfg.AddressSize != 0 {
@@ -71,7 +71,7 @@ func newLinkCarrier(conn *stream.Conn, cfg *Config) carrier {
 		retries = -1
 	}
 	return &hdlcCarrier{
-		conn: conn, trace: cfg.Trace, frameTimeout: cfg.FrameTimeout, hearEcho: cfg.Echo,
+		conn: conn, trace: redacting(cfg.Trace), frameTimeout: cfg.FrameTimeout, hearEcho: cfg.Echo,
 		link: hdlc.NewPrimary(hdlc.LinkConfig{
 			Local: hdlc.Client(uint8(cfg.Client)), Remote: remote, Parameters: cfg.HDLC, Timeout: cfg.Timeout, Retries: retries,
 		}),
