@@ -41,6 +41,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	s := fmt.Sprintf("dlms: %v: %v", ErrRefused, e.Diagnostic)
+	if !e.Diagnostic.Provider && e.Diagnostic.Code == apdu.DiagnosticContextNotSupported {
+		s += " (it may have short names, or want messages ciphered, or not)"
+	}
 	if e.Service != nil {
 		s += ": " + e.Service.Error()
 	}
