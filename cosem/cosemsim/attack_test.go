@@ -63,6 +63,13 @@ func (m *mitm) be(a attacker) {
 	m.attack <- a
 }
 
+// heard returns what went by so far.
+func (m *mitm) heard() (sent, answered [][]byte) {
+	attack := <-m.attack
+	defer func() { m.attack <- attack }()
+	return append([][]byte{}, m.sent...), append([][]byte{}, m.answered...)
+}
+
 func (m *mitm) carry(from, to net.Conn, toServer bool) {
 	defer to.Close()
 	for {
@@ -201,7 +208,7 @@ func guarded(t *testing.T) map[string]func() (dlms.Config, dlms.Access) {
 						list[name] = func() (dlms.Config, dlms.Access) {
 							client, server := parties(t, suite)
 							client.Style, client.Dedicated, client.Sign, server.Sign = style, dedicated, signed, signed
-							cfg := dlms.Config{Link: dlms.LinkWrapper, Client: 1, Auth: auth, Password: []byte("the secret"), Security: &client, Timeout: 150 * time.Millisecond, Retries: -1}
+							cfg := dlms.Config{Link: dlms.LinkWrapper, Client: 1, Auth: auth, Password: []byte("the secret"), Security: &client, Timeout: time.Second, Retries: -1}
 							return cfg, dlms.Access{Client: 1, Auth: auth, Password: []byte("the secret"), Security: &server}
 						}
 					}
@@ -302,7 +309,7 @@ func TestNobodyOnTheLine(t *testing.T) {
 		},
 	}
 	configurations := guarded(t)
-	for name, make := range configurations {
+	for name, configure := range configurations {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && len(name)%3 != 0 {
 				t.Skip("one in three")
@@ -310,7 +317,7 @@ func TestNobodyOnTheLine(t *testing.T) {
 			t.Parallel()
 			for attack, with := range attacks {
 				t.Run(attack, func(t *testing.T) {
-					cfg, access := make()
+					cfg, access := configure()
 					cfg.Push = func(p apdu.PDU, trust security.Trust) { t.Errorf("%s was believed, %v", p.Name(), trust) }
 					meter := simulate(t, &cosemsim.Config{Now: func() time.Time { return noon }, Access: []dlms.Access{access}})
 					m, near, far := between(t)
@@ -346,13 +353,13 @@ func failing(_ cosem.Data, err error) error { return err }
 // What is replayed from this session or an earlier one, or spliced from another
 // meter's, is refused by both sides.
 func TestNothingIsReplayed(t *testing.T) {
-	for name, make := range guarded(t) {
+	for name, configure := range guarded(t) {
 		t.Run(name, func(t *testing.T) {
 			if testing.Short() && len(name)%3 != 0 {
 				t.Skip("one in three")
 			}
 			t.Parallel()
-			cfg, access := make()
+			cfg, access := configure()
 			meter := simulate(t, &cosemsim.Config{Now: func() time.Time { return noon }, Access: []dlms.Access{access}})
 			session := func() (*mitm, *dlms.Client) {
 				m, near, far := between(t)
@@ -376,7 +383,7 @@ func TestNothingIsReplayed(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, closed())
 			// All that was sent, once more in the same session.
-			replay := old.sent
+			replay, heard := old.heard()
 			old.be(func(toServer bool, b []byte) (on, back [][]byte) {
 				if toServer {
 					return append(append([][]byte{}, replay...), b), nil
@@ -390,19 +397,20 @@ func TestNothingIsReplayed(t *testing.T) {
 
 			// The whole session once more, without the client.
 			near, far := line(t)
-			go func() { _ = meter.Serve(context.Background(), far) }()
+			served := make(chan error)
+			go func() { served <- meter.Serve(context.Background(), far) }()
 			go func() { _, _ = io.Copy(io.Discard, near) }()
 			for _, b := range replay {
 				f, _ := wrapper.Frame{Source: 1, Destination: 1, APDU: b}.AppendBinary(nil)
 				_, err := near.Write(f)
 				require.NoError(t, err)
 			}
-			require.NoError(t, near.Close())
+			require.NoError(t, near.(*net.TCPConn).CloseWrite())
+			require.NoError(t, <-served)
 			require.True(t, closed(), "a session was replayed")
 
 			// A meter that plays what the real one said earlier.
 			m, c := session()
-			heard := append([][]byte{}, old.answered...)
 			m.be(func(toServer bool, b []byte) (on, back [][]byte) {
 				if toServer && len(heard) > 0 {
 					back, heard = heard[:1], heard[1:]
@@ -419,20 +427,21 @@ func TestNothingIsReplayed(t *testing.T) {
 			// Answers and requests of another meter's session with the same keys.
 			m, c = session()
 			require.NoError(t, c.Open(t.Context()))
-			other, otherAccess := make()
+			other, otherAccess := configure()
 			stranger := *otherAccess.Security
 			stranger.Title[7] = 9
 			otherAccess.Security = &stranger
 			twin := simulate(t, &cosemsim.Config{Now: func() time.Time { return noon.Add(time.Hour) }, Access: []dlms.Access{otherAccess}})
-			m2, near, far := between(t)
-			go func() { _ = twin.Serve(context.Background(), far) }()
-			d := dlms.NewClient(near, &other)
+			m2, twinNear, twinFar := between(t)
+			go func() { _ = twin.Serve(context.Background(), twinFar) }()
+			d := dlms.NewClient(twinNear, &other)
 			require.NoError(t, d.Open(t.Context()))
 			for range 5 {
 				_, err = d.Get(t.Context(), register, nil)
 				require.NoError(t, err)
 			}
-			spliced := m2.answered[len(m2.answered)-1]
+			_, answered := m2.heard()
+			spliced := answered[len(answered)-1]
 			m.be(func(toServer bool, b []byte) (on, back [][]byte) {
 				if toServer {
 					return nil, [][]byte{spliced}
@@ -507,8 +516,8 @@ func TestNobodyDowngrades(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for configuration, make := range guarded(t) {
-				cfg, access := make()
+			for configuration, configure := range guarded(t) {
+				cfg, access := configure()
 				if !cfg.Auth.HLS() || cfg.Security.Style != dlms.StyleGeneral || cfg.Security.Dedicated || cfg.Security.Sign {
 					continue
 				}
