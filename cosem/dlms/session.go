@@ -443,7 +443,7 @@ func (s *session) secure(p apdu.AARQ, access *Access) bool {
 	}
 	// Titles are part of nonces and proofs; a digest of HLS-SHA256 does without a client's.
 	titled := len(p.CallingAPTitle) == security.TitleLen
-	if !titled && (c.global != nil || access.Auth == apdu.MechanismECDSA) {
+	if !titled && (c.ciphers() || access.Auth == apdu.MechanismGMAC || access.Auth == apdu.MechanismECDSA) {
 		return false
 	}
 	if err := errors.Join(c.identify(p.CallingAPTitle, p.CallingAEQualifier), c.able(access.Auth, true)); err != nil {
