@@ -3,6 +3,12 @@ package cosemsim_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
 	"net"
 	"testing"
 	"time"
@@ -300,4 +306,61 @@ func TestListsBySelector(t *testing.T) {
 		_, err := c.Get(t.Context(), objects[0].Attribute(a.Index), nil)
 		require.Equal(t, a.Mode&cosem.AccessRead != 0, err == nil, "attribute %d of the association", a.Index)
 	}
+}
+
+// HLS-ECDSA by certificates that the parties send: believed where an authority
+// issued them for the title, and by nobody else.
+func TestCertificatesIdentify(t *testing.T) {
+	issue, root := newAuthority(t)
+	_, stranger := newAuthority(t)
+	for name, test := range map[string]struct {
+		edit func(c, s *dlms.Security)
+		ok   bool
+	}{
+		"authorities on both sides": {func(*dlms.Security, *dlms.Security) {}, true},
+		"pinned certificates": {func(c, s *dlms.Security) {
+			c.PeerCertificate, s.PeerCertificate = s.Certificate, c.Certificate
+			c.Authorities, s.Authorities = nil, nil
+		}, true},
+		"server of another authority": {func(c, _ *dlms.Security) { c.Authorities = [][]byte{stranger} }, false},
+		"client of another authority": {func(_, s *dlms.Security) { s.Authorities = [][]byte{stranger} }, false},
+		"server sends none":           {func(_, s *dlms.Security) { s.Certificate = nil }, false},
+		"client sends none":           {func(c, _ *dlms.Security) { c.Certificate = nil }, false},
+		"client sends the server's":   {func(c, s *dlms.Security) { c.Certificate = s.Certificate }, false},
+		"client has another title":    {func(c, _ *dlms.Security) { c.Title[7] = 0x77 }, false},
+		"server has another title":    {func(_, s *dlms.Security) { s.Title[7] = 0x77 }, false},
+		"client pinned another's":     {func(c, _ *dlms.Security) { c.PeerCertificate = c.Certificate }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, server := parties(t, 1)
+			client.PeerSigning, server.PeerSigning = nil, nil
+			client.Certificate, server.Certificate = issue(client.Signing, client.Title), issue(server.Signing, server.Title)
+			client.Authorities, server.Authorities = [][]byte{root}, [][]byte{root}
+			test.edit(&client, &server)
+			near, far := net.Pipe()
+			meter := simulate(t, &cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismECDSA, Security: &server}}})
+			go func() { _ = meter.Serve(context.Background(), far) }()
+			c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkWrapper, Client: 1, Auth: apdu.MechanismECDSA, Security: &client, Timeout: time.Second})
+			require.Equal(t, test.ok, c.Open(t.Context()) == nil)
+			require.NoError(t, c.Close(t.Context()))
+		})
+	}
+}
+
+// newAuthority returns what issues certificates, and its own.
+func newAuthority(t *testing.T) (issue func(security.Signer, security.Title) []byte, root []byte) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(time.Hour)}
+	root, err = x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
+	require.NoError(t, err)
+	return func(s security.Signer, title security.Title) []byte {
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append([]byte{4}, s.(*security.SigningKey).Public()...))
+		require.NoError(t, err)
+		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: title.String()},
+			KeyUsage: x509.KeyUsageDigitalSignature, NotAfter: time.Now().Add(time.Hour)}, ca, public, key)
+		require.NoError(t, err)
+		return der
+	}, root
 }
