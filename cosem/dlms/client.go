@@ -24,7 +24,8 @@ type Client struct {
 	conn    *stream.Conn
 	carrier carrier
 	assoc   *Association
-	setup   error // why the configuration cannot work
+	plain   []byte // the request that is under way
+	setup   error  // why the configuration cannot work
 	open    bool
 	// unverified is set by answers whose tag could not be checked for want of a key.
 	unverified bool
@@ -342,10 +343,11 @@ func late(request, answer []byte) bool {
 // request sends a PDU and returns the PDU that answers it. It aliases memory of
 // the client's that the next request uses again.
 func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
-	b, err := p.AppendBinary(nil)
+	b, err := p.AppendBinary(c.plain[:0])
 	if err != nil {
 		return nil, err
 	}
+	c.plain = b
 	answer, err := c.exchange(ctx, b)
 	if errors.Is(err, ErrTimeout) {
 		c.assoc.overdue()

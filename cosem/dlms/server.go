@@ -131,6 +131,7 @@ func NewServer(cfg *ServerConfig) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	conn := stream.New(rw)
 	defer conn.Close()
+	conn.Under(ctx)
 	link, head, err := s.cfg.Link, []byte(nil), error(nil)
 	if link == LinkAuto {
 		if link, head, err = s.listen(ctx, conn); err != nil {
