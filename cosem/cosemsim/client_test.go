@@ -364,3 +364,57 @@ func newAuthority(t *testing.T) (issue func(security.Signer, security.Title) []b
 		return der
 	}, root
 }
+
+// Where the configuration says so, what is protected less than it should be is
+// taken, and marked.
+func TestAcceptUnprotected(t *testing.T) {
+	plainPush := encode(apdu.DataNotification{Invoke: 1, Body: cosem.Uint8(1)})
+	for _, accept := range []bool{false, true} {
+		client, server := parties(t, 0)
+		var pushed []security.Trust
+		var answer []byte
+		cfg := dlms.Config{Client: 1, Auth: apdu.MechanismGMAC, Security: &client, AcceptUnprotected: accept,
+			Push: func(_ apdu.PDU, trust security.Trust) { pushed = append(pushed, trust) }}
+		genuine, err := dlms.Push(&dlms.Config{Link: dlms.LinkWrapper, Security: &server}, apdu.DataNotification{Invoke: 1, Body: cosem.Uint8(2)})
+		require.NoError(t, err)
+		c, _ := over(t, cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}}, cfg, nil)
+		c.Close(t.Context())
+		c, m := over(t, cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}}, cfg, nil)
+		again, err := dlms.Push(&dlms.Config{Link: dlms.LinkWrapper, Security: &server}, apdu.DataNotification{Invoke: 1, Body: cosem.Uint8(3)})
+		require.NoError(t, err)
+		m.be(func(toServer bool, b []byte) (on, back [][]byte) {
+			if !toServer {
+				return [][]byte{genuine[8:], again[8:], plainPush, answer}, nil
+			}
+			return [][]byte{b}, nil
+		})
+		_, err = c.Objects(t.Context())
+		require.Error(t, err, "the answer is empty, and none comes")
+		m.be(pass)
+		_, err = c.Objects(t.Context())
+		require.NoError(t, err)
+		want := []security.Trust{security.Verified}
+		if accept {
+			want = append(want, security.Plain)
+		}
+		require.Equal(t, want, pushed, "the first is of an earlier time")
+
+		value := encode(apdu.GetResponseWithList{Invoke: 0xC1, List: []apdu.Result{{Data: cosem.Uint32(5)}, {Data: cosem.ScalerUnit{Unit: obis.WattHour, Known: true}.Data()}}})
+		m.be(func(toServer bool, b []byte) (on, back [][]byte) {
+			if !toServer {
+				value[2] = 0xC0 | 2 // the number after the answer that did not come
+				return [][]byte{value}, nil
+			}
+			return [][]byte{b}, nil
+		})
+		readings, err := c.Read(t.Context(), register.Name)
+		if !accept {
+			require.ErrorIs(t, err, dlms.ErrUnprotected)
+			require.Empty(t, readings)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, "5", readings[0].Value.String())
+		require.NotZero(t, readings[0].Quality.Flags&obis.Unverified)
+	}
+}

@@ -55,7 +55,8 @@ type Security struct {
 	PeerCertificate []byte   // the peer's certificate, in DER
 	Authorities     [][]byte // in DER: who issued the certificate that the peer sends, and for its system title
 	// Sign puts a general-signing APDU around every message, and requires one
-	// around what comes.
+	// around what comes. It needs keys to cipher with, too, as only ciphered
+	// messages have a counter.
 	Sign bool
 	// KeyInfo is the key of the style StyleCiphering; nil means the global unicast key.
 	KeyInfo *apdu.KeyInfo
@@ -207,6 +208,8 @@ func (c *channel) able(auth apdu.Mechanism, identified bool) error {
 		return fmt.Errorf("dlms: %v: %w: system title", auth, security.ErrNoKey)
 	case auth == apdu.MechanismECDSA && c.sec.Signing == nil:
 		return fmt.Errorf("dlms: %v: %w: signing key", auth, security.ErrNoKey)
+	case c.sec != nil && c.sec.Sign && !c.ciphers(): // signatures have no counter: each could be replayed
+		return fmt.Errorf("dlms: general-signing: %w: to cipher what is signed", security.ErrNoKey)
 	case (auth == apdu.MechanismECDSA || c.sec != nil && c.sec.Sign) && len(c.peerSigning) == 0 && (identified || len(c.sec.Authorities) == 0):
 		return fmt.Errorf("dlms: signatures: %w", security.ErrNoIdentity)
 	}
