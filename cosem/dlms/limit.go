@@ -12,6 +12,7 @@ import (
 const (
 	maxItems = 256      // of one request; those beyond are refused
 	maxList  = 1 << 20  // octets of the items of one answer, after which the others are refused
+	maxKept  = 4 << 10  // octets of an answer whose memory is used again
 	maxHeld  = 64 << 20 // octets of requests and answers in blocks, of all clients of a server
 )
 
@@ -26,6 +27,20 @@ func (b *budget) adjust(n int) bool {
 	}
 	b.held.Add(-int64(n))
 	return false
+}
+
+// answers returns the answers to an APDU, in whose place an exception stands
+// where the session would hold too much. Of their memory no more is kept than
+// what small answers need.
+func (s *session) answers() [][]byte {
+	if !s.account() {
+		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
+	}
+	frames := s.frames
+	if cap(s.out) > maxKept || len(frames) > 0 && cap(frames[0]) > maxKept {
+		s.out, s.frames = nil, nil
+	}
+	return frames
 }
 
 // account takes what the session holds now from the budget. Where there is not

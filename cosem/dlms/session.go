@@ -115,10 +115,7 @@ func (s *session) handle(b []byte) [][]byte {
 	} else if len(answer) > 0 {
 		s.frames = append(s.frames, answer)
 	}
-	if !s.account() {
-		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
-	}
-	return s.frames
+	return s.answers()
 }
 
 // gateway answers a request that came through a gateway protocol header, in kind.
@@ -163,10 +160,7 @@ func (s *session) block(b []byte) [][]byte {
 		}
 	}
 	s.frames = s.blocks.poll(s.frames)
-	if !s.account() {
-		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
-	}
-	return s.frames
+	return s.answers()
 }
 
 // whole answers an APDU that is complete.
