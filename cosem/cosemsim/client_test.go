@@ -426,3 +426,19 @@ func TestAcceptUnprotected(t *testing.T) {
 		require.NotZero(t, readings[0].Quality.Flags&obis.Unverified)
 	}
 }
+
+// Keys are replaced at the Security setup that the association names.
+func TestSecuritySetupOfTheAssociation(t *testing.T) {
+	asked := false
+	c, m := over(t, cosemsim.Config{}, dlms.Config{}, func(toServer bool, b []byte) (on, back [][]byte) {
+		if toServer {
+			asked = bytes.Contains(b, []byte{0, 15, 0, 0, 40, 0, 0, 255, 9})
+		} else if asked {
+			b = encode(apdu.GetResponseNormal{Invoke: 0xC1, Result: apdu.Result{Data: cosem.Name(obis.MustParse("0-0:43.0.8"))}})
+		}
+		return [][]byte{b}, nil
+	})
+	require.ErrorIs(t, c.ActivateSecurity(t.Context(), 3), cosem.ActionResult(cosem.ObjectUndefined))
+	sent, _ := m.heard()
+	require.Contains(t, string(sent[len(sent)-1]), string([]byte{0, 64, 0, 0, 43, 0, 8, 255, 1}))
+}

@@ -185,9 +185,11 @@ func (c *channel) identify(title, certificate []byte) error {
 		return fmt.Errorf("%w: the peer has our own, %v", ErrStranger, c.own)
 	}
 	authorities := c.sec.Authorities
-	switch {
-	case len(c.sec.PeerSigning) > 0:
+	if len(c.sec.PeerSigning) > 0 {
 		return nil
+	}
+	c.peerSigning = nil // what it was in an earlier association
+	switch {
 	case len(c.sec.PeerCertificate) > 0:
 		certificate, authorities = c.sec.PeerCertificate, nil
 	case len(certificate) == 0 || len(authorities) == 0:
@@ -450,7 +452,7 @@ func (c *channel) between(originator, recipient []byte) error {
 	if c.seen == nil {
 		return nil
 	}
-	if len(originator) > 0 && !bytes.Equal(originator, c.peer[:]) {
+	if len(originator) > 0 && !bytes.Equal(originator, c.peer[:]) && c.peer != (security.Title{}) {
 		return fmt.Errorf("%w: sent by %X, want %v", ErrStranger, originator, c.peer)
 	}
 	if len(recipient) > 0 && !bytes.Equal(recipient, c.own[:]) {
@@ -485,6 +487,9 @@ func (c *channel) openContents(sender security.Title, b []byte, p *protection) (
 		return nil, err
 	}
 	c.in, c.spare = plain, c.in
+	if trust == security.Verified && c.seen != nil && c.peer == (security.Title{}) {
+		c.peer = sender // which no AARE told
+	}
 	return plain, c.accept(id, contents.Counter, plain, trust, p)
 }
 
