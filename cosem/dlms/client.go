@@ -177,7 +177,7 @@ func (c *Client) Close(ctx context.Context) error {
 		err = nil
 	}
 	c.open = false
-	return errors.Join(err, c.conn.Close())
+	return errors.Join(err, settle(c.cfg.Security), c.conn.Close())
 }
 
 func (c *Client) release(ctx context.Context) error {

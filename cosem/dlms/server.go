@@ -178,7 +178,7 @@ func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byt
 	sessions := map[pair]*session{}
 	defer func() {
 		for _, session := range sessions {
-			session.close()
+			session.end()
 		}
 	}()
 	c := &wrapperCarrier{conn: conn, trace: redacting(s.cfg.Trace), in: head}
@@ -222,7 +222,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 	sessions := map[client]*held{}
 	defer func() {
 		for _, h := range sessions {
-			h.close()
+			h.end()
 		}
 	}()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
@@ -250,7 +250,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 			if len(sessions) >= maxDatagramSessions {
 				for id, h := range sessions { // nobody says goodbye on UDP
 					if time.Since(h.last) > s.cfg.Inactivity {
-						h.close()
+						h.end()
 						delete(sessions, id)
 					}
 				}
@@ -301,7 +301,7 @@ func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) 
 	h := &hdlcServer{server: s, conn: conn, trace: redacting(s.cfg.Trace), peers: map[hdlcPair]*hdlcPeer{}}
 	defer func() {
 		for _, p := range h.peers {
-			p.session.close()
+			p.session.end()
 		}
 	}()
 	_, _ = h.scanner.Write(head)

@@ -84,6 +84,14 @@ func newSession(cfg *ServerConfig, device Device, client, server uint16) *sessio
 	return &session{cfg: cfg, device: device, partner: Partner{Client: client, Server: server}, channel: &channel{}, maxSend: 0xFFFF}
 }
 
+// end closes the session for good.
+func (s *session) end() {
+	if err := settle(s.channel.sec); err != nil {
+		s.cfg.Logger.Error("invocation counters", "error", err)
+	}
+	s.close()
+}
+
 func (s *session) close() {
 	s.forget()
 	*s = session{
