@@ -442,3 +442,33 @@ func TestSecuritySetupOfTheAssociation(t *testing.T) {
 	sent, _ := m.heard()
 	require.Contains(t, string(sent[len(sent)-1]), string([]byte{0, 64, 0, 0, 43, 0, 8, 255, 1}))
 }
+
+// A list that the meter cannot answer, for whatever reason, is read one by one.
+func TestListsThatFail(t *testing.T) {
+	for name, answer := range map[string]apdu.PDU{
+		"refused as a whole": apdu.GetResponseWithBlock{Invoke: 0xC1, Block: apdu.Block{Last: true, Number: 1}, Code: cosem.DataBlockUnavailable},
+		"exception":          apdu.ExceptionResponse{State: 2, Service: apdu.ServiceNotSupported},
+		"too few":            apdu.GetResponseWithList{Invoke: 0xC1, List: []apdu.Result{{Data: cosem.Uint8(1)}}},
+		"another answer":     apdu.GetResponseNormal{Invoke: 0xC1, Result: apdu.Result{Data: cosem.Uint8(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var list byte // the number of a request with a list
+			c, _ := over(t, cosemsim.Config{}, dlms.Config{}, func(toServer bool, b []byte) (on, back [][]byte) {
+				if toServer {
+					if list = 0; b[0] == apdu.TagGetRequest && b[1] == 3 {
+						list = b[2]
+					}
+				} else if list != 0 {
+					b = encode(answer)
+					if b[0] == apdu.TagGetResponse {
+						b[2] = list
+					}
+				}
+				return [][]byte{b}, nil
+			})
+			readings, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Len(t, readings, 23)
+		})
+	}
+}

@@ -516,7 +516,7 @@ func (c *Client) spoilt(err error) bool {
 		c.assoc.overdue()
 		return true
 	}
-	return errors.As(err, new(apdu.ExceptionResponse)) || errors.As(err, new(apdu.ConfirmedServiceError))
+	return errors.As(err, new(apdu.ExceptionResponse)) || errors.As(err, new(apdu.ConfirmedServiceError)) || errors.As(err, new(cosem.DataAccessResult))
 }
 
 // batch returns how much of the list fits into one request.
