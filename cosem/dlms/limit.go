@@ -16,6 +16,9 @@ const (
 	maxHeld  = 64 << 20 // octets of requests and answers in blocks, of all clients of a server
 )
 
+// objectSize is about what an object with a short name takes.
+const objectSize = 80
+
 // budget bounds what the sessions of a server hold together.
 type budget struct{ held atomic.Int64 }
 
@@ -47,6 +50,9 @@ func (s *session) answers() [][]byte {
 // enough, the session forgets what is under way.
 func (s *session) account() bool {
 	n := len(s.long.raw) + len(s.request.raw)
+	if s.names != nil {
+		n += len(s.names.objects) * objectSize
+	}
 	if s.blocks != nil {
 		n += len(s.blocks.in) + len(s.blocks.out)
 	}
@@ -60,7 +66,7 @@ func (s *session) account() bool {
 
 // forget drops all that comes or goes in blocks.
 func (s *session) forget() {
-	s.long, s.request, s.blocks = longAnswer{}, longRequest{}, nil
+	s.long, s.request, s.blocks, s.names = longAnswer{}, longRequest{}, nil, nil
 	s.cfg.held.adjust(-s.held)
 	s.held = 0
 }

@@ -144,3 +144,23 @@ func BenchmarkAnonymous(b *testing.B) {
 		})
 	}
 }
+
+// A device with more objects than there are short names shows the first, each
+// with a name of its own.
+func TestShortNamesAreUnique(t *testing.T) {
+	device := &Exposed{}
+	var readings []obis.Reading
+	for i := range 600 {
+		readings = append(readings, obis.Reading{Code: obis.Code{1, byte(i / 200), byte(i%200 + 1), 8, 0, 255}, Value: obis.Int(int64(i), 0), Unit: obis.WattHour})
+	}
+	device.Update(obis.Meter{ID: "X"}, readings, nil)
+	s, _ := opened(t, Access{}, &Config{ShortNames: true})
+	s.device = device
+	seen := map[uint16]bool{}
+	for _, o := range s.objectsSN() {
+		require.False(t, seen[o.BaseName], "base name 0x%04x", o.BaseName)
+		seen[o.BaseName] = true
+		require.LessOrEqual(t, o.BaseName, uint16(baseAssociationSN))
+	}
+	require.Len(t, seen, maxNames+1)
+}

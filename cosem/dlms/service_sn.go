@@ -10,13 +10,18 @@ type shortNames struct {
 	objects []cosem.Object
 }
 
-// baseStep is how far the base names of two objects lie apart.
-const baseStep = 0x100
+// baseStep is how far the base names of two objects lie apart: of a device with
+// more objects than find a name below the association's the first are shown.
+const (
+	baseStep = 0x100
+	maxNames = baseAssociationSN/baseStep - 1
+)
 
 // shortNames returns the names of this association, which are given once.
 func (s *session) shortNames() *shortNames {
 	if s.names == nil {
-		s.names = &shortNames{objects: append([]cosem.Object(nil), s.device.Objects(&s.partner)...)}
+		objects := s.device.Objects(&s.partner)
+		s.names = &shortNames{objects: append([]cosem.Object(nil), objects[:min(len(objects), maxNames)]...)}
 		for i := range s.names.objects {
 			s.names.objects[i].BaseName = uint16(baseStep * (i + 1))
 		}
