@@ -347,17 +347,19 @@ func (s *session) associate(b []byte) []byte {
 		return s.plain(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason})
 	}
 	p := parsed.(apdu.AARQ)
-	s.close()
-	aare, err := s.accept(p)
-	if err == nil && aare.Result == apdu.Accepted {
+	fresh := newSession(s.cfg, s.device, s.partner.Client, s.partner.Server)
+	fresh.state = s.state
+	aare, err := fresh.accept(p)
+	switch {
+	case err != nil: // who is refused leaves nothing, and ends no association that is open
+		return s.plain(fresh.refusal(err))
+	case aare.Result != apdu.Accepted:
 		return s.plain(aare)
 	}
-	answer := apdu.PDU(aare)
-	if err != nil {
-		answer = s.refusal(err)
-	}
-	s.close() // nothing is left of who was refused: no keys, no counters
-	return s.plain(answer)
+	fresh.out, fresh.frames = s.out, s.frames
+	s.close()
+	*s = *fresh
+	return s.plain(aare)
 }
 
 func refuse(p apdu.AARQ, code uint8) apdu.AARE {

@@ -172,13 +172,16 @@ func TestCountersAreNotBurnt(t *testing.T) {
 	p, err := parse(s.handle(request)[0])
 	require.NoError(t, err)
 	require.Equal(t, apdu.RejectedPermanent, p.(apdu.AARE).Result)
+	require.IsType(t, apdu.GetResponseNormal{}, ask(t, s, a, energyValue), "it ends no association of others")
+	s = newSession(s.cfg, s.device, 16, 1)
+	_ = s.handle(request)
 	require.Nil(t, s.channel.sec)
 	require.Equal(t, stateIdle, s.state)
 	for n := range 500 {
 		b, _ := apdu.Ciphered{Tag: 0xC8, Contents: append([]byte{0x20, 0xFF, 0xFF, 0xFF, 0xF0, byte(n), byte(n >> 8)}, plain...)}.AppendBinary(nil)
 		_ = s.handle(b)
 	}
-	require.Equal(t, before+1, sec.Counters.(expecter).Expected(id), "the request that was answered, and no other")
+	require.Equal(t, before+2, sec.Counters.(expecter).Expected(id), "the requests that were answered, and no other")
 }
 
 // A challenge that is our own, was used before, or has a length that the
