@@ -12,6 +12,7 @@ import (
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/obis"
 )
 
 // hdlcDriver speaks DLMS/COSEM, and reads it in HDLC frames; the drivers below
@@ -302,7 +303,8 @@ func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
 		return nil
 	}
 	for _, d := range devices {
-		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: d.Meter})
+		name := []obis.Reading{{Code: obis.Code{0, 0, 42, 0, 0, 255}, Value: obis.Text([]byte(d.Name))}}
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: cosem.Identify(name)})
 	}
 	return nil
 }
@@ -313,5 +315,5 @@ func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cosemsim.New(&cosemsim.Config{Access: access})
+	return cosemsim.New(&cosemsim.Config{Access: access, Counters: cfg.Counters})
 }
