@@ -48,7 +48,7 @@ func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result
 	case t.Scheme == "serial":
 		return listenSerial(ctx, t, cfg, handle)
 	}
-	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	rw, err := cfg.Connect(ctx, t, 9600, "8N1")
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Resul
 		} else if cfg.Tried != nil {
 			cfg.Tried(fmt.Sprintf("push at %d %s", rate.baud, rate.framing))
 		}
-		rw, err := cfg.open(ctx, t, rate.baud, rate.framing)
+		rw, err := cfg.Connect(ctx, t, rate.baud, rate.framing)
 		if err == nil {
 			opened = true
 			err = listenOn(ctx, rw, cfg, handle, until)

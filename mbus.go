@@ -126,7 +126,7 @@ type slave struct {
 
 // openMaster opens the master of a bus.
 func openMaster(ctx context.Context, t Target, cfg *Config) (*bus.Master, error) {
-	rw, err := cfg.open(ctx, t, 2400, "8E1")
+	rw, err := cfg.Connect(ctx, t, 2400, "8E1")
 	if err != nil {
 		return nil, err
 	}
