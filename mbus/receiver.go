@@ -99,8 +99,8 @@ func (r *Receiver) end(err error) error {
 		return &ParseError{Field: "frame", Err: errCut}
 	}
 	r.ended = false
-	if _, ok := r.Formats.(*MemoryFormats); ok && r.Counters == nil {
-		r.Formats = &MemoryFormats{}
+	if formats, ok := r.Formats.(*MemoryFormats); ok && r.Counters == nil {
+		formats.Reset()
 	}
 	return io.EOF
 }
