@@ -12,7 +12,7 @@ import (
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
-	"github.com/openusm/meter/cosem/wrapper"
+	"github.com/openusm/meter/obis"
 )
 
 // hdlcDriver speaks DLMS/COSEM, and reads it in HDLC frames; the drivers below
@@ -60,7 +60,7 @@ func apduDriver() Driver {
 	return Driver{
 		Protocol: APDU,
 		Of:       DLMS,
-		Detect:   apdu.Detect,
+		Detect:   dlms.IsAPDU,
 		Reader:   func(cfg *Config) (Reader, error) { return newDLMSReader(cfg, dlms.LinkNone) },
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			return newDLMSExplainer(cfg, dlms.LinkNone, note)
@@ -75,15 +75,9 @@ func cutDriver() Driver {
 	return d
 }
 
-// isWrapper knows a frame with an APDU in it.
+// isWrapper knows frames with an APDU each, or a frame of which the end is missing.
 func isWrapper(b []byte) bool {
-	f, _, err := wrapper.Parse(b)
-	if errors.Is(err, io.ErrUnexpectedEOF) && len(b) > 8 && b[0] == 0 && b[1] == 1 {
-		f.APDU = b[8:]
-	} else if err != nil {
-		return false
-	}
-	return apdu.Detect(f.APDU) || apdu.Begins(f.APDU)
+	return dlms.IsWrapper(b) || len(b) > 8 && b[0] == 0 && b[1] == 1 && apdu.Begins(b[8:])
 }
 
 // dlmsReader reads what meters and their clients send.
@@ -309,7 +303,8 @@ func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
 		return nil
 	}
 	for _, d := range devices {
-		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: d.Meter})
+		name := []obis.Reading{{Code: obis.Code{0, 0, 42, 0, 0, 255}, Value: obis.Text([]byte(d.Name))}}
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: cosem.Identify(name)})
 	}
 	return nil
 }
@@ -320,5 +315,5 @@ func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cosemsim.New(&cosemsim.Config{Access: access})
+	return cosemsim.New(&cosemsim.Config{Access: access, Counters: cfg.Counters})
 }

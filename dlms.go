@@ -116,7 +116,7 @@ func (s *dlmsSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 	sources := make([]attributeSource, len(result.Readings))
 	for i := range result.Readings {
 		result.Readings[i].Source = uint32(i)
-		result.Sources = append(result.Sources, sources[i].of(s.client.AttributeOf(&result.Readings[i])))
+		result.Sources = append(result.Sources, sources[i].of(s.client.Attribute(result.Readings[i])))
 	}
 	if err != nil {
 		return result.partial(dlmsError(err))

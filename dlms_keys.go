@@ -17,13 +17,16 @@ import (
 // dlmsConfig describes an association.
 func dlmsConfig(cfg *Config, link dlms.Link) (*dlms.Config, error) {
 	d := &cfg.DLMS
-	auth, err := dlms.ParseMechanism(d.Auth)
+	set, name := cfg.Keys, d.Auth
+	if name == "" {
+		name = "none"
+		if len(set.Password) > 0 {
+			name = "low"
+		}
+	}
+	auth, err := dlms.ParseMechanism(name)
 	if err != nil {
 		return nil, fmt.Errorf("meter: %w", err)
-	}
-	set := cfg.Keys
-	if d.Auth == "" && len(set.Password) > 0 {
-		auth = apdu.MechanismLow
 	}
 	sec, err := dlmsSecurity(cfg, set)
 	if err != nil {

@@ -6,24 +6,6 @@ import (
 	"io"
 )
 
-// Detect reports whether b is an APDU from its first octet to its last, with the
-// LLC header of HDLC before it or without.
-func Detect(b []byte) bool {
-	p, n, err := Parse(withoutLLC(b))
-	if err != nil || n != len(withoutLLC(b)) || n < 3 {
-		return false
-	}
-	switch p := p.(type) {
-	case Unknown:
-		return false
-	case AARQ, AARE:
-		return isCOSEM(b)
-	case ExceptionResponse, ConfirmedServiceError:
-		return p != nil
-	}
-	return true
-}
-
 // Begins reports whether b may be the beginning of an APDU of which the rest is missing.
 func Begins(b []byte) bool {
 	b = withoutLLC(b)

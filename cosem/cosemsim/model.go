@@ -69,6 +69,8 @@ func (m *Meter) build() {
 	m.add(cosem.ClassData, "0-0:42.0.0", 2, values(fixed(cosem.OctetString([]byte(m.cfg.DeviceName)))))
 	m.add(cosem.ClassData, "0-0:96.1.0", 2, values(fixed(cosem.OctetString([]byte(m.cfg.Serial)))))
 	m.add(cosem.ClassData, "1-0:0.2.0", 2, values(fixed(cosem.VisibleString("1.0"))))
+	m.add(cosem.ClassSAPAssignment, "0-0:41.0.0", 2, values(fixed(cosem.Array(cosem.Structure(
+		cosem.Uint16(dlms.DefaultServer), cosem.OctetString([]byte(m.cfg.DeviceName)))))))
 	m.buildClock()
 	for _, q := range quantities {
 		value := func() cosem.Data { return cosem.Uint32(uint32(q.at(m.now()))) }

@@ -273,6 +273,8 @@ func TestRefusals(t *testing.T) {
 	require.ErrorAs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &replayed}), &counter)
 	require.Equal(t, apdu.InvocationCounterError, counter.Service)
 	require.Greater(t, counter.Counter, uint32(4))
+	again := dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &replayed})
+	require.ErrorContains(t, again, "claims to expect invocation counter", "which changes nothing of ours")
 	forgetful, _ := parties(t, 0)
 	forgetful.Counters = nil
 	require.ErrorIs(t, dial(dlms.Config{Client: 2, Auth: apdu.MechanismGMAC, Security: &forgetful}), dlms.ErrNoCounters)

@@ -129,7 +129,7 @@ func TestInvocationCounter(t *testing.T) {
 	server.Counters, server.Peer = counters, security.Title{'C', 'L', 'I', 0, 0, 0, 0, 1}
 	require.NoError(t, counters.Accept(security.CounterID{Title: server.Peer, Receive: true}, 4711))
 	c := open(t, cosemsim.Config{Access: []dlms.Access{{Client: 16}, {Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}}, dlms.Config{Link: dlms.LinkWrapper})
-	n, err := c.InvocationCounter(t.Context(), 0)
+	n, err := c.InvocationCounter(t.Context(), obis.Code{})
 	require.NoError(t, err)
 	require.Equal(t, uint32(4712), n)
 }
@@ -168,4 +168,29 @@ func TestRangeAsTheMetersClockShowsIt(t *testing.T) {
 	require.Equal(t, []string{"2026-03-10T12:07:30+01:00"}, bounds)
 	require.Equal(t, 4, p.Len())
 	require.Equal(t, "2026-03-10T12:15:00+01:00", p.Times[0].String())
+}
+
+// A program that reads, ends, and reads again, without a word to its counters,
+// believes the meter each time; so does the meter.
+func TestFileCountersOverSessions(t *testing.T) {
+	client, server := parties(t, 0)
+	dir := t.TempDir()
+	for range 4 {
+		mine, err := dlms.OpenCounters(filepath.Join(dir, "client"))
+		require.NoError(t, err)
+		theirs, err := dlms.OpenCounters(filepath.Join(dir, "meter"))
+		require.NoError(t, err)
+		client.Counters, server.Counters = mine, theirs
+		near, far := net.Pipe()
+		meter := simulate(t, &cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}})
+		served := make(chan error, 1)
+		go func() { served <- meter.Serve(t.Context(), far) }()
+		c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkWrapper, Client: 1, Auth: apdu.MechanismGMAC, Security: &client, Timeout: 5 * time.Second})
+		require.NoError(t, c.Open(t.Context()))
+		readings, err := c.Read(t.Context())
+		require.NoError(t, err)
+		require.Len(t, readings, 23)
+		require.NoError(t, c.Close(t.Context()))
+		require.NoError(t, <-served)
+	}
 }

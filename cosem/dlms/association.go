@@ -29,6 +29,9 @@ type Association struct {
 // ErrRefused is wrapped by the errors of associations that the server refused.
 var ErrRefused = errors.New("association refused")
 
+// ErrClosed reports a request where no association is open.
+var ErrClosed = errors.New("dlms: no association is open")
+
 // RefusedError says why a server refused an association.
 type RefusedError struct {
 	Result     apdu.AssociationResult
@@ -38,6 +41,9 @@ type RefusedError struct {
 
 func (e *RefusedError) Error() string {
 	s := fmt.Sprintf("dlms: %v: %v", ErrRefused, e.Diagnostic)
+	if !e.Diagnostic.Provider && e.Diagnostic.Code == apdu.DiagnosticContextNotSupported {
+		s += " (it may have short names, or want messages ciphered, or not)"
+	}
 	if e.Service != nil {
 		s += ": " + e.Service.Error()
 	}
@@ -312,6 +318,9 @@ func (a *Association) Release() ([]byte, error) {
 
 // Protect returns the APDU that carries a request; it is valid until the next call.
 func (a *Association) Protect(plain []byte) ([]byte, error) {
+	if transitions[a.state][eventSend].demand == refused {
+		return nil, ErrClosed
+	}
 	if !a.channel.ciphers() && !(a.cfg.Security != nil && a.cfg.Security.Sign) {
 		return plain, nil
 	}

@@ -91,7 +91,7 @@ func TestBelieve(t *testing.T) {
 		"no key":                                {b: glo(t, pusher, both, 9, pushPDU(5)), live: security.ErrNoKey, err: security.ErrNoKey},
 		"a nested cipher, the outer one open":   {b: glo(t, pusher, 0, 8, glo(t, pusher, both, 9, pushPDU(5))), ek: pushKey, ak: pushAuth},
 		"a nested cipher of others":             {b: glo(t, security.Title{1}, 0, 8, glo(t, pusher, both, 9, pushPDU(5))), ek: pushKey, ak: pushAuth, live: security.ErrNoKey, err: security.ErrNoKey},
-		"five ciphers":                          {b: glo(t, pusher, both, 8, glo(t, pusher, both, 9, glo(t, pusher, 0, 9, glo(t, pusher, 0, 9, glo(t, pusher, both, 9, pushPDU(5)))))), ek: pushKey, ak: pushAuth, live: errProtocol, err: errProtocol},
+		"five ciphers":                          {b: glo(t, pusher, both, 8, glo(t, pusher, both, 9, glo(t, pusher, 0, 9, glo(t, pusher, 0, 9, glo(t, pusher, both, 9, pushPDU(5)))))), ek: pushKey, ak: pushAuth, live: ErrProtocol, err: ErrProtocol},
 		"a cipher around another one's":         {b: glo(t, pusher, both, 8, glo(t, security.Title{1}, both, 9, pushPDU(5))), ek: pushKey, ak: pushAuth, live: errSenders, err: errSenders},
 		"ciphered garbage with the right tag":   {b: glo(t, pusher, both, 8, []byte{0x0F, 1}), ek: pushKey, ak: pushAuth, live: new(apdu.ParseError), err: new(apdu.ParseError)},
 		"the telegram of a customer port":       {b: glo(t, pusher, both, 8, []byte("/ABC5x\r\n")), ek: pushKey, ak: pushAuth},
@@ -126,7 +126,7 @@ func TestBelieve(t *testing.T) {
 			m, err = NewReceiver(&ReceiverConfig{Keys: keys, Counters: &security.MemoryCounters{}}).APDU(test.b)
 			check(m, err, test.live, test.capture)
 			if errors.Is(test.live, ErrUnprotected) {
-				m, err = NewReceiver(&ReceiverConfig{Keys: keys, Counters: &security.MemoryCounters{}, AcceptUnprotected: true}).APDU(test.b)
+				m, err = NewReceiver(&ReceiverConfig{Keys: keys, Counters: &security.MemoryCounters{}, AcceptUnprotected: func(security.Title) bool { return true }}).APDU(test.b)
 				check(m, err, nil, obis.Unverified)
 			}
 		})
@@ -151,7 +151,7 @@ func TestPlainAmongProtected(t *testing.T) {
 // Nobody without the key can use up the counters of a meter, and nothing comes twice.
 func TestForgedCounters(t *testing.T) {
 	counters := &security.MemoryCounters{}
-	r := NewReceiver(&ReceiverConfig{Keys: knows(pushKey, pushAuth), Counters: counters, AcceptUnprotected: true})
+	r := NewReceiver(&ReceiverConfig{Keys: knows(pushKey, pushAuth), Counters: counters, AcceptUnprotected: func(security.Title) bool { return true }})
 	for i, b := range [][]byte{glo(t, pusher, 0, 0xFFFFFFFF, pushPDU(1)), glo(t, pusher, security.Encrypted, 0xFFFFFFFE, pushPDU(2)), stripped(t, 0xFFFFFFF0)} {
 		_, err := r.APDU(b)
 		require.NoError(t, err, i)

@@ -21,6 +21,7 @@ type transfer struct {
 
 	in       []byte
 	received uint16 // the last of the peer's blocks that came in order
+	run      uint8  // blocks since our last acknowledgement
 	ackOf    uint16 // the block that the last acknowledgement was of
 	owed     bool   // an acknowledgement is due
 }
@@ -60,8 +61,10 @@ func (t *transfer) feed(p apdu.GeneralBlockTransfer) (whole []byte, done bool, e
 	case p.Number == 0:
 		return nil, false, fmt.Errorf("dlms: general block transfer of block 0: %w", ErrProtocol)
 	}
-	// A block that is lost or repeated: the acknowledgement tells what we have.
-	if !p.Streaming {
+	// A block that is lost or repeated: the acknowledgement tells what we have. It
+	// is due at the end of a window also where the peer says that it goes on, as
+	// Gurux does at window 1.
+	if t.run++; !p.Streaming || t.run >= t.window {
 		t.owed = true
 	}
 	return nil, false, nil
@@ -94,7 +97,7 @@ func (t *transfer) poll(frames [][]byte) [][]byte {
 	if t.sent != t.acked {
 		return frames // waiting for an acknowledgement
 	}
-	t.owed = false
+	t.owed, t.run = false, 0
 	at := 0
 	for range t.peerWindow {
 		n := min(t.size, len(t.out)-at)
@@ -123,7 +126,7 @@ func (t *transfer) repeat() {
 
 // acknowledgement returns a block without data.
 func (t *transfer) acknowledgement() []byte {
-	t.owed = false
+	t.owed, t.run = false, 0
 	if t.ackOf != t.received {
 		t.ackOf = t.received
 		t.acked++

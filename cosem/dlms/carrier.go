@@ -29,15 +29,6 @@ type carrier interface {
 // ErrTimeout reports that the peer did not answer in time. It wraps [os.ErrDeadlineExceeded].
 var ErrTimeout = fmt.Errorf("dlms: no answer in time: %w", os.ErrDeadlineExceeded)
 
-// tracer is [Config.Trace].
-type tracer func(send bool, frame []byte)
-
-func (t tracer) trace(send bool, frame []byte) {
-	if t != nil {
-		t(send, frame)
-	}
-}
-
 // hdlcCarrier is the client's end of an HDLC link.
 type hdlcCarrier struct {
 	conn         *stream.Conn

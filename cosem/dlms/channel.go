@@ -55,7 +55,8 @@ type Security struct {
 	PeerCertificate []byte   // the peer's certificate, in DER
 	Authorities     [][]byte // in DER: who issued the certificate that the peer sends, and for its system title
 	// Sign puts a general-signing APDU around every message, and requires one
-	// around what comes.
+	// around what comes. It needs keys to cipher with, too, as only ciphered
+	// messages have a counter.
 	Sign bool
 	// KeyInfo is the key of the style StyleCiphering; nil means the global unicast key.
 	KeyInfo *apdu.KeyInfo
@@ -184,9 +185,11 @@ func (c *channel) identify(title, certificate []byte) error {
 		return fmt.Errorf("%w: the peer has our own, %v", ErrStranger, c.own)
 	}
 	authorities := c.sec.Authorities
-	switch {
-	case len(c.sec.PeerSigning) > 0:
+	if len(c.sec.PeerSigning) > 0 {
 		return nil
+	}
+	c.peerSigning = nil // what it was in an earlier association
+	switch {
 	case len(c.sec.PeerCertificate) > 0:
 		certificate, authorities = c.sec.PeerCertificate, nil
 	case len(certificate) == 0 || len(authorities) == 0:
@@ -207,6 +210,8 @@ func (c *channel) able(auth apdu.Mechanism, identified bool) error {
 		return fmt.Errorf("dlms: %v: %w: system title", auth, security.ErrNoKey)
 	case auth == apdu.MechanismECDSA && c.sec.Signing == nil:
 		return fmt.Errorf("dlms: %v: %w: signing key", auth, security.ErrNoKey)
+	case c.sec != nil && c.sec.Sign && !c.ciphers(): // signatures have no counter: each could be replayed
+		return fmt.Errorf("dlms: general-signing: %w: to cipher what is signed", security.ErrNoKey)
 	case (auth == apdu.MechanismECDSA || c.sec != nil && c.sec.Sign) && len(c.peerSigning) == 0 && (identified || len(c.sec.Authorities) == 0):
 		return fmt.Errorf("dlms: signatures: %w", security.ErrNoIdentity)
 	}
@@ -447,7 +452,7 @@ func (c *channel) between(originator, recipient []byte) error {
 	if c.seen == nil {
 		return nil
 	}
-	if len(originator) > 0 && !bytes.Equal(originator, c.peer[:]) {
+	if len(originator) > 0 && !bytes.Equal(originator, c.peer[:]) && c.peer != (security.Title{}) {
 		return fmt.Errorf("%w: sent by %X, want %v", ErrStranger, originator, c.peer)
 	}
 	if len(recipient) > 0 && !bytes.Equal(recipient, c.own[:]) {
@@ -482,6 +487,9 @@ func (c *channel) openContents(sender security.Title, b []byte, p *protection) (
 		return nil, err
 	}
 	c.in, c.spare = plain, c.in
+	if trust == security.Verified && c.seen != nil && c.peer == (security.Title{}) {
+		c.peer = sender // which no AARE told
+	}
 	return plain, c.accept(id, contents.Counter, plain, trust, p)
 }
 

@@ -24,10 +24,13 @@ type Client struct {
 	conn    *stream.Conn
 	carrier carrier
 	assoc   *Association
-	setup   error // why the configuration cannot work
+	plain   []byte // the request that is under way
+	setup   error  // why the configuration cannot work
 	open    bool
 	// unverified is set by answers whose tag could not be checked for want of a key.
 	unverified bool
+
+	setupName obis.Code // of the association's Security setup; zero where it is not known yet
 
 	objects []cosem.Object
 	byName  map[obis.Code][]int
@@ -58,7 +61,7 @@ func newCarrier(conn *stream.Conn, cfg *Config) carrier {
 
 func newLinkCarrier(conn *stream.Conn, cfg *Config) carrier {
 	if cfg.Link == LinkWrapper {
-		return &wrapperCarrier{conn: conn, local: cfg.Client, remote: cfg.Server, trace: cfg.Trace}
+		return &wrapperCarrier{conn: conn, local: cfg.Client, remote: cfg.Server, trace: redacting(cfg.Trace)}
 	}
 	remote := hdlc.Server(cfg.Server, cfg.Physical)
 	if cfg.AddressSize != 0 {
@@ -69,7 +72,7 @@ func newLinkCarrier(conn *stream.Conn, cfg *Config) carrier {
 		retries = -1
 	}
 	return &hdlcCarrier{
-		conn: conn, trace: cfg.Trace, frameTimeout: cfg.FrameTimeout, hearEcho: cfg.Echo,
+		conn: conn, trace: redacting(cfg.Trace), frameTimeout: cfg.FrameTimeout, hearEcho: cfg.Echo,
 		link: hdlc.NewPrimary(hdlc.LinkConfig{
 			Local: hdlc.Client(uint8(cfg.Client)), Remote: remote, Parameters: cfg.HDLC, Timeout: cfg.Timeout, Retries: retries,
 		}),
@@ -88,13 +91,12 @@ func (c *Client) Open(ctx context.Context) error {
 		return err
 	}
 	more, err := c.associate(ctx)
-	if err != nil {
-		return err
+	if err == nil && more {
+		err = c.prove(ctx)
 	}
-	if more {
-		if err := c.prove(ctx); err != nil {
-			return err
-		}
+	if err != nil {
+		c.assoc.state = stateIdle
+		return err
 	}
 	c.open = true
 	c.cfg.Logger.Debug("association opened", "conformance", c.assoc.Conformance().String())
@@ -175,7 +177,7 @@ func (c *Client) Close(ctx context.Context) error {
 		err = nil
 	}
 	c.open = false
-	return errors.Join(err, c.conn.Close())
+	return errors.Join(err, settle(c.cfg.Security), c.conn.Close())
 }
 
 func (c *Client) release(ctx context.Context) error {
@@ -341,10 +343,11 @@ func late(request, answer []byte) bool {
 // request sends a PDU and returns the PDU that answers it. It aliases memory of
 // the client's that the next request uses again.
 func (c *Client) request(ctx context.Context, p apdu.PDU) (apdu.PDU, error) {
-	b, err := p.AppendBinary(nil)
+	b, err := p.AppendBinary(c.plain[:0])
 	if err != nil {
 		return nil, err
 	}
+	c.plain = b
 	answer, err := c.exchange(ctx, b)
 	if errors.Is(err, ErrTimeout) {
 		c.assoc.overdue()
@@ -447,37 +450,73 @@ func (c *Client) blocks(ctx context.Context, p apdu.GetResponseWithBlock) ([]byt
 	}
 }
 
-// GetList reads several attributes, together where the server can and else one
-// by one. Each result has its own outcome; the error is for all of them.
-func (c *Client) GetList(ctx context.Context, list []apdu.Get) ([]apdu.Result, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.getList(ctx, list)
-}
-
 // maxBatch is how many attributes are asked for at once.
 const maxBatch = 10
 
-func (c *Client) getList(ctx context.Context, list []apdu.Get) ([]apdu.Result, error) {
-	results := make([]apdu.Result, 0, len(list))
+// outcome is what became of one of several attributes.
+type outcome struct {
+	apdu.Result
+	err error // why there is no result
+}
+
+// refusal returns why there is no value.
+func (o outcome) refusal() error {
+	switch {
+	case o.err != nil:
+		return o.err
+	case o.Code != cosem.Success:
+		return o.Code
+	}
+	return nil
+}
+
+// getList reads several attributes, together where the server can and else one
+// by one. Each has its own outcome, and an answer that makes no sense loses no
+// more than itself: attributes that were asked for together are asked for again.
+// With an error the outcomes are those until then.
+func (c *Client) getList(ctx context.Context, list []apdu.Get) ([]outcome, error) {
+	outcomes := make([]outcome, 0, len(list))
 	for len(list) > 0 {
 		batch := c.batch(list)
 		list = list[len(batch):]
-		if len(batch) == 1 {
-			r, err := c.getOne(ctx, batch[0])
-			if err != nil {
-				return results, err
+		if len(batch) > 1 {
+			part, err := c.getBatch(ctx, batch)
+			if err != nil && !c.spoilt(err) {
+				return outcomes, err
 			}
-			results = append(results, r)
-			continue
+			if err == nil {
+				for _, r := range part {
+					outcomes = append(outcomes, outcome{Result: r})
+				}
+				continue
+			}
+			c.cfg.Logger.Warn("a list is read one by one", "error", err)
 		}
-		part, err := c.getBatch(ctx, batch)
-		if err != nil {
-			return results, err
+		for _, g := range batch {
+			r, err := c.getOne(ctx, g)
+			if err != nil && !c.spoilt(err) {
+				return outcomes, err
+			}
+			outcomes = append(outcomes, outcome{r, err})
 		}
-		results = append(results, part...)
 	}
-	return results, nil
+	return outcomes, nil
+}
+
+// spoilt reports whether an error is of one answer, and not of the association
+// or the line. Then the next answers get another number.
+func (c *Client) spoilt(err error) bool {
+	for _, e := range []error{ErrProtocol, ErrUnprotected, ErrWrongKey, ErrStranger, security.ErrAuthentication, security.ErrSignature, security.ErrReplay} {
+		if errors.Is(err, e) {
+			c.assoc.overdue()
+			return true
+		}
+	}
+	if errors.As(err, new(*apdu.ParseError)) || errors.As(err, new(*cosem.ParseError)) {
+		c.assoc.overdue()
+		return true
+	}
+	return errors.As(err, new(apdu.ExceptionResponse)) || errors.As(err, new(apdu.ConfirmedServiceError)) || errors.As(err, new(cosem.DataAccessResult))
 }
 
 // batch returns how much of the list fits into one request.

@@ -87,8 +87,10 @@ type Config struct {
 	// the PDU. Nil means to ignore it.
 	Push func(p apdu.PDU, trust security.Trust)
 
-	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
-	Logger *slog.Logger                  // nil is silent
+	// Trace is called for every frame on the wire, in which the octets of passwords
+	// are replaced by "*"; nil for none.
+	Trace  func(send bool, frame []byte)
+	Logger *slog.Logger // nil is silent
 }
 
 // Gateway is the address of a meter behind a gateway (the gateway protocol header).

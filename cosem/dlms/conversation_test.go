@@ -49,10 +49,11 @@ func record(t testing.TB, name string, link dlms.Link, style dlms.Style, maxPDU 
 		return &dlms.Security{Title: own, Unicast: ek, Authentication: auth, Style: style, Counters: &security.MemoryCounters{}}
 	}
 	noon := time.Date(2026, 3, 10, 12, 7, 30, 0, time.UTC)
-	meter := cosemsim.New(&cosemsim.Config{
+	meter, err := cosemsim.New(&cosemsim.Config{
 		Now: func() time.Time { return noon }, Rows: 20, MaxPDU: maxPDU,
 		Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: sec(server)}},
 	})
+	require.NoError(t, err)
 	near, far := net.Pipe()
 	done := make(chan error, 1)
 	go func() { done <- meter.Serve(context.Background(), far) }()
@@ -66,7 +67,7 @@ func record(t testing.TB, name string, link dlms.Link, style dlms.Style, maxPDU 
 		Trace: func(_ bool, frame []byte) { c.frames = append(c.frames, append([]byte{}, frame...)) },
 	})
 	require.NoError(t, cl.Open(t.Context()))
-	_, err := cl.Read(t.Context(), obis.MustParse("1-0:1.8.0"), obis.MustParse("1-0:2.8.0"), obis.MustParse("1-0:32.7.0"), obis.MustParse("1-0:1.4.0"))
+	_, err = cl.Read(t.Context(), obis.MustParse("1-0:1.8.0"), obis.MustParse("1-0:2.8.0"), obis.MustParse("1-0:32.7.0"), obis.MustParse("1-0:1.4.0"))
 	require.NoError(t, err)
 	for _, code := range []string{"1-0:1.8.0", "1-0:2.8.0", "0-0:1.0.0"} {
 		_, err := cl.Read(t.Context(), obis.MustParse(code))

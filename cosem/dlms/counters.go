@@ -49,6 +49,7 @@ type span struct{ next, limit uint64 }
 
 const (
 	ahead = 64      // counters that are reserved at once
+	room  = 16      // the same for what comes: so many may be refused after a crash
 	skip  = 1 << 20 // counters that are left out when the file is not believed
 
 	// burst is how soon after a message the next one must come that it be taken
@@ -150,7 +151,7 @@ func (f *FileCounters) Accept(id security.CounterID, counter uint32) error {
 			}
 			s.limit = n + 1
 			if time.Since(f.saved) < burst {
-				s.limit = min(s.limit+ahead, pastCounters)
+				s.limit = min(s.limit+room, pastCounters)
 			}
 			t.set(id, s.limit)
 			return nil
@@ -221,6 +222,29 @@ func (f *FileCounters) Expected(id security.CounterID) uint32 {
 		most = max(most, n)
 	}
 	return uint32(min(most, pastCounters-1))
+}
+
+// settle has the file say what came, when an association ends.
+func (f *FileCounters) settle() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, s := range f.in {
+		if s.next < s.limit {
+			return f.giveBack(false)
+		}
+	}
+	return nil
+}
+
+// settle is [FileCounters.settle] of counters that have it.
+func settle(sec *Security) error {
+	if sec == nil {
+		return nil
+	}
+	if f, ok := sec.Counters.(interface{ settle() error }); ok {
+		return f.settle()
+	}
+	return nil
 }
 
 // giveBack has the file say what was used, where it says what was reserved: for

@@ -24,7 +24,7 @@ func IsHDLC(b []byte) bool {
 			return true
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			if !s.Pending() {
+			if s.Pending() == 0 {
 				return false
 			}
 			s.Skip() // what looked like a frame may have hidden one

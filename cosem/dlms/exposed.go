@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/obis"
 )
 
@@ -14,6 +15,9 @@ import (
 // where they are no numbers; profiles become profiles, and there is a clock and
 // an identity. Nothing can be written. It may be used by several goroutines.
 type Exposed struct {
+	// Secured shows clients without authentication and keys the logical device name
+	// and the clock alone.
+	Secured bool
 	// Clock returns the time; nil means time.Now.
 	Clock func() time.Time
 
@@ -160,16 +164,39 @@ func (e *Exposed) columns(p *obis.Profile) []cosem.Capture {
 }
 
 // Objects implements [Device].
-func (e *Exposed) Objects(*Partner) []cosem.Object {
+func (e *Exposed) Objects(p *Partner) []cosem.Object {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	return e.objects
+	if !e.hides(p) {
+		return e.objects
+	}
+	var seen []cosem.Object
+	for _, o := range e.objects {
+		if isPublic(o.Name) {
+			seen = append(seen, o)
+		}
+	}
+	return seen
+}
+
+// hides reports whether a client is one that nobody knows, and sees next to nothing.
+func (e *Exposed) hides(p *Partner) bool {
+	return e.Secured && p != nil && p.Auth == apdu.MechanismNone && (p.Access == nil || p.Access.Security == nil)
+}
+
+// isPublic reports whether an object is shown to anybody: the logical device name,
+// the clock and invocation counters.
+func isPublic(c obis.Code) bool {
+	return c == deviceName || c == clockName || c[0] == 0 && c[2] == 43 && c[3] == 1
 }
 
 // Get implements [Device].
-func (e *Exposed) Get(_ *Partner, a cosem.Attribute, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult) {
+func (e *Exposed) Get(p *Partner, a cosem.Attribute, s *cosem.Selection) (cosem.Data, cosem.DataAccessResult) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
+	if e.hides(p) && !isPublic(a.Name) {
+		return cosem.Data{}, cosem.ObjectUndefined
+	}
 	for _, o := range e.objects {
 		switch {
 		case o.Name != a.Name:

@@ -2,6 +2,7 @@ package dlms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/openusm/meter/cosem"
@@ -9,11 +10,34 @@ import (
 	"github.com/openusm/meter/obis"
 )
 
-// securityName is the Security setup of the current association.
+// securityName is the Security setup of associations that name none.
 var securityName = obis.Code{0, 0, 43, 0, 0, 255}
 
-func securityMethod(index int8) cosem.Method {
-	return cosem.Method{Class: cosem.ClassSecuritySetup, Name: securityName, Index: index}
+// securityMethod returns a method of the Security setup that the association names.
+func (c *Client) securityMethod(ctx context.Context, index int8) (cosem.Method, error) {
+	if !c.setupName.Valid() {
+		d, err := c.get(ctx, cosem.Attribute{Class: cosem.ClassAssociationLN, Name: associationName, Index: 9}, nil)
+		if err != nil && !errors.As(err, new(cosem.DataAccessResult)) { // version 0 of the class has none
+			return cosem.Method{}, err
+		}
+		name, ok := d.Code()
+		if c.setupName = securityName; ok && err == nil && name != (obis.Code{}) {
+			c.setupName = name
+		}
+	}
+	return cosem.Method{Class: cosem.ClassSecuritySetup, Name: c.setupName, Index: index}, nil
+}
+
+// secure invokes a method of the Security setup.
+func (c *Client) secure(ctx context.Context, index int8, parameters cosem.Data) (*cosem.Data, error) {
+	m, err := c.securityMethod(ctx, index)
+	if err != nil {
+		return nil, err
+	}
+	if c.assoc.SN() {
+		return nil, c.actionSN(ctx, m, &parameters)
+	}
+	return c.action(ctx, m, &parameters)
 }
 
 // TransferKeys replaces symmetric keys of the meter: each is sent wrapped with
@@ -37,8 +61,7 @@ func (c *Client) TransferKeys(ctx context.Context, keys map[security.KeyName]sec
 		}
 		list = append(list, d)
 	}
-	parameters := cosem.Array(list...)
-	_, err := c.action(ctx, securityMethod(2), &parameters)
+	_, err := c.secure(ctx, 2, cosem.Array(list...))
 	return err
 }
 
@@ -60,39 +83,41 @@ func (c *Client) AgreeKey(ctx context.Context, name security.KeyName) (security.
 	if err != nil {
 		return nil, err
 	}
-	parameters := cosem.Array(own)
-	answer, err := c.action(ctx, securityMethod(3), &parameters)
+	answer, err := c.secure(ctx, 3, cosem.Array(own))
 	if err != nil {
 		return nil, err
 	}
 	if answer == nil || answer.Len() != 1 {
 		return nil, fmt.Errorf("dlms: key agreement without an answer: %w", ErrProtocol)
 	}
-	return agreement.Key(answer.At(0), sec.PeerSigning, c.assoc.channel.own, c.assoc.channel.peer)
+	return agreement.Key(answer.At(0), c.assoc.channel.peerSigning, c.assoc.channel.own, c.assoc.channel.peer)
 }
 
 // ActivateSecurity makes the meter demand more protection: the policy is a set
 // of bits of a Security setup, which can only be added.
 func (c *Client) ActivateSecurity(ctx context.Context, policy uint8) error {
-	parameters := cosem.Enum(policy)
-	_, err := c.Action(ctx, securityMethod(1), &parameters)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.secure(ctx, 1, cosem.Enum(policy))
 	return err
 }
 
 // CertificateRequest lets the meter make a key pair (0 signature, 1 key
 // agreement, 2 TLS), and returns its certificate signing request in DER.
 func (c *Client) CertificateRequest(ctx context.Context, kind uint8) ([]byte, error) {
-	parameters := cosem.Enum(kind)
-	if _, err := c.Action(ctx, securityMethod(4), &parameters); err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := c.secure(ctx, 4, cosem.Enum(kind)); err != nil {
 		return nil, err
 	}
-	return octets(c.Action(ctx, securityMethod(5), &parameters))
+	return octets(c.secure(ctx, 5, cosem.Enum(kind)))
 }
 
 // ImportCertificate gives the meter a certificate in DER.
 func (c *Client) ImportCertificate(ctx context.Context, der []byte) error {
-	parameters := cosem.OctetString(der)
-	_, err := c.Action(ctx, securityMethod(6), &parameters)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.secure(ctx, 6, cosem.OctetString(der))
 	return err
 }
 
@@ -100,14 +125,16 @@ func (c *Client) ImportCertificate(ctx context.Context, der []byte) error {
 // (0 server, 1 client, 2 certification authority), a type (0 signature, 1 key
 // agreement, 2 TLS) and a system title.
 func (c *Client) ExportCertificate(ctx context.Context, entity, kind uint8, title security.Title) ([]byte, error) {
-	parameters := certificateByEntity(entity, kind, title)
-	return octets(c.Action(ctx, securityMethod(7), &parameters))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return octets(c.secure(ctx, 7, certificateByEntity(entity, kind, title)))
 }
 
 // RemoveCertificate removes a certificate of the meter, named as in [Client.ExportCertificate].
 func (c *Client) RemoveCertificate(ctx context.Context, entity, kind uint8, title security.Title) error {
-	parameters := certificateByEntity(entity, kind, title)
-	_, err := c.Action(ctx, securityMethod(8), &parameters)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.secure(ctx, 8, certificateByEntity(entity, kind, title))
 	return err
 }
 
@@ -127,11 +154,15 @@ func octets(d *cosem.Data, err error) ([]byte, error) {
 	return nil, fmt.Errorf("dlms: the method returned no octet-string: %w", ErrProtocol)
 }
 
-// InvocationCounter reads the counter that the meter expects next, from the
-// object 0-0:43.1.e, as the public client may. Head-ends do so before they
-// associate with a ciphered context and have lost count.
-func (c *Client) InvocationCounter(ctx context.Context, e uint8) (uint32, error) {
-	d, err := c.Get(ctx, cosem.Attribute{Class: cosem.ClassData, Name: obis.Code{0, 0, 43, 1, e, 255}, Index: 2}, nil)
+// InvocationCounter reads the counter that the meter expects next, from an
+// object 0-0:43.1.x, as the public client may; the zero code means 0-0:43.1.0.
+// Nothing authenticates it: it is to be told to somebody who knows whether it
+// can be, and must not become a counter by itself.
+func (c *Client) InvocationCounter(ctx context.Context, name obis.Code) (uint32, error) {
+	if name == (obis.Code{}) {
+		name = obis.Code{0, 0, 43, 1, 0, 255}
+	}
+	d, err := c.Get(ctx, cosem.Attribute{Class: cosem.ClassData, Name: name, Index: 2}, nil)
 	if err != nil {
 		return 0, err
 	}

@@ -28,6 +28,7 @@ type sender struct {
 	global    security.Sealer
 	broadcast security.Sealer
 	dedicated security.Sealer // of Security.DedicatedKey
+	signing   []byte          // its public key for signatures; nil where it is not known
 	used      uint64          // when it was needed last
 
 	pushes cosem.Pushes
@@ -42,10 +43,13 @@ type counted struct {
 	counter uint32
 }
 
-func newSender(sec *Security) *sender {
+func newSender(title security.Title, sec *Security) *sender {
 	s := &sender{sec: sec}
 	if sec == nil {
 		return s
+	}
+	if s.signing = sec.PeerSigning; len(s.signing) == 0 && len(sec.PeerCertificate) > 0 {
+		s.signing, s.err = security.CertifiedKey(sec.PeerCertificate, nil, title)
 	}
 	s.global = sec.Sealer
 	for _, k := range []struct {
@@ -79,7 +83,7 @@ func (s *sender) demanded() security.Control {
 		return security.Authenticated
 	case len(s.sec.Unicast) > 0, len(s.sec.Broadcast) > 0, len(s.sec.DedicatedKey) > 0:
 		return security.Encrypted
-	case len(s.sec.PeerSigning) > 0:
+	case len(s.signing) > 0:
 		return security.Authenticated
 	}
 	return 0
@@ -108,7 +112,7 @@ func (r *Receiver) sender(title security.Title) *sender {
 	if r.cfg.Keys != nil {
 		sec = r.cfg.Keys(title)
 	}
-	s := newSender(sec)
+	s := newSender(title, sec)
 	s.used = r.clock
 	r.senders[title] = s
 	return s
@@ -315,7 +319,7 @@ func (r *Receiver) decipher(c *conversation, keys *sender, s *sealed, dst []byte
 }
 
 func (s *sender) endToEnd() *security.EndToEnd {
-	c := channel{sec: s.sec}
+	c := channel{sec: s.sec, peerSigning: s.signing}
 	return c.endToEnd()
 }
 

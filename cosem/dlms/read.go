@@ -90,6 +90,12 @@ func (c *Client) Read(ctx context.Context, codes ...obis.Code) ([]obis.Reading, 
 	return readings, errors.Join(append(missing, err)...)
 }
 
+// Errors of objects that the meter was not asked for.
+var (
+	ErrNotListed = errors.New("the meter lists no such object")
+	ErrNoReading = errors.New("the object has no single value to read")
+)
+
 // choose returns the objects that codes name, or the default ones.
 func (c *Client) choose(codes []obis.Code) (objects []cosem.Object, missing []error) {
 	if len(codes) == 0 {
@@ -101,15 +107,20 @@ func (c *Client) choose(codes []obis.Code) (objects []cosem.Object, missing []er
 		return objects, nil
 	}
 	for _, code := range codes {
-		found := false
+		err := ErrNotListed
 		for _, i := range c.byName[code] {
-			if _, ok := cosem.RegisterAttributes(c.objects[i].Class); ok {
-				objects = append(objects, c.objects[i])
-				found = true
+			o := c.objects[i]
+			switch o.Class {
+			case cosem.ClassProfileGeneric, cosem.ClassAssociationLN, cosem.ClassAssociationSN:
+				if err == ErrNotListed {
+					err = fmt.Errorf("class %d: %w", o.Class, ErrNoReading)
+				}
+			default:
+				objects, err = append(objects, o), nil
 			}
 		}
-		if !found {
-			missing = append(missing, fmt.Errorf("dlms: %v: %w", code, cosem.ObjectUndefined))
+		if err != nil {
+			missing = append(missing, fmt.Errorf("dlms: %v: %w", code, err))
 		}
 	}
 	return objects, missing
@@ -141,23 +152,28 @@ func (c *Client) readRegisters(ctx context.Context, objects []cosem.Object) ([]o
 	registers := make([]cosem.Register, len(objects))
 	for i, o := range objects {
 		registers[i] = cosem.Register{Class: o.Class, Name: o.Name}
+		if _, ok := cosem.RegisterAttributes(o.Class); !ok {
+			registers[i].Class = cosem.ClassData // its value attribute stands for itself
+		}
 	}
 	c.unverified = false
 	results, err := c.getList(ctx, list)
 	errs := []error{err}
+	failed := make([]bool, len(objects))
 	for k, r := range results {
 		g := list[k].Attribute
-		if r.Code != cosem.Success {
-			if g.Index == 2 {
-				errs = append(errs, fmt.Errorf("dlms: %v: %w", g, r.Code))
+		if refusal := r.refusal(); refusal != nil {
+			if g.Index == 2 || r.err != nil {
+				errs = append(errs, fmt.Errorf("dlms: %v: %w", g, refusal))
 			}
+			failed[owner[k]] = failed[owner[k]] || r.err != nil && g.Index == 2
 			continue
 		}
 		registers[owner[k]].Set(g.Index, r.Data)
 	}
 	var readings []obis.Reading
 	for i := range registers {
-		if err != nil && registers[i].Value.IsNull() {
+		if (err != nil || failed[i]) && registers[i].Value.IsNull() {
 			continue
 		}
 		c.keepScaler(&registers[i])
@@ -171,7 +187,10 @@ func (c *Client) readRegisters(ctx context.Context, objects []cosem.Object) ([]o
 
 // needed returns the attributes of an object that must be read.
 func (c *Client) needed(o cosem.Object) (indexes []int8) {
-	l, _ := cosem.RegisterAttributes(o.Class)
+	l, ok := cosem.RegisterAttributes(o.Class)
+	if !ok {
+		l.Value = 2
+	}
 	for _, index := range [...]int8{l.Value, l.Last, l.ScalerUnit, l.Status, l.Captured, l.Start} {
 		if index == 0 || !readable(o, index) {
 			continue
@@ -387,8 +406,8 @@ func (c *Client) layout(ctx context.Context, code obis.Code) (*cosem.Layout, cos
 	if err != nil {
 		return nil, cosem.Capture{}, err
 	}
-	if r := results[0]; r.Code != cosem.Success {
-		return nil, cosem.Capture{}, fmt.Errorf("dlms: %v: %w", profile(3).Attribute, r.Code)
+	if err := results[0].refusal(); err != nil {
+		return nil, cosem.Capture{}, fmt.Errorf("dlms: %v: %w", profile(3).Attribute, err)
 	}
 	captured, err := cosem.ParseCaptureObjects(results[0].Data)
 	if err != nil {
@@ -438,7 +457,7 @@ func (c *Client) columns(ctx context.Context, captured []cosem.Capture) ([]cosem
 		return nil, err
 	}
 	for k, r := range results {
-		if s, ok := cosem.ParseScalerUnit(r.Data); ok && r.Code == cosem.Success {
+		if s, ok := cosem.ParseScalerUnit(r.Data); ok && r.refusal() == nil {
 			c.scalers[list[k].Attribute] = s
 			columns[owner[k]].ScalerUnit = s
 		}

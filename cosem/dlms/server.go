@@ -37,8 +37,10 @@ type ServerConfig struct {
 	Counters   security.Counters
 	Inactivity time.Duration // after which a silent connection is closed; zero means DefaultInactivity, negative never
 
-	Trace  func(send bool, frame []byte) // called for every frame on the wire; nil for none
-	Logger *slog.Logger                  // nil is silent
+	// Trace is called for every frame on the wire, in which the octets of passwords
+	// are replaced by "*"; nil for none.
+	Trace  func(send bool, frame []byte)
+	Logger *slog.Logger // nil is silent
 
 	access     *atomic.Pointer[[]Access] // Access, or what replaced it
 	challenges *challenges
@@ -129,6 +131,7 @@ func NewServer(cfg *ServerConfig) (*Server, error) {
 func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	conn := stream.New(rw)
 	defer conn.Close()
+	conn.Under(ctx)
 	link, head, err := s.cfg.Link, []byte(nil), error(nil)
 	if link == LinkAuto {
 		if link, head, err = s.listen(ctx, conn); err != nil {
@@ -175,10 +178,10 @@ func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byt
 	sessions := map[pair]*session{}
 	defer func() {
 		for _, session := range sessions {
-			session.close()
+			session.end()
 		}
 	}()
-	c := &wrapperCarrier{conn: conn, trace: s.cfg.Trace, in: head}
+	c := &wrapperCarrier{conn: conn, trace: redacting(s.cfg.Trace), in: head}
 	for {
 		f, err := c.frame(ctx, s.silence())
 		if err != nil {
@@ -219,12 +222,13 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 	sessions := map[client]*held{}
 	defer func() {
 		for _, h := range sessions {
-			h.close()
+			h.end()
 		}
 	}()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	in, out := make([]byte, 1<<16), []byte(nil)
+	trace := redacting(s.cfg.Trace)
 	for {
 		n, from, err := conn.ReadFrom(in)
 		switch {
@@ -235,7 +239,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		case err != nil:
 			return err
 		}
-		tracer(s.cfg.Trace).trace(false, in[:n])
+		trace.trace(false, in[:n])
 		f, _, err := wrapper.Parse(in[:n])
 		device := s.cfg.Devices[f.Destination]
 		if err != nil || device == nil {
@@ -246,7 +250,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 			if len(sessions) >= maxDatagramSessions {
 				for id, h := range sessions { // nobody says goodbye on UDP
 					if time.Since(h.last) > s.cfg.Inactivity {
-						h.close()
+						h.end()
 						delete(sessions, id)
 					}
 				}
@@ -262,7 +266,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 			if err != nil {
 				return err
 			}
-			tracer(s.cfg.Trace).trace(true, out)
+			trace.trace(true, out)
 			if _, err := conn.WriteTo(out, from); err != nil {
 				s.cfg.Logger.Warn("answer cannot be sent", "to", from, "error", err)
 			}
@@ -280,6 +284,7 @@ const maxSessions = 16
 type hdlcServer struct {
 	server  *Server
 	conn    *stream.Conn
+	trace   tracer
 	scanner hdlc.Scanner
 	peers   map[hdlcPair]*hdlcPeer
 	out     []byte
@@ -293,10 +298,10 @@ type hdlcPeer struct {
 }
 
 func (s *Server) serveHDLC(ctx context.Context, conn *stream.Conn, head []byte) error {
-	h := &hdlcServer{server: s, conn: conn, peers: map[hdlcPair]*hdlcPeer{}}
+	h := &hdlcServer{server: s, conn: conn, trace: redacting(s.cfg.Trace), peers: map[hdlcPair]*hdlcPeer{}}
 	defer func() {
 		for _, p := range h.peers {
-			p.session.close()
+			p.session.end()
 		}
 	}()
 	h.scanner.Feed(head)
@@ -331,7 +336,7 @@ func (h *hdlcServer) frames(ctx context.Context) error {
 		if err != nil {
 			continue
 		}
-		tracer(h.server.cfg.Trace).trace(false, h.scanner.Raw())
+		h.trace.trace(false, h.scanner.Raw())
 		if err := h.frame(ctx, f); err != nil {
 			return err
 		}
@@ -367,7 +372,7 @@ func (h *hdlcServer) frame(ctx context.Context, f hdlc.Frame) error {
 	if len(h.out) == 0 {
 		return nil
 	}
-	tracer(h.server.cfg.Trace).trace(true, h.out)
+	h.trace.trace(true, h.out)
 	return h.conn.Write(ctx, now.Add(writeTimeout), h.out)
 }
 

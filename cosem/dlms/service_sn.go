@@ -10,13 +10,18 @@ type shortNames struct {
 	objects []cosem.Object
 }
 
-// baseStep is how far the base names of two objects lie apart.
-const baseStep = 0x100
+// baseStep is how far the base names of two objects lie apart: of a device with
+// more objects than find a name below the association's the first are shown.
+const (
+	baseStep = 0x100
+	maxNames = baseAssociationSN/baseStep - 1
+)
 
 // shortNames returns the names of this association, which are given once.
 func (s *session) shortNames() *shortNames {
 	if s.names == nil {
-		s.names = &shortNames{objects: append([]cosem.Object(nil), s.device.Objects(&s.partner)...)}
+		objects := s.device.Objects(&s.partner)
+		s.names = &shortNames{objects: append([]cosem.Object(nil), objects[:min(len(objects), maxNames)]...)}
 		for i := range s.names.objects {
 			s.names.objects[i].BaseName = uint16(baseStep * (i + 1))
 		}
@@ -112,7 +117,9 @@ func (s *session) readVariable(v apdu.Variable) apdu.Result {
 	case v.Kind != apdu.VariableName && v.Kind != apdu.VariableParameterized:
 		return apdu.Result{Code: cosem.OtherReason}
 	case v.Name == baseAssociationSN+attributeStep:
-		return apdu.Result{Data: s.objectListSN()}
+		return s.objectListSN(v.Selection)
+	case v.Name == baseAssociationSN+2*attributeStep && v.Selection == nil:
+		return apdu.Result{Data: s.accessRightsSN()}
 	case v.Name == baseAssociationSN:
 		return apdu.Result{Data: cosem.Name(associationName)}
 	}
@@ -123,14 +130,43 @@ func (s *session) readVariable(v apdu.Variable) apdu.Result {
 	return s.read(apdu.Get{Attribute: a, Selection: v.Selection})
 }
 
-// objectListSN returns attribute object_list of Association SN.
-func (s *session) objectListSN() cosem.Data {
-	entry := func(base uint16, o cosem.Object) cosem.Data {
-		return cosem.Structure(cosem.Int16(int16(base)), cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name))
+// associationSN is the entry of the association in its own object list.
+var associationSN = cosem.Object{Class: cosem.ClassAssociationSN, Version: 1, Name: associationName, BaseName: baseAssociationSN,
+	Attributes: []cosem.AttributeAccess{{Index: 1, Mode: cosem.AccessRead}, {Index: 2, Mode: cosem.AccessRead, Selectors: []int8{1, 2, 3}}, {Index: 3, Mode: cosem.AccessRead}},
+	Methods:    []cosem.MethodAccess{{Index: 8, Mode: cosem.AccessRead}},
+}
+
+// objectsSN returns the objects of the association, itself first.
+func (s *session) objectsSN() []cosem.Object {
+	return append([]cosem.Object{associationSN}, s.shortNames().objects...)
+}
+
+// objectListSN returns attribute object_list of Association SN, or the entries
+// that a selection names.
+func (s *session) objectListSN(selection *cosem.Selection) apdu.Result {
+	keep := func(cosem.Object) bool { return true }
+	if selection != nil {
+		var ok bool
+		if keep, ok = selectsObject(*selection); !ok {
+			return apdu.Result{Code: cosem.TypeUnmatched}
+		}
 	}
-	list := []cosem.Data{entry(baseAssociationSN, cosem.Object{Class: cosem.ClassAssociationSN, Version: 1, Name: associationName})}
-	for _, o := range s.shortNames().objects {
-		list = append(list, entry(o.BaseName, o))
+	var list []cosem.Data
+	for _, o := range s.objectsSN() {
+		if keep(o) {
+			list = append(list, cosem.Structure(cosem.Int16(int16(o.BaseName)), cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name)))
+		}
+	}
+	return apdu.Result{Data: cosem.Array(list...)}
+}
+
+// accessRightsSN returns attribute access_rights_list of Association SN.
+func (s *session) accessRightsSN() cosem.Data {
+	objects := s.objectsSN()
+	list := make([]cosem.Data, 0, len(objects))
+	for i, e := range cosem.ObjectList(objects, associationVersionServed).Elements() {
+		rights := e.At(3)
+		list = append(list, cosem.Structure(cosem.Int16(int16(objects[i].BaseName)), rights.At(0), rights.At(1)))
 	}
 	return cosem.Array(list...)
 }

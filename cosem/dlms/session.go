@@ -84,6 +84,14 @@ func newSession(cfg *ServerConfig, device Device, client, server uint16) *sessio
 	return &session{cfg: cfg, device: device, partner: Partner{Client: client, Server: server}, channel: &channel{}, maxSend: 0xFFFF}
 }
 
+// end closes the session for good.
+func (s *session) end() {
+	if err := settle(s.channel.sec); err != nil {
+		s.cfg.Logger.Error("invocation counters", "error", err)
+	}
+	s.close()
+}
+
 func (s *session) close() {
 	s.forget()
 	*s = session{
@@ -115,10 +123,7 @@ func (s *session) handle(b []byte) [][]byte {
 	} else if len(answer) > 0 {
 		s.frames = append(s.frames, answer)
 	}
-	if !s.account() {
-		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
-	}
-	return s.frames
+	return s.answers()
 }
 
 // gateway answers a request that came through a gateway protocol header, in kind.
@@ -163,10 +168,7 @@ func (s *session) block(b []byte) [][]byte {
 		}
 	}
 	s.frames = s.blocks.poll(s.frames)
-	if !s.account() {
-		s.frames = append(s.frames[:0], s.plain(apdu.ExceptionResponse{State: 1, Service: apdu.PDUTooLong}))
-	}
-	return s.frames
+	return s.answers()
 }
 
 // whole answers an APDU that is complete.
@@ -345,17 +347,19 @@ func (s *session) associate(b []byte) []byte {
 		return s.plain(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason})
 	}
 	p := parsed.(apdu.AARQ)
-	s.close()
-	aare, err := s.accept(p)
-	if err == nil && aare.Result == apdu.Accepted {
+	fresh := newSession(s.cfg, s.device, s.partner.Client, s.partner.Server)
+	fresh.state = s.state
+	aare, err := fresh.accept(p)
+	switch {
+	case err != nil: // who is refused leaves nothing, and ends no association that is open
+		return s.plain(fresh.refusal(err))
+	case aare.Result != apdu.Accepted:
 		return s.plain(aare)
 	}
-	answer := apdu.PDU(aare)
-	if err != nil {
-		answer = s.refusal(err)
-	}
-	s.close() // nothing is left of who was refused: no keys, no counters
-	return s.plain(answer)
+	fresh.out, fresh.frames = s.out, s.frames
+	s.close()
+	*s = *fresh
+	return s.plain(aare)
 }
 
 func refuse(p apdu.AARQ, code uint8) apdu.AARE {
@@ -443,7 +447,7 @@ func (s *session) secure(p apdu.AARQ, access *Access) bool {
 	}
 	// Titles are part of nonces and proofs; a digest of HLS-SHA256 does without a client's.
 	titled := len(p.CallingAPTitle) == security.TitleLen
-	if !titled && (c.global != nil || access.Auth == apdu.MechanismECDSA) {
+	if !titled && (c.ciphers() || access.Auth == apdu.MechanismGMAC || access.Auth == apdu.MechanismECDSA) {
 		return false
 	}
 	if err := errors.Join(c.identify(p.CallingAPTitle, p.CallingAEQualifier), c.able(access.Auth, true)); err != nil {

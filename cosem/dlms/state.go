@@ -27,6 +27,7 @@ const (
 	eventAsk        event = iota // it sends an AARQ
 	eventAccepted                // an AARE accepts, and that is all
 	eventChallenged              // an AARE accepts, and a handshake follows
+	eventSend                    // it sends its proof, or a request
 	eventProved                  // the answer to its proof
 	eventAnswer                  // the answer to a request
 	eventRefusal                 // an exception-response or a confirmed-service-error
@@ -79,6 +80,7 @@ var transitions = [states][events]transition{
 	},
 	statePending: {
 		eventAsk:          {anyhow, stateAsked},
+		eventSend:         {anyhow, statePending},
 		eventProved:       {agreed, stateOpen},
 		eventRefusal:      {anyhow, statePending},
 		eventPush:         {agreed, statePending},
@@ -90,6 +92,7 @@ var transitions = [states][events]transition{
 	},
 	stateOpen: {
 		eventAsk:          {anyhow, stateAsked},
+		eventSend:         {anyhow, stateOpen},
 		eventAnswer:       {agreed, stateOpen},
 		eventRefusal:      {anyhow, stateOpen},
 		eventPush:         {agreed, stateOpen},

@@ -27,8 +27,8 @@ func (c *Client) view(ctx context.Context, name obis.Code, v cosem.View) error {
 	errs := []error{err}
 	for i, r := range results {
 		a := list[i].Attribute
-		if r.Code != cosem.Success {
-			errs = append(errs, fmt.Errorf("dlms: %v: %w", a, r.Code))
+		if err := r.refusal(); err != nil {
+			errs = append(errs, fmt.Errorf("dlms: %v: %w", a, err))
 			continue
 		}
 		errs = append(errs, cosem.SetAttribute(v, a.Index, r.Data))

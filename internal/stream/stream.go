@@ -73,9 +73,10 @@ func (c *Conn) Read(ctx context.Context, deadline time.Time, p []byte) (int, err
 	if err := c.read.SetReadDeadline(deadline); err != nil && !errors.Is(err, io.ErrClosedPipe) {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = c.read.SetReadDeadline(past) })
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, func() { _ = c.read.SetReadDeadline(past) })()
+	}
 	n, err := c.rw.Read(p)
-	stop()
 	return n, outcome(ctx, n, err)
 }
 
@@ -110,8 +111,9 @@ func (c *Conn) Write(ctx context.Context, deadline time.Time, p []byte) error {
 			}
 			return c.writeAll(ctx, p)
 		}
-		stop := context.AfterFunc(ctx, func() { _ = c.write.SetWriteDeadline(past) })
-		defer stop()
+		if ctx.Done() != nil {
+			defer context.AfterFunc(ctx, func() { _ = c.write.SetWriteDeadline(past) })()
+		}
 	}
 	return c.writeAll(ctx, p)
 }
