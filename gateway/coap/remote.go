@@ -306,7 +306,8 @@ func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Repres
 		rep, err := get(tree, o.query)
 		if err != nil {
 			delete(r.observations, token)
-			return o, nil, codeOf(err)
+			code, _ := refusal(err)
+			return o, nil, code
 		}
 		if rep.ETag == o.etag && now.Sub(o.sent) < r.server.cfg.MaxAge/2 {
 			continue

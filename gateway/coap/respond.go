@@ -118,7 +118,8 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 	}
 	rep, err := r.representation(tree, q, at, time.Now())
 	if err != nil {
-		refuse(answer, codeOf(err), err.Error())
+		code, why := refusal(err)
+		refuse(answer, code, why)
 		return false
 	}
 	observing := s.observing(r, tree, req, q, at, rep)
@@ -137,15 +138,14 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 		}
 	}
 	found, fits := r.content(answer, rep, at, observing, 3*pingLen)
-	if observing && !fits { // to ask the observer whether it is there would be too much
-		r.forget(req.Token())
-		found, fits = r.content(answer, rep, at, false, 0)
-	}
 	switch {
 	case !found:
 		refuse(answer, codes.BadRequest, "a block behind the end")
 		return false
 	case !fits:
+		if observing {
+			r.forget(req.Token())
+		}
 		r.askEcho(answer)
 	}
 	return true
@@ -170,14 +170,15 @@ func (s *Server) freshness(m *pool.Message) {
 	m.SetOptionUint32(message.MaxAge, uint32(max(0, (fresh+time.Second-1)/time.Second)))
 }
 
-func codeOf(err error) codes.Code {
+// refusal returns the code of an error, and a text that is short.
+func refusal(err error) (code codes.Code, why string) {
 	switch {
 	case errors.Is(err, coap.ErrNotFound):
-		return codes.NotFound
+		return codes.NotFound, "no such resource"
 	case errors.Is(err, coap.ErrNotAcceptable):
-		return codes.NotAcceptable
+		return codes.NotAcceptable, "no such content format"
 	}
-	return codes.BadRequest
+	return codes.BadRequest, err.Error()
 }
 
 // refuse makes m an error response with a diagnostic payload.
