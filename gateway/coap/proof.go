@@ -145,8 +145,11 @@ func (r *remote) askEcho(m *pool.Message) {
 // content fills m with a block of a representation, in the size that the credit
 // of the remote allows. found is false for a block behind the end, and fits for one
 // of which not even 16 octets may be sent.
-func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, observing bool, reserve int) (found, fits bool) {
-	proven := r.isProven()
+func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, observing bool) (found, fits bool) {
+	proven, reserve := r.isProven(), 0
+	if observing && m.Type() != message.Confirmable { // to ask the observer whether it is there
+		reserve = 3 * pingLen
+	}
 	for _, bare := range []bareness{full, withoutEcho, withoutTag, withoutAge} {
 		for smaller := at; smaller.szx >= 0; smaller = smaller.half() {
 			m.ResetOptionsTo(nil)
@@ -205,12 +208,13 @@ func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.
 	defer stop()
 	m, release := acquire(ctx, r.conn)
 	defer release()
+	m.SetType(message.Confirmable)
 	m.SetToken(o.token)
 	if rep == nil {
 		refuse(m, code, "")
 		notified = r.spend(sizeOf(m))
 	} else {
-		_, notified = r.content(m, rep, block{szx: o.szx}, true, 0)
+		_, notified = r.content(m, rep, block{szx: o.szx}, true)
 	}
 	if !notified {
 		m.ResetOptionsTo(nil)
@@ -224,7 +228,6 @@ func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.
 	var id [2]byte
 	_, _ = rand.Read(id[:]) // never fails
 	number := int32(binary.BigEndian.Uint16(id[:]))
-	m.SetType(message.Confirmable)
 	m.SetMessageID(number)
 	r.mu.Lock()
 	r.probe = number

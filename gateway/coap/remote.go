@@ -332,6 +332,6 @@ func (r *remote) send(o *observation, rep *coap.Representation, code codes.Code)
 		return r.conn.WriteMessage(m)
 	}
 	m.SetMessageID(o.number)
-	r.content(m, rep, block{szx: o.szx}, true, 0)
+	r.content(m, rep, block{szx: o.szx}, true)
 	return r.conn.WriteMessage(m)
 }

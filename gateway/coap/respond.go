@@ -137,7 +137,7 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 			}
 		}
 	}
-	found, fits := r.content(answer, rep, at, observing, 3*pingLen)
+	found, fits := r.content(answer, rep, at, observing)
 	switch {
 	case !found:
 		refuse(answer, codes.BadRequest, "a block behind the end")
