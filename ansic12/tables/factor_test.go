@@ -15,7 +15,7 @@ func TestProfileFactors(t *testing.T) {
 	for scalar, exact := range map[int64]bool{0: false, 1: true, 1 << 31: false, maxFactor: true} {
 		require.Equal(t, exact, channel(&s, scalar, 1).Exact, scalar)
 	}
-	s.scaled, s.constants = true, constants{multiplier: obis.Int(0, 0), offset: obis.Int(0, 0)}
+	s.scaled, s.constants = true, &constants{multiplier: obis.Int(0, 0), offset: obis.Int(0, 0)}
 	require.False(t, channel(&s, 1, 1).Exact)
 	_, unit, flags := s.scale(obis.Int(5, 0))
 	require.Equal(t, obis.UnitUnknown, unit)

@@ -29,9 +29,12 @@ func (d *Device) AppendReadings(dst []obis.Reading, sources []ansic12.Source, ta
 	return r.readings, r.sources, err
 }
 
+// fieldStatus is the status in table 03.
+const fieldStatus = "ED_STD_STATUS1"
+
 // quality is what table 03 says of all that the meter measures.
 func (d *Device) quality() obis.Quality {
-	status, known := d.values[fieldKey{3, "ED_STD_STATUS1"}]
+	status, known := d.values[fieldKey{3, fieldStatus}]
 	if !known || status == 0 {
 		return obis.Quality{}
 	}
@@ -57,7 +60,7 @@ func (r *registers) visit(f *Field) {
 	case 5:
 		r.add(f, codeSerial, obis.UnitUnknown, f.Value, nil)
 	case 3:
-		if f.Name == "ED_STD_STATUS1" {
+		if f.Name == fieldStatus {
 			r.add(f, codeErrors, obis.UnitUnknown, f.Value, nil)
 			return
 		}
