@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,4 +102,84 @@ func TestKeptAnswers(t *testing.T) {
 		require.LessOrEqual(t, len(s.callers), maxCallers)
 	}
 	require.Greater(t, asked, 2*maxKept)
+}
+
+// What strangers can have the meter hold for each of their connections, and compute and
+// send for one message: the figures of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	const n = 50
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	half := append([]byte{0x60, 0x82, 0xFF, 0xFF}, make([]byte, 65_000)...)
+	for name, test := range map[string]struct {
+		most int
+		peer func(net.Conn)
+	}{
+		"C12.18": {250_000, func(c net.Conn) { // a message in packets, of which the last does not come
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			for i := range 254 {
+				p := psem.Packet{Multi: true, First: i == 0, Toggle: i%2 == 1, Sequence: byte(254 - i), Data: make([]byte, 8000)}
+				p.Data[0] = byte(i)
+				b, err := p.AppendBinary(nil)
+				require.NoError(t, err)
+				_, _ = c.Write(b)
+			}
+		}},
+		"C12.22": {200_000, func(c net.Conn) { _, _ = c.Write(half) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := New(nil)
+			ctx, cancel := context.WithCancel(context.Background())
+			var all sync.WaitGroup
+			var peers []net.Conn
+			before := held()
+			for range n {
+				near, far := net.Pipe()
+				peers = append(peers, near)
+				all.Go(func() {
+					if name == "C12.22" {
+						_ = m.ServeNetwork(ctx, network{far})
+					} else {
+						_ = m.Serve(ctx, network{far})
+					}
+				})
+				test.peer(near)
+			}
+			each := (held() - before) / n
+			t.Logf("%d octets for each connection", each)
+			require.LessOrEqual(t, each, test.most)
+			cancel()
+			for _, c := range peers {
+				_ = c.Close()
+			}
+			all.Wait()
+		})
+	}
+}
+
+// BenchmarkStranger is the dearest message of C12.22 that one without a password can send.
+func BenchmarkStranger(b *testing.B) {
+	s := newStation(New(nil))
+	read, err := psem.Read{Table: 64}.AppendBinary(nil)
+	require.NoError(b, err)
+	m := epsem.Message{Control: 0x80}
+	for range maxServices {
+		m.Body = epsem.AppendService(m.Body, read)
+	}
+	var sent, got int
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		m.Elements = []epsem.Element{{Tag: epsem.TagCallingID, Content: []byte{2, 2, byte(i >> 8), byte(i)}}}
+		raw, err := m.AppendBinary(nil)
+		require.NoError(b, err)
+		parsed, _, err := epsem.Parse(raw)
+		require.NoError(b, err)
+		sent, got = sent+len(raw), got+len(s.answer(&parsed, raw, ""))
+	}
+	b.ReportMetric(float64(got)/float64(b.N), "octets/answer")
+	b.ReportMetric(float64(got)/float64(sent), "times")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,4 +128,45 @@ func TestRegistersEverything(t *testing.T) {
 	_, err = modest.Register(ctx, psem.Register{Title: title(".10.99")})
 	require.Error(t, err, "each has a half")
 	require.Len(t, b.relay.Stations(), 8)
+}
+
+// What one connection can have the relay hold by titles of its own choice: the figures of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	b := bench{t, relay.New(nil)}
+	before := held()
+	conn := b.connect()
+	go func() { _, _ = io.Copy(io.Discard, conn) }()
+	long := func(i int) string {
+		text := fmt.Sprintf(".%d", i)
+		for range 20 {
+			text += ".4294967295"
+		}
+		return text
+	}
+	for i := range 1000 { // of which 256 are remembered
+		_, err := conn.Write(request(t, long(9999), long(i), psem.Plain{Code: psem.ServiceIdentify}))
+		require.NoError(t, err)
+	}
+	_, err := conn.Write(append([]byte{0x60, 0x82, 0xFF, 0xFF}, make([]byte, 65_000)...))
+	require.NoError(t, err)
+	routes := held() - before
+	t.Logf("%d octets for a connection", routes)
+	require.LessOrEqual(t, routes, 400_000)
+	registering := b.connect()
+	go func() { _, _ = io.Copy(io.Discard, registering) }()
+	before = held()
+	for i := range 500 {
+		_, err := registering.Write(request(t, ".1", ".8", psem.Register{Title: title(long(i)), Address: make([]byte, 255)}))
+		require.NoError(t, err)
+	}
+	each := (held() - before) / 500
+	t.Logf("%d octets for each station", each)
+	require.LessOrEqual(t, each, 2000)
+	runtime.KeepAlive(b.relay)
 }

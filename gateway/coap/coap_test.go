@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -563,6 +564,33 @@ func TestAmplification(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What strangers can have the server hold, besides the representations that have a
+// limit of their own: the figure of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	const n = 30
+	s, address := serve(t, nil, "coap")
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	before := held()
+	for range n {
+		r := newRaw(t, address)
+		for i := range 80 { // observations under as many tokens
+			r.send(append([]byte{0x48, 1, 1, byte(i), byte(i), 0, 0, 0, 0, 0, 0, 0, 0x60, 0x51, 'm', 0x09}, "1-0:1.7.0"...)...)
+			require.NotNil(t, r.receive(time.Second))
+		}
+		r.send(append([]byte{0x48, 1, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0xB1, 'p', 0x0A}, "1-0:99.1.0"...)...)
+	}
+	require.Eventually(t, func() bool { return s.count() >= n-2 }, 5*time.Second, 10*time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
+	each := (held() - before) / n
+	t.Logf("%d octets for each address", each)
+	require.LessOrEqual(t, each, 60_000)
 }
 
 // Who guesses message ids proves nothing, and who tells the right one does.

@@ -330,6 +330,30 @@ func TestSilentMakeRoom(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// What strangers can have the server hold before they have associated: the figure of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	const n = 50
+	s := serve(t, &server.Config{Timeout: time.Minute})
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	before := held()
+	for range n {
+		c, err := net.Dial("tcp", s.address)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Write(append([]byte{3, 0, 0xFF, 0xFF}, make([]byte, 65_000)...))
+		require.NoError(t, err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	each := (held() - before) / n
+	t.Logf("%d octets for each connection", each)
+	require.LessOrEqual(t, each, 250_000)
+}
+
 // An octet a second does not make a connection last, nor does taking no answer.
 func TestSlowClients(t *testing.T) {
 	for what, peer := range map[string]func(net.Conn){

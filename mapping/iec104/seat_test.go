@@ -4,11 +4,15 @@ import (
 	"context"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
 )
 
 // open connects to a station until the test ends.
@@ -110,4 +114,41 @@ func TestClumsyPeers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What strangers can have the station hold: the figures of SECURITY.md. The events
+// themselves are the same octets for all connections.
+func TestHeldByStrangers(t *testing.T) {
+	const n, points = 30, 100
+	d := &mapping.Data{}
+	for i := range points {
+		d.Readings = append(d.Readings, obis.Reading{Code: obis.Code{1, 0, byte(i + 1), 7, 0, 255}, Unit: obis.Watt, Value: obis.Int(1, 0)})
+	}
+	s := NewStation(nil)
+	s.Update(d, noon)
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	before := held()
+	for range n {
+		c, _ := open(t, s)
+		start(t, c)
+		ask := append([]byte{startByte, 14, 0, 0, 0, 0}, 100, 1, 6, 0, 1, 0, 0, 0, 0, 20)
+		for i := range 400 {
+			ask[2], ask[3] = byte(i<<1), byte(i>>7)
+			_, err := c.Write(ask)
+			require.NoError(t, err)
+		}
+	}
+	time.Sleep(50 * time.Millisecond)
+	for i := range int64(1200) { // changes that nobody acknowledges
+		d.Readings[0].Value = obis.Int(i, 0)
+		s.Update(d, noon)
+	}
+	each := (held() - before) / n
+	t.Logf("%d octets for each connection, with %d points", each, points)
+	require.LessOrEqual(t, each, 400_000)
 }
