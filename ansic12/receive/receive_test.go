@@ -329,3 +329,19 @@ func TestHeldOfMeters(t *testing.T) {
 	require.LessOrEqual(t, each, tables.MaxHeld+maxParts/maxMeters+2*long)
 	runtime.KeepAlive(r)
 }
+
+// BenchmarkStranger is a long push of what becomes most readings.
+func BenchmarkStranger(b *testing.B) {
+	r, err := New(&Config{Form: Messages, Live: true})
+	require.NoError(b, err)
+	raw := pushed(b, ".1", psem.Write{Table: 16, Data: make([]byte, 60_000)})
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Feed(raw)
+		m, err := r.Next()
+		if err != nil || len(m.Readings) == 0 {
+			b.Fatal(err)
+		}
+	}
+}

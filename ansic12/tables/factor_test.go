@@ -21,3 +21,12 @@ func TestProfileFactors(t *testing.T) {
 	require.Equal(t, obis.UnitUnknown, unit)
 	require.Equal(t, obis.ScalerUnknown, flags)
 }
+
+// Many octets of zeros are not many megabytes of readings.
+func TestManyReadings(t *testing.T) {
+	d := Bare(Config{})
+	readings, sources, err := d.AppendReadings(nil, nil, 16, make([]byte, 60_000))
+	require.ErrorIs(t, err, errReadings)
+	require.Len(t, readings, maxReadings)
+	require.Len(t, sources, maxReadings)
+}
