@@ -33,7 +33,7 @@ var (
 		"cosem", "cosem/apdu", "cosem/hdlc", "cosem/wrapper", "cosem/security",
 		"iec62056", "iec62056/p1", "iec62056/sml",
 		"mbus", "mbus/link", "mbus/wmbus",
-		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem", "ansic12/osgp",
+		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem", "ansic12/osgp", "ansic12/receive", "result",
 		"iec61850/scl", "iec61850/mms", "openadr/v2b", "openadr/v3",
 		"mapping", "mapping/cim", "mapping/coap", "mapping/greenbutton", "mapping/ied", "mapping/ngsild", "mapping/timeseries",
 	}
@@ -79,6 +79,12 @@ func TestRulesBite(t *testing.T) {
 		{"mbus/mbussim", "testing"},
 		{"", module + "/serial"},
 		{"internal/wire", module + "/obis"},
+		{"", "crypto/aes"},
+		{"", "bufio"},
+		{"", module + "/internal/wire"},
+		{"serve", module + "/obis"},
+		{"result", module + "/cosem"},
+		{"keys", module + "/mbus"},
 	} {
 		require.NotEmpty(t, broken(file{folder: bad.folder, name: "x.go"}, bad.imported), "%+v", bad)
 	}
@@ -100,6 +106,12 @@ func broken(f file, imported string) (problems []string) {
 	report(f.folder != "" && !f.test && thirdParty && within(f.folder, standardOnly), "standard library only here")
 	report(!f.test && slices.Contains(codecs, f.folder) && slices.Contains([]string{"net", "os", "log"}, imported), "codecs do no I/O")
 	report(slices.Contains(simulators, f.folder) && !f.test && imported == "testing", "simulators never import testing")
+	report(f.folder == "" && !f.test && (imported == "crypto" || strings.HasPrefix(imported, "crypto/")), "the front door enciphers nothing")
+	report(f.folder == "" && !f.test && slices.Contains([]string{"bufio", module + "/internal/wire"}, imported) && f.name != "driver.go",
+		"the front door gathers no octets")
+	report(f.folder == "serve" && !f.test && ours, "serves any protocol")
+	report((f.folder == "result" || f.folder == "keys") && !f.test && ours && !slices.Contains([]string{"", "obis", "internal", "result"}, strings.Split(own, "/")[0]),
+		"knows no protocol")
 	if !ours {
 		return problems
 	}
