@@ -882,3 +882,33 @@ func BenchmarkGet(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor), "of_floor")
 	})
 }
+
+// The first datagram of a handshake with a forged sender has that one sent no more
+// than three times its octets, again and again included.
+func TestDTLSAmplification(t *testing.T) {
+	trap, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer trap.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	dialled := make(chan struct{})
+	go func() {
+		defer close(dialled)
+		_, _ = dtlsclient.Dial(trap.LocalAddr().String(), psk("meter1", "x"), options.WithErrors(func(error) {}), options.WithContext(ctx))
+	}()
+	hello := make([]byte, 2048)
+	require.NoError(t, trap.SetReadDeadline(time.Now().Add(5*time.Second)))
+	n, _, err := trap.ReadFrom(hello)
+	require.NoError(t, err)
+	stop()
+	<-dialled
+	_, address := serve(t, &Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef")}, Handshake: time.Second}, "coaps")
+	r := newRaw(t, address)
+	r.send(hello[:n]...)
+	received := 0
+	for b := r.receive(2 * time.Second); b != nil; b = r.receive(2 * time.Second) {
+		received += len(b)
+	}
+	t.Logf("%d octets to %d", received, n)
+	require.Positive(t, received)
+	require.LessOrEqual(t, received, amplification*n)
+}
