@@ -115,7 +115,7 @@ func (s *server) accept(ctx context.Context, l net.Listener) error {
 		case err != nil: // out of descriptors, for one: whoever is idle makes room
 			s.cfg.Logger.Warn("accept", "error", err)
 			s.mu.Lock()
-			s.evict(netip.Addr{})
+			s.evict(netip.Addr{}, netip.Addr{})
 			s.mu.Unlock()
 			select {
 			case <-time.After(wait):
@@ -132,15 +132,14 @@ func (s *server) accept(ctx context.Context, l net.Listener) error {
 // admit serves a connection, for which another one may have to make room.
 func (s *server) admit(ctx context.Context, raw net.Conn) {
 	c := &conn{Conn: raw, host: hostOf(raw)}
-	c.began = time.Now()
-	c.heard.Store(c.began.UnixNano())
+	c.heard.Store(time.Now().UnixNano())
 	s.mu.Lock()
 	room := true
 	if s.hosts[c.host] >= s.cfg.PerHost {
-		room = s.evict(c.host)
+		room = s.evict(c.host, c.host)
 	}
 	if room && len(s.conns) >= s.cfg.Max {
-		room = s.evict(netip.Addr{})
+		room = s.evict(netip.Addr{}, c.host)
 	}
 	if room {
 		s.conns[c] = true
@@ -192,21 +191,26 @@ func (s *server) forget(c *conn) {
 	}
 }
 
-// evict closes the connection that has been idle longest: of a host or, for the
-// zero address, of the host that has most; those that never said anything go
-// first. It reports whether there was one to close. s.mu is held.
-func (s *server) evict(host netip.Addr) bool {
-	now := time.Now()
+// evict closes a connection for one that comes from a host: one of the host among,
+// or for the zero address of any. That is one of the host that has most, which never
+// said anything, or was idle longest. It reports whether there was one to close: one
+// that was heard just now stays, and so does one that has just come, but where its
+// host has more than its share. s.mu is held.
+func (s *server) evict(among, from netip.Addr) bool {
 	var oldest *conn
 	for c := range s.conns {
-		if host.IsValid() && c.host != host || now.Sub(c.began) < restless {
+		if among.IsValid() && c.host != among {
 			continue
 		}
-		if oldest == nil || s.yields(c, oldest, host.IsValid()) {
+		if oldest == nil || s.yields(c, oldest, among.IsValid()) {
 			oldest = c
 		}
 	}
-	if oldest == nil || now.Sub(oldest.last()) < restless {
+	if oldest == nil {
+		return false
+	}
+	greedy := !oldest.spoke.Load() && oldest.host != from && s.hosts[oldest.host] > s.hosts[from]+1
+	if !greedy && time.Since(oldest.last()) < restless {
 		return false
 	}
 	s.cfg.Logger.Info("idle connection makes room for a new one", "peer", oldest.RemoteAddr())
@@ -253,7 +257,6 @@ func (s *server) sweep(ctx context.Context) {
 type conn struct {
 	net.Conn
 	host  netip.Addr
-	began time.Time
 	heard atomic.Int64 // Unix nanoseconds
 	spoke atomic.Bool  // something came
 }

@@ -72,6 +72,19 @@ func TestSilentConnectionsLockNobodyOut(t *testing.T) {
 	require.True(t, answers(busy), "who said something is not the first to go")
 }
 
+// Connections that come faster than they are old enough to go leave those alone
+// that are served, and of another host's nobody.
+func TestFloodLeavesTheServedAlone(t *testing.T) {
+	to := start(t, &Config{Max: 16}, echo)
+	busy := dial(t, "127.0.0.1", to)
+	require.True(t, answers(busy))
+	for until := time.Now().Add(4 * restless); time.Now().Before(until); time.Sleep(restless / 50) {
+		dial(t, "127.0.0.1", to)
+	}
+	require.True(t, answers(dial(t, "127.0.0.2", to)), "another host is served in spite of them")
+	require.True(t, answers(busy))
+}
+
 func TestHostWithMostConnectionsMakesRoom(t *testing.T) {
 	to := start(t, &Config{Max: 16}, echo)
 	quiet := dial(t, "127.0.0.2", to)
