@@ -19,6 +19,7 @@ import (
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
@@ -65,6 +66,40 @@ func TestOneBadAnswer(t *testing.T) {
 			readings, err := c.Read(t.Context())
 			require.Len(t, readings, 22)
 			require.ErrorContains(t, err, "0-0:1.0.0")
+		})
+	}
+}
+
+// A list of attributes is no longer than what one frame carries: in several it
+// takes as many turns of the line as two lists, and Gurux Java answers a ciphered
+// request in segments with nonsense.
+func TestListsFitIntoFrames(t *testing.T) {
+	client, server := parties(t, 0)
+	for name, cfg := range map[string]dlms.Config{
+		"plain":    {},
+		"ciphered": {Client: 1, Auth: apdu.MechanismGMAC, Security: &client},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := cosemsim.Config{Access: []dlms.Access{{Client: 16}}}
+			if cfg.Security != nil {
+				sim.Access = []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}
+			}
+			requests, cut := 0, 0
+			cfg.Link = dlms.LinkHDLC
+			cfg.Trace = func(sent bool, frame []byte) {
+				if f, _, err := hdlc.Parse(frame); err == nil && sent && f.Control.IsInformation() {
+					requests++
+					if f.Segmented {
+						cut++
+					}
+				}
+			}
+			c := open(t, sim, cfg)
+			readings, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Len(t, readings, 23)
+			require.Zero(t, cut)
+			require.Less(t, requests, 23)
 		})
 	}
 }

@@ -129,7 +129,7 @@ func (c *Client) explained(err error) error {
 	}
 	switch e.Service {
 	case apdu.DecipheringError:
-		return fmt.Errorf("dlms: the meter cannot decipher what we send: %w, system title or suite: %w", ErrWrongKey, err)
+		return fmt.Errorf("dlms: the meter cannot decipher what we send: %w, system title or suite, or, as some meters put it, an invocation counter that it had before: %w", ErrWrongKey, err)
 	case apdu.InvocationCounterError:
 		return fmt.Errorf("dlms: the meter claims to expect invocation counter %d or more of system title %v; who knows that to be so can have the counters start there: %w",
 			e.Counter, c.cfg.Security.Title, err)
@@ -519,16 +519,21 @@ func (c *Client) spoilt(err error) bool {
 	return errors.As(err, new(apdu.ExceptionResponse)) || errors.As(err, new(apdu.ConfirmedServiceError)) || errors.As(err, new(cosem.DataAccessResult))
 }
 
-// batch returns how much of the list fits into one request.
+// batch returns how much of the list fits into one request, and into one frame
+// of the line where that is two attributes or more.
 func (c *Client) batch(list []apdu.Get) []apdu.Get {
 	if c.assoc.Conformance()&apdu.MultipleReferences == 0 || c.assoc.SN() {
 		return list[:1]
 	}
+	limit, frame := c.assoc.maxSend-c.assoc.overhead(), c.carrier.inFrame()-c.assoc.overhead()
 	size := 4
 	for i, g := range list {
-		b, _ := apdu.GetRequestNormal{Get: g}.AppendBinary(nil)
+		b, _ := apdu.GetRequestNormal{Get: g}.AppendBinary(c.plain[:0])
 		size += len(b) - 3
-		if i > 0 && size+c.assoc.overhead() > c.assoc.maxSend || i == maxBatch {
+		if i == 1 && size > frame {
+			frame = limit
+		}
+		if i > 0 && size > min(limit, frame) || i == maxBatch {
 			return list[:i]
 		}
 	}
