@@ -149,14 +149,21 @@ func TestStreamingBlocks(t *testing.T) {
 }
 
 func TestConformanceWithoutGeneralBlocks(t *testing.T) {
-	conformance := apdu.BlockTransferGet | apdu.ServiceGet | apdu.SelectiveAccess
-	c, m := over(t, cosemsim.Config{}, dlms.Config{MaxPDU: 200, Conformance: conformance}, nil)
-	var p obis.Profile
-	require.NoError(t, c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-24*time.Hour), noon, &p))
-	require.Equal(t, 96, p.Len())
-	sent, answered := m.heard()
-	for _, b := range append(answered, sent...) {
-		require.NotEqual(t, byte(apdu.TagGeneralBlockTransfer), b[0])
+	for name, cfg := range map[string]dlms.Config{
+		"what is proposed": {Conformance: apdu.BlockTransferGet | apdu.ServiceGet | apdu.SelectiveAccess},
+		"what is left out": {Without: apdu.GeneralBlocks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.MaxPDU = 200
+			c, m := over(t, cosemsim.Config{}, cfg, nil)
+			var p obis.Profile
+			require.NoError(t, c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-24*time.Hour), noon, &p))
+			require.Equal(t, 96, p.Len())
+			sent, answered := m.heard()
+			for _, b := range append(answered, sent...) {
+				require.NotEqual(t, byte(apdu.TagGeneralBlockTransfer), b[0])
+			}
+		})
 	}
 }
 
