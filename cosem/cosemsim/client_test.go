@@ -104,6 +104,23 @@ func TestListsFitIntoFrames(t *testing.T) {
 	}
 }
 
+// A link that was connected is disconnected, also where no association came of
+// it: the meter would refuse the next client until it gives up on this one.
+func TestRefusedClientDisconnects(t *testing.T) {
+	meter := simulate(t, &cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismMD5, Password: []byte("right")}}})
+	near, far := net.Pipe()
+	go func() { _ = meter.Serve(context.Background(), far) }()
+	var last []hdlc.Control
+	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkHDLC, Client: 1, Auth: apdu.MechanismMD5, Password: []byte("wrong"), Trace: func(_ bool, frame []byte) {
+		f, _, err := hdlc.Parse(frame)
+		require.NoError(t, err)
+		last = append(last, f.Control.Kind())
+	}})
+	require.ErrorIs(t, c.Open(t.Context()), dlms.ErrRefused)
+	require.NoError(t, c.Close(t.Context()))
+	require.Equal(t, []hdlc.Control{hdlc.DISC, hdlc.UA}, last[len(last)-2:])
+}
+
 // A peer that pushes without end is not waited for without end.
 func TestPushesWithoutEnd(t *testing.T) {
 	push := encode(apdu.DataNotification{Invoke: 1, Body: cosem.Uint8(1)})

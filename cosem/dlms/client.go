@@ -27,6 +27,7 @@ type Client struct {
 	plain   []byte // the request that is under way
 	setup   error  // why the configuration cannot work
 	open    bool
+	linked  bool // the link is connected
 	// unverified is set by answers whose tag could not be checked for want of a key.
 	unverified bool
 
@@ -90,6 +91,7 @@ func (c *Client) Open(ctx context.Context) error {
 	if err := c.carrier.connect(ctx); err != nil {
 		return err
 	}
+	c.linked = true
 	more, err := c.associate(ctx)
 	if err == nil && more {
 		err = c.prove(ctx)
@@ -170,13 +172,16 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
-	if c.open {
+	switch {
+	case c.open:
 		err = c.release(ctx)
+	case c.linked:
+		_ = c.carrier.disconnect(ctx) // no association came of it, which the caller knows
 	}
 	if closed(err) {
 		err = nil
 	}
-	c.open = false
+	c.open, c.linked = false, false
 	return errors.Join(err, settle(c.cfg.Security), c.conn.Close())
 }
 
