@@ -131,7 +131,7 @@ func hint(err error) string {
 	case errors.Is(err, meter.ErrMissingKey):
 		return "pass --key-file FILE with a line such as \"key = HEX\" or \"ek = HEX\", or set METERCTL_KEY"
 	case errors.Is(err, security.ErrReplay):
-		return "an invocation counter came twice: a message was replayed, or the meter expects higher ones of us (then --counter-start N, if you trust what it says)"
+		return "an invocation counter came twice: a message was replayed, the meter expects higher ones of us (then --counter-start N, if you trust what it says), or it counts anew with each association, as simulators do (then --counters with a new FILE)"
 	case errors.Is(err, meter.ErrHungUp):
 		return "the meter may not know --client or --server, or not accept the keys; --trace shows what it was sent"
 	case errors.Is(err, meter.ErrAuth):

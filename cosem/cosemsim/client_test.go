@@ -19,6 +19,7 @@ import (
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
@@ -69,6 +70,57 @@ func TestOneBadAnswer(t *testing.T) {
 	}
 }
 
+// A list of attributes is no longer than what one frame carries: in several it
+// takes as many turns of the line as two lists, and Gurux Java answers a ciphered
+// request in segments with nonsense.
+func TestListsFitIntoFrames(t *testing.T) {
+	client, server := parties(t, 0)
+	for name, cfg := range map[string]dlms.Config{
+		"plain":    {},
+		"ciphered": {Client: 1, Auth: apdu.MechanismGMAC, Security: &client},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sim := cosemsim.Config{Access: []dlms.Access{{Client: 16}}}
+			if cfg.Security != nil {
+				sim.Access = []dlms.Access{{Client: 1, Auth: apdu.MechanismGMAC, Security: &server}}
+			}
+			requests, cut := 0, 0
+			cfg.Link = dlms.LinkHDLC
+			cfg.Trace = func(sent bool, frame []byte) {
+				if f, _, err := hdlc.Parse(frame); err == nil && sent && f.Control.IsInformation() {
+					requests++
+					if f.Segmented {
+						cut++
+					}
+				}
+			}
+			c := open(t, sim, cfg)
+			readings, err := c.Read(t.Context())
+			require.NoError(t, err)
+			require.Len(t, readings, 23)
+			require.Zero(t, cut)
+			require.Less(t, requests, 23)
+		})
+	}
+}
+
+// A link that was connected is disconnected, also where no association came of
+// it: the meter would refuse the next client until it gives up on this one.
+func TestRefusedClientDisconnects(t *testing.T) {
+	meter := simulate(t, &cosemsim.Config{Access: []dlms.Access{{Client: 1, Auth: apdu.MechanismMD5, Password: []byte("right")}}})
+	near, far := net.Pipe()
+	go func() { _ = meter.Serve(context.Background(), far) }()
+	var last []hdlc.Control
+	c := dlms.NewClient(near, &dlms.Config{Link: dlms.LinkHDLC, Client: 1, Auth: apdu.MechanismMD5, Password: []byte("wrong"), Trace: func(_ bool, frame []byte) {
+		f, _, err := hdlc.Parse(frame)
+		require.NoError(t, err)
+		last = append(last, f.Control.Kind())
+	}})
+	require.ErrorIs(t, c.Open(t.Context()), dlms.ErrRefused)
+	require.NoError(t, c.Close(t.Context()))
+	require.Equal(t, []hdlc.Control{hdlc.DISC, hdlc.UA}, last[len(last)-2:])
+}
+
 // A peer that pushes without end is not waited for without end.
 func TestPushesWithoutEnd(t *testing.T) {
 	push := encode(apdu.DataNotification{Invoke: 1, Body: cosem.Uint8(1)})
@@ -114,14 +166,21 @@ func TestStreamingBlocks(t *testing.T) {
 }
 
 func TestConformanceWithoutGeneralBlocks(t *testing.T) {
-	conformance := apdu.BlockTransferGet | apdu.ServiceGet | apdu.SelectiveAccess
-	c, m := over(t, cosemsim.Config{}, dlms.Config{MaxPDU: 200, Conformance: conformance}, nil)
-	var p obis.Profile
-	require.NoError(t, c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-24*time.Hour), noon, &p))
-	require.Equal(t, 96, p.Len())
-	sent, answered := m.heard()
-	for _, b := range append(answered, sent...) {
-		require.NotEqual(t, byte(apdu.TagGeneralBlockTransfer), b[0])
+	for name, cfg := range map[string]dlms.Config{
+		"what is proposed": {Conformance: apdu.BlockTransferGet | apdu.ServiceGet | apdu.SelectiveAccess},
+		"what is left out": {Without: apdu.GeneralBlocks},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.MaxPDU = 200
+			c, m := over(t, cosemsim.Config{}, cfg, nil)
+			var p obis.Profile
+			require.NoError(t, c.Profile(t.Context(), obis.MustParse("1-0:99.1.0"), noon.Add(-24*time.Hour), noon, &p))
+			require.Equal(t, 96, p.Len())
+			sent, answered := m.heard()
+			for _, b := range append(answered, sent...) {
+				require.NotEqual(t, byte(apdu.TagGeneralBlockTransfer), b[0])
+			}
+		})
 	}
 }
 
@@ -272,22 +331,59 @@ func TestWrongKeyIsExplained(t *testing.T) {
 func TestListsBySelector(t *testing.T) {
 	c, _ := over(t, cosemsim.Config{}, dlms.Config{}, nil)
 	sn, _ := over(t, cosemsim.Config{}, dlms.Config{ShortNames: true}, nil)
-	class := cosem.Class(cosem.ClassAssociationLN)
-	for _, client := range []*dlms.Client{c, sn} {
-		list := cosem.Attribute{Class: class, Name: obis.MustParse("0-0:40.0.0"), Index: 2}
-		one := cosem.Structure(cosem.Uint16(3), cosem.Name(register.Name))
-		d, err := client.Get(t.Context(), list, &cosem.Selection{Selector: 2, Parameters: one})
-		require.NoError(t, err)
-		require.Equal(t, 1, d.Len())
-		d, err = client.Get(t.Context(), list, &cosem.Selection{Selector: 1, Parameters: cosem.Array(cosem.Uint16(8), cosem.Uint16(7))})
-		require.NoError(t, err)
-		require.Equal(t, 3, d.Len())
-		d, err = client.Get(t.Context(), list, &cosem.Selection{Selector: 3, Parameters: cosem.Array(one, one)})
-		require.NoError(t, err)
-		require.Equal(t, 1, d.Len())
-		_, err = client.Get(t.Context(), list, &cosem.Selection{Selector: 1, Parameters: cosem.Uint8(1)})
-		require.ErrorIs(t, err, cosem.TypeUnmatched)
-		class = cosem.ClassAssociationSN
+	all, err := c.Objects(t.Context())
+	require.NoError(t, err)
+	class := cosem.Class(cosem.ClassAssociationSN)
+	names, err := sn.Objects(t.Context())
+	require.NoError(t, err)
+	base := map[obis.Code]uint16{}
+	for _, o := range names {
+		base[o.Name] = o.BaseName
+	}
+	one := cosem.Structure(cosem.Uint16(3), cosem.Name(register.Name))
+	none := cosem.Structure(cosem.Uint16(3), cosem.Name(obis.MustParse("1-0:99.99.99")))
+	short := cosem.Int16(int16(base[register.Name]))
+	for name, test := range map[string]struct {
+		client    *dlms.Client
+		attribute int8
+		selection cosem.Selection
+		tag       cosem.Tag
+		elements  int // of the answer
+		fields    int // of an object in it
+		refused   cosem.DataAccessResult
+	}{
+		"LN, all without rights":          {client: c, selection: cosem.Selection{Selector: 1}, tag: cosem.TagArray, elements: len(all), fields: 3},
+		"LN, classes":                     {client: c, selection: cosem.Selection{Selector: 2, Parameters: cosem.Array(cosem.Uint16(8), cosem.Uint16(7))}, tag: cosem.TagArray, elements: 3, fields: 3},
+		"LN, objects":                     {client: c, selection: cosem.Selection{Selector: 3, Parameters: cosem.Array(one, one, none)}, tag: cosem.TagArray, elements: 1, fields: 4},
+		"LN, one object":                  {client: c, selection: cosem.Selection{Selector: 4, Parameters: one}, tag: cosem.TagStructure, elements: 4},
+		"LN, an object that is not there": {client: c, selection: cosem.Selection{Selector: 4, Parameters: none}, refused: cosem.ObjectUndefined},
+		"LN, a class that is none":        {client: c, selection: cosem.Selection{Selector: 2, Parameters: cosem.Array(one)}, refused: cosem.TypeUnmatched},
+		"LN, one for a list":              {client: c, selection: cosem.Selection{Selector: 3, Parameters: one}, refused: cosem.TypeUnmatched},
+		"LN, no such selector":            {client: c, selection: cosem.Selection{Selector: 5, Parameters: one}, refused: cosem.TypeUnmatched},
+		"SN, a class":                     {client: sn, selection: cosem.Selection{Selector: 1, Parameters: cosem.Uint16(7)}, tag: cosem.TagArray, elements: 2, fields: 4},
+		"SN, one object":                  {client: sn, selection: cosem.Selection{Selector: 2, Parameters: one}, tag: cosem.TagStructure, elements: 4},
+		"SN, one base_name":               {client: sn, selection: cosem.Selection{Selector: 3, Parameters: short}, tag: cosem.TagStructure, elements: 4},
+		"SN, an object that is not there": {client: sn, selection: cosem.Selection{Selector: 2, Parameters: none}, refused: cosem.ObjectUndefined},
+		"SN, no structure":                {client: sn, selection: cosem.Selection{Selector: 2, Parameters: cosem.Uint16(3)}, refused: cosem.TypeUnmatched},
+		"SN, rights to one object":        {client: sn, attribute: 3, selection: cosem.Selection{Selector: 3, Parameters: short}, tag: cosem.TagStructure, elements: 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := cosem.Attribute{Class: cosem.ClassAssociationLN, Name: obis.MustParse("0-0:40.0.0"), Index: max(test.attribute, 2)}
+			if test.client == sn {
+				a.Class = class
+			}
+			d, err := test.client.Get(t.Context(), a, &test.selection)
+			if test.refused != 0 {
+				require.ErrorIs(t, err, test.refused)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.tag, d.Tag())
+			require.Equal(t, test.elements, d.Len())
+			if test.fields != 0 {
+				require.Equal(t, test.fields, d.At(0).Len())
+			}
+		})
 	}
 	rights, err := sn.Get(t.Context(), cosem.Attribute{Class: class, Name: obis.MustParse("0-0:40.0.0"), Index: 3}, nil)
 	require.NoError(t, err)

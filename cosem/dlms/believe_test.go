@@ -375,6 +375,10 @@ func TestSegments(t *testing.T) {
 	}
 	ui := func(more bool, info []byte) []byte { return segmentFrame(t, hdlc.UI, more, info) }
 	a, b, c := i(0, true, first[:9]), i(1, true, first[9:20]), i(2, false, first[20:])
+	lostBegin := func(n int) string {
+		return fmt.Sprintf("error: dlms: a segment of %d octets without its beginning: %v", n, ErrLost)
+	}
+	a0 := func(info []byte) []byte { return i(0, true, info[9:20]) }
 	const five, six = "1-0:1.8.0*255=5 good", "1-0:1.8.0*255=6 good"
 	for what, test := range map[string]struct {
 		frames [][]byte
@@ -387,6 +391,10 @@ func TestSegments(t *testing.T) {
 		"the last is lost":                 {[][]byte{a, b, i(3, false, second)}, "warning: dlms: 1→16: " + errBegun.Error() + "\n" + six},
 		"UI frames, the last is lost":      {[][]byte{ui(true, first[:9]), ui(true, first[9:20]), ui(false, second)}, "warning: dlms: 1→16: " + errBegun.Error() + "\n" + six},
 		"a UI frame between segments":      {[][]byte{a, ui(false, second), b, c}, six + "\n" + five},
+		"I frames after a UI frame":        {[][]byte{ui(true, first[:9]), a0(first), a0(first), i(1, false, first[20:]), ui(true, second[:9]), i(2, false, second[9:])}, five + "\n" + six},
+		"I after UI, one is lost":          {[][]byte{ui(true, first[:9]), i(1, false, first[20:]), ui(true, second[:9]), i(2, false, second[9:])}, "error: dlms: segment 1 of 1→16: " + ErrLost.Error() + "\n" + six},
+		"I after UI, which is lost":        {[][]byte{a0(first), i(1, false, first[20:]), ui(true, second[:9]), i(0, false, second[9:])}, lostBegin(11) + "\n" + six},
+		"I after UI, within a connection":  {[][]byte{i(0, false, second), ui(true, first[:9]), i(1, false, first[9:])}, six + "\n" + lostBegin(len(first)-9)},
 		"an acknowledgement between":       {[][]byte{a, segmentFrame(t, hdlc.Ready(1), false, nil), b, c}, five},
 		"the link is connected anew":       {[][]byte{a, segmentFrame(t, hdlc.UA, false, nil), i(0, false, second)}, six},
 		"a bit of the middle is disturbed": {[][]byte{a, append([]byte{}, disturbed(b)...), c}, "error: hdlc: FCS at octet 19: 0x"},

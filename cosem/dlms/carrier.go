@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"strings"
@@ -24,6 +25,8 @@ type carrier interface {
 	// receive returns the next APDU, which stays valid until the next call.
 	receive(ctx context.Context, deadline time.Time) ([]byte, error)
 	disconnect(ctx context.Context) error
+	// inFrame returns how many octets of an APDU one frame carries.
+	inFrame() int
 }
 
 // ErrTimeout reports that the peer did not answer in time. It wraps [os.ErrDeadlineExceeded].
@@ -55,6 +58,8 @@ func (c *hdlcCarrier) disconnect(ctx context.Context) error {
 	_, err := c.await(ctx, time.Time{}, hdlc.Disconnected)
 	return err
 }
+
+func (c *hdlcCarrier) inFrame() int { return int(c.link.Parameters().MaxInfoSend) - 3 } // the LLC header
 
 func (c *hdlcCarrier) send(ctx context.Context, apdu []byte, confirmed bool) error {
 	c.link.Send(apdu, confirmed)
@@ -218,6 +223,8 @@ func (c *gatewayCarrier) send(ctx context.Context, b []byte, confirmed bool) err
 	return c.carrier.send(ctx, c.out, confirmed)
 }
 
+func (c *gatewayCarrier) inFrame() int { return c.carrier.inFrame() - 3 - len(c.gateway.Address) }
+
 func (c *gatewayCarrier) receive(ctx context.Context, deadline time.Time) ([]byte, error) {
 	for {
 		b, err := c.carrier.receive(ctx, deadline)
@@ -250,6 +257,7 @@ type wrapperCarrier struct {
 
 func (c *wrapperCarrier) connect(context.Context) error    { return nil }
 func (c *wrapperCarrier) disconnect(context.Context) error { return nil }
+func (c *wrapperCarrier) inFrame() int                     { return math.MaxUint16 }
 
 func (c *wrapperCarrier) send(ctx context.Context, apdu []byte, _ bool) error {
 	var err error

@@ -27,6 +27,7 @@ type Client struct {
 	plain   []byte // the request that is under way
 	setup   error  // why the configuration cannot work
 	open    bool
+	linked  bool // the link is connected
 	// unverified is set by answers whose tag could not be checked for want of a key.
 	unverified bool
 
@@ -90,6 +91,7 @@ func (c *Client) Open(ctx context.Context) error {
 	if err := c.carrier.connect(ctx); err != nil {
 		return err
 	}
+	c.linked = true
 	more, err := c.associate(ctx)
 	if err == nil && more {
 		err = c.prove(ctx)
@@ -129,7 +131,7 @@ func (c *Client) explained(err error) error {
 	}
 	switch e.Service {
 	case apdu.DecipheringError:
-		return fmt.Errorf("dlms: the meter cannot decipher what we send: %w, system title or suite: %w", ErrWrongKey, err)
+		return fmt.Errorf("dlms: the meter cannot decipher what we send: %w, system title or suite, or, as some meters put it, an invocation counter that it had before: %w", ErrWrongKey, err)
 	case apdu.InvocationCounterError:
 		return fmt.Errorf("dlms: the meter claims to expect invocation counter %d or more of system title %v; who knows that to be so can have the counters start there: %w",
 			e.Counter, c.cfg.Security.Title, err)
@@ -170,13 +172,16 @@ func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var err error
-	if c.open {
+	switch {
+	case c.open:
 		err = c.release(ctx)
+	case c.linked:
+		_ = c.carrier.disconnect(ctx) // no association came of it, which the caller knows
 	}
 	if closed(err) {
 		err = nil
 	}
-	c.open = false
+	c.open, c.linked = false, false
 	return errors.Join(err, settle(c.cfg.Security), c.conn.Close())
 }
 
@@ -519,16 +524,21 @@ func (c *Client) spoilt(err error) bool {
 	return errors.As(err, new(apdu.ExceptionResponse)) || errors.As(err, new(apdu.ConfirmedServiceError)) || errors.As(err, new(cosem.DataAccessResult))
 }
 
-// batch returns how much of the list fits into one request.
+// batch returns how much of the list fits into one request, and into one frame
+// of the line where that is two attributes or more.
 func (c *Client) batch(list []apdu.Get) []apdu.Get {
 	if c.assoc.Conformance()&apdu.MultipleReferences == 0 || c.assoc.SN() {
 		return list[:1]
 	}
+	limit, frame := c.assoc.maxSend-c.assoc.overhead(), c.carrier.inFrame()-c.assoc.overhead()
 	size := 4
 	for i, g := range list {
-		b, _ := apdu.GetRequestNormal{Get: g}.AppendBinary(nil)
+		b, _ := apdu.GetRequestNormal{Get: g}.AppendBinary(c.plain[:0])
 		size += len(b) - 3
-		if i > 0 && size+c.assoc.overhead() > c.assoc.maxSend || i == maxBatch {
+		if i == 1 && size > frame {
+			frame = limit
+		}
+		if i > 0 && size > min(limit, frame) || i == maxBatch {
 			return list[:i]
 		}
 	}

@@ -135,7 +135,6 @@ func (c *Config) withDefaults() Config {
 		d.MaxPDU = DefaultMaxPDU
 	}
 	if d.Conformance == 0 {
-		defer func() { d.Conformance &^= d.Without }()
 		d.Conformance = clientConformance
 		if d.ShortNames {
 			d.Conformance = clientConformanceSN
@@ -143,6 +142,7 @@ func (c *Config) withDefaults() Config {
 		if d.Security != nil && (d.Security.Style == StyleAuto || d.Security.Style == StyleGeneral || d.Security.Style == StyleCiphering || d.Security.Sign) {
 			d.Conformance |= apdu.GeneralProtection
 		}
+		d.Conformance &^= d.Without
 	}
 	if d.Logger == nil {
 		d.Logger = slog.New(slog.DiscardHandler)

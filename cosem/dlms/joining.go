@@ -82,7 +82,7 @@ type flow struct {
 	used       uint64
 	both       bool     // it is both ways
 	numbered   segments // I frames
-	pushed     segments // UI frames
+	pushed     segments // UI frames, and I frames that go on with what a UI frame began
 	blocks     joined   // of general block transfers
 	answer     joined   // of get-responses with blocks
 	invoke     apdu.InvokeID
@@ -218,6 +218,7 @@ type segments struct {
 	more  bool  // the last segment said that another follows
 	open  bool  // a message has begun
 	dead  bool  // the rest of the message is dropped
+	begun bool  // a message has begun since the link was connected
 	known bool  // next holds
 	next  uint8 // N(S) that is expected
 }
@@ -237,6 +238,8 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 			s.end(r, frame.Segmented)
 			return nil, false, fmt.Errorf("dlms: segment %d of %d→%d: %w", ns, frame.Source.Upper, frame.Destination.Upper, ErrLost)
 		}
+	} else {
+		s.known = true // I frames that go on here are numbered from 0, or as they were
 	}
 	switch {
 	case llc:
@@ -245,7 +248,7 @@ func (s *segments) add(r *Receiver, f *flow, frame hdlc.Frame) (pdu []byte, join
 			f.layers = f.layers[:0]
 		}
 		r.clear(&s.b)
-		s.dead = false
+		s.dead, s.begun = false, true
 	case s.dead:
 		s.end(r, frame.Segmented)
 		return nil, false, nil

@@ -307,6 +307,8 @@ func (r *Receiver) frame(f hdlc.Frame) (*Message, error) {
 	}
 	s := &fl.numbered
 	switch kind := f.Control.Kind(); {
+	case f.Control.IsInformation() && (fl.pushed.open || fl.pushed.dead) && !fl.numbered.begun && !isLLC(f.Info):
+		s = &fl.pushed // pushes of meters with Gurux's software begin in a UI frame, and go on in I frames
 	case kind == hdlc.UI:
 		s = &fl.pushed
 	case kind == hdlc.SNRM, kind == hdlc.DISC, kind == hdlc.UA:

@@ -118,8 +118,8 @@ func (s *session) readVariable(v apdu.Variable) apdu.Result {
 		return apdu.Result{Code: cosem.OtherReason}
 	case v.Name == baseAssociationSN+attributeStep:
 		return s.objectListSN(v.Selection)
-	case v.Name == baseAssociationSN+2*attributeStep && v.Selection == nil:
-		return apdu.Result{Data: s.accessRightsSN()}
+	case v.Name == baseAssociationSN+2*attributeStep:
+		return s.accessRightsSN(v.Selection)
 	case v.Name == baseAssociationSN:
 		return apdu.Result{Data: cosem.Name(associationName)}
 	}
@@ -132,7 +132,7 @@ func (s *session) readVariable(v apdu.Variable) apdu.Result {
 
 // associationSN is the entry of the association in its own object list.
 var associationSN = cosem.Object{Class: cosem.ClassAssociationSN, Version: 1, Name: associationName, BaseName: baseAssociationSN,
-	Attributes: []cosem.AttributeAccess{{Index: 1, Mode: cosem.AccessRead}, {Index: 2, Mode: cosem.AccessRead, Selectors: []int8{1, 2, 3}}, {Index: 3, Mode: cosem.AccessRead}},
+	Attributes: []cosem.AttributeAccess{{Index: 1, Mode: cosem.AccessRead}, {Index: 2, Mode: cosem.AccessRead, Selectors: []int8{1, 2, 3}}, {Index: 3, Mode: cosem.AccessRead, Selectors: []int8{1, 2, 3}}},
 	Methods:    []cosem.MethodAccess{{Index: 8, Mode: cosem.AccessRead}},
 }
 
@@ -141,34 +141,60 @@ func (s *session) objectsSN() []cosem.Object {
 	return append([]cosem.Object{associationSN}, s.shortNames().objects...)
 }
 
-// objectListSN returns attribute object_list of Association SN, or the entries
-// that a selection names.
+// objectListSN returns attribute object_list of Association SN, or what a
+// selection names: the objects of a class_id (1), or one object, which is then no
+// list, by class_id and logical_name (2) or by base_name (3).
 func (s *session) objectListSN(selection *cosem.Selection) apdu.Result {
-	keep := func(cosem.Object) bool { return true }
+	return s.selectSN(selection, objectEntrySN)
+}
+
+func objectEntrySN(o cosem.Object) cosem.Data {
+	return cosem.Structure(cosem.Int16(int16(o.BaseName)), cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name))
+}
+
+// accessRightsSN returns attribute access_rights_list of Association SN, or the
+// rights to what a selection names, as that of the object list.
+func (s *session) accessRightsSN(selection *cosem.Selection) apdu.Result {
+	return s.selectSN(selection, func(o cosem.Object) cosem.Data {
+		rights := cosem.ObjectList([]cosem.Object{o}, associationVersionServed).At(0).At(3)
+		return cosem.Structure(cosem.Int16(int16(o.BaseName)), rights.At(0), rights.At(1))
+	})
+}
+
+// selectSN returns what there is to say of each of the objects, or of those that
+// a selection names.
+func (s *session) selectSN(selection *cosem.Selection, entry func(cosem.Object) cosem.Data) apdu.Result {
+	wanted, ok := func(cosem.Object) bool { return true }, true
 	if selection != nil {
-		var ok bool
-		if keep, ok = selectsObject(*selection); !ok {
-			return apdu.Result{Code: cosem.TypeUnmatched}
+		switch p := selection.Parameters; selection.Selector {
+		case 1:
+			wanted, ok = selectsClass(p)
+		case 2:
+			wanted, ok = selectsObject(p)
+		case 3:
+			var base int64
+			base, ok = p.Int()
+			wanted = func(o cosem.Object) bool { return o.BaseName == uint16(base) && base == int64(int16(base)) }
+		default:
+			ok = false
 		}
+	}
+	if !ok {
+		return apdu.Result{Code: cosem.TypeUnmatched}
 	}
 	var list []cosem.Data
 	for _, o := range s.objectsSN() {
-		if keep(o) {
-			list = append(list, cosem.Structure(cosem.Int16(int16(o.BaseName)), cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name)))
+		if wanted(o) {
+			list = append(list, entry(o))
 		}
 	}
-	return apdu.Result{Data: cosem.Array(list...)}
-}
-
-// accessRightsSN returns attribute access_rights_list of Association SN.
-func (s *session) accessRightsSN() cosem.Data {
-	objects := s.objectsSN()
-	list := make([]cosem.Data, 0, len(objects))
-	for i, e := range cosem.ObjectList(objects, associationVersionServed).Elements() {
-		rights := e.At(3)
-		list = append(list, cosem.Structure(cosem.Int16(int16(objects[i].BaseName)), rights.At(0), rights.At(1)))
+	if selection == nil || selection.Selector == 1 {
+		return apdu.Result{Data: cosem.Array(list...)}
 	}
-	return cosem.Array(list...)
+	if len(list) == 0 {
+		return apdu.Result{Code: cosem.ObjectUndefined}
+	}
+	return apdu.Result{Data: list[0]}
 }
 
 // answerBlockSN answers with the next block of a long read-response.

@@ -663,7 +663,7 @@ func (s *session) associationObject() cosem.Object {
 		a := cosem.AttributeAccess{Index: i + 1, Mode: cosem.AccessRead}
 		switch a.Index {
 		case 2:
-			a.Selectors = []int8{1, 2, 3}
+			a.Selectors = []int8{1, 2, 3, 4}
 		case 7:
 			a.Mode = 0 // the secret
 		case 9:
@@ -689,50 +689,84 @@ func (s *session) hasSecuritySetup() bool {
 }
 
 // objectList returns the objects that the association shows, itself first, or
-// those that a selection names.
+// what a selection names: all without access_rights (1), classes without them
+// (2, a list of class_id), objects (3, a list of class_id and logical_name), or
+// one object, which is then no list (4).
 func (s *session) objectList(selection *cosem.Selection) apdu.Result {
 	objects := append([]cosem.Object{s.associationObject()}, s.device.Objects(&s.partner)...)
-	if selection != nil {
-		keep, ok := selectsObject(*selection)
-		if !ok {
-			return apdu.Result{Code: cosem.TypeUnmatched}
+	if selection == nil {
+		return apdu.Result{Data: cosem.ObjectList(objects, associationVersionServed)}
+	}
+	p := selection.Parameters
+	wanted, ok := selectsObjects(selection.Selector, p)
+	if !ok {
+		return apdu.Result{Code: cosem.TypeUnmatched}
+	}
+	objects = slices.DeleteFunc(objects, func(o cosem.Object) bool { return !wanted(o) })
+	switch selection.Selector {
+	case 1, 2:
+		list := make([]cosem.Data, len(objects))
+		for i, o := range objects {
+			list[i] = cosem.Structure(cosem.Uint16(uint16(o.Class)), cosem.Uint8(o.Version), cosem.Name(o.Name))
 		}
-		objects = slices.DeleteFunc(objects, func(o cosem.Object) bool { return !keep(o) })
+		return apdu.Result{Data: cosem.Array(list...)}
+	case 4:
+		if len(objects) == 0 {
+			return apdu.Result{Code: cosem.ObjectUndefined}
+		}
+		return apdu.Result{Data: cosem.ObjectList(objects[:1], associationVersionServed).At(0)}
 	}
 	return apdu.Result{Data: cosem.ObjectList(objects, associationVersionServed)}
 }
 
-// selectsObject reads a selection of objects of Association LN: by class (1, a
-// list of class_id), or by class and logical name (2, one of them; 3, a list).
-func selectsObject(selection cosem.Selection) (keep func(cosem.Object) bool, ok bool) {
-	one := func(d cosem.Data) (match func(cosem.Object) bool, ok bool) {
-		if class, isClass := d.Uint(); isClass {
-			return func(o cosem.Object) bool { return uint64(o.Class) == class }, true
-		}
-		var f [2]cosem.Data
-		if d.Tag() != cosem.TagStructure || !d.Split(f[:]) {
+// selectsObjects reads a selection of attribute object_list of Association LN.
+func selectsObjects(selector uint8, p cosem.Data) (wanted func(cosem.Object) bool, ok bool) {
+	switch selector {
+	case 1:
+		return func(cosem.Object) bool { return true }, p.Tag() == cosem.TagNull
+	case 2:
+		return anyOf(p, selectsClass)
+	case 3:
+		return anyOf(p, selectsObject)
+	case 4:
+		return selectsObject(p)
+	}
+	return nil, false
+}
+
+// selectsClass reads the class_id of a selection.
+func selectsClass(d cosem.Data) (wanted func(cosem.Object) bool, ok bool) {
+	class, ok := d.Uint()
+	return func(o cosem.Object) bool { return uint64(o.Class) == class }, ok
+}
+
+// selectsObject reads the class_id and logical_name of a selection.
+func selectsObject(d cosem.Data) (wanted func(cosem.Object) bool, ok bool) {
+	var f [2]cosem.Data
+	if d.Tag() != cosem.TagStructure || !d.Split(f[:]) {
+		return nil, false
+	}
+	class, ok1 := f[0].Uint()
+	name, ok2 := f[1].Code()
+	return func(o cosem.Object) bool { return uint64(o.Class) == class && o.Name == name }, ok1 && ok2
+}
+
+// anyOf reads a selection that is a list.
+func anyOf(list cosem.Data, read func(cosem.Data) (func(cosem.Object) bool, bool)) (wanted func(cosem.Object) bool, ok bool) {
+	if list.Tag() != cosem.TagArray || list.Len() > maxItems {
+		return nil, false
+	}
+	var each []func(cosem.Object) bool
+	for _, d := range list.Elements() {
+		one, ok := read(d)
+		if !ok {
 			return nil, false
 		}
-		class, ok1 := f[0].Uint()
-		name, ok2 := f[1].Code()
-		return func(o cosem.Object) bool { return uint64(o.Class) == class && o.Name == name }, ok1 && ok2
-	}
-	p := selection.Parameters
-	if p.Tag() != cosem.TagArray {
-		keep, ok = one(p)
-		return keep, ok && selection.Selector == 2
-	}
-	var matches []func(cosem.Object) bool
-	for _, d := range p.Elements() {
-		match, ok := one(d)
-		if !ok || len(matches) == maxItems {
-			return nil, false
-		}
-		matches = append(matches, match)
+		each = append(each, one)
 	}
 	return func(o cosem.Object) bool {
-		return slices.ContainsFunc(matches, func(match func(cosem.Object) bool) bool { return match(o) })
-	}, selection.Selector == 1 || selection.Selector == 3
+		return slices.ContainsFunc(each, func(one func(cosem.Object) bool) bool { return one(o) })
+	}, true
 }
 
 func (s *session) readAssociation(index int8, selection *cosem.Selection) apdu.Result {
