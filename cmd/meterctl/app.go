@@ -24,6 +24,7 @@ import (
 
 // app is one run of the program.
 type app struct {
+	ctx            context.Context // of the run, which ends what reads files
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	terminal       bool // stdout is a terminal
@@ -73,6 +74,7 @@ type policyError struct{ error }
 
 // run carries out a command line and returns its exit state.
 func (a *app) run(ctx context.Context, args []string) int {
+	a.ctx, a.stdin = ctx, interruptible(ctx, a.stdin)
 	cmd := a.command()
 	cmd.SetArgs(args)
 	cmd.SetIn(a.stdin)

@@ -22,7 +22,7 @@ func (a *app) decodeCommand() *cobra.Command {
 		Long: `decode reads a frame or a capture (octets, hexadecimal digits, pcap) and prints its readings.
 
 A capture of up to 1 MiB gives one result. Of a longer one, and with -o ndjson, each message is
-a result of its own, printed as it is read.`,
+a result of its own, printed as it is read. Each conversation of a pcap file is a capture of its own.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
@@ -36,7 +36,7 @@ a result of its own, printed as it is read.`,
 				return err
 			}
 			defer in.Close()
-			return a.decode(in, cfg)
+			return a.all(in, func(in io.Reader) error { return a.decode(in, cfg) })
 		},
 	}
 	a.tableFlags(cmd)
@@ -257,7 +257,7 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			defer in.Close()
 			out := bufio.NewWriterSize(a.stdout, 1<<16)
-			err = explain(out, in, cfg)
+			err = a.all(in, func(in io.Reader) error { return explain(out, in, cfg) })
 			return errors.Join(err, out.Flush())
 		},
 	}
