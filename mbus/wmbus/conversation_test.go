@@ -115,6 +115,7 @@ func FuzzWired(f *testing.F) {
 	require.Greater(f, len(intact), 8)
 	f.Add([]byte{4, 0, 3, 1, 200, 0}, 7)
 	f.Add([]byte{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 6, 6, 5, 5}, 100)
+	f.Add([]byte("\nd0\xfe.R2"), 34) // two bits that make up for one another
 	f.Fuzz(func(t *testing.T, script []byte, piece int) {
 		if piece <= 0 || len(script) > 64 {
 			return
