@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // hdlcDriver speaks DLMS/COSEM, and reads it in HDLC frames; the drivers below
@@ -153,7 +154,7 @@ func (r *dlmsReader) lost(err error, into *Result) error {
 		return dlmsError(err)
 	}
 	into.Protocol = DLMS
-	into.warn("%v", err)
+	into.Warn("%v", err)
 	return fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
@@ -176,7 +177,7 @@ func (r *dlmsReader) message(m *dlms.Message, into *Result) error {
 		into.Layers = append(into.Layers, r.layer(&m.Layers[i]))
 	}
 	for _, err := range m.Warnings {
-		into.warn("%v", err)
+		into.Warn("%v", err)
 	}
 	if m.PDU == nil && len(m.Plain) > 0 { // a telegram of a customer port
 		if r.port == nil {
@@ -208,9 +209,9 @@ func (r *dlmsReader) layer(l *dlms.Layer) Layer {
 	}
 	switch l.Trust {
 	case security.Verified:
-		out.Tag = TagVerified
+		out.Tag = result.TagVerified
 	case security.Unverified:
-		out.Tag = TagUnchecked
+		out.Tag = result.TagUnchecked
 	}
 	return out
 }
@@ -286,20 +287,20 @@ func (e *dlmsExplainer) End(b []byte, offset int) error {
 
 // scanDLMS finds the logical devices that the meter lists, or else the one that answers.
 func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
-	session, err := dialDLMS(ctx, t, cfg)
+	opened, err := dialDLMS(ctx, t, cfg)
 	if err != nil {
 		return err
 	}
-	defer session.Close(context.WithoutCancel(ctx))
+	defer opened.Close(context.WithoutCancel(ctx))
 	defer sc.progress(1)
-	s := session.(*dlmsSession)
-	devices, err := s.client.LogicalDevices(ctx)
+	s := opened.(*meterSession)
+	devices, err := s.backend.(*dlmsBackend).LogicalDevices(ctx)
 	if err != nil || len(devices) == 0 {
-		result, err := s.result(ctx)
+		r, err := s.result(ctx)
 		if err != nil {
 			return err
 		}
-		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(max(cfg.DLMS.Server, 1)), Meter: result.Meter})
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(max(cfg.DLMS.Server, 1)), Meter: r.Meter})
 		return nil
 	}
 	for _, d := range devices {
@@ -311,7 +312,11 @@ func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
 
 // simulateDLMS returns the simulated meter, which is read as cfg says.
 func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
-	access, err := dlmsAccess(&cfg.Config)
+	own := cfg.Config
+	if own.Keys.SystemTitle = own.Keys.MeterSystemTitle; len(own.Keys.SystemTitle) == 0 {
+		own.Keys.SystemTitle = []byte{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+	}
+	access, err := DLMSAccess(&own)
 	if err != nil {
 		return nil, err
 	}

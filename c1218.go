@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/openusm/meter/ansic12/ansicsim"
@@ -17,6 +16,7 @@ import (
 	"github.com/openusm/meter/ansic12/tables"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // c1218Driver speaks ANSI C12.18 and C12.21.
@@ -61,7 +61,11 @@ type c12Reader struct {
 	protocol Protocol
 }
 
-func newC12Reader(p Protocol, form receive.Form, cfg *Config) (*c12Reader, error) {
+func c12Reading(p Protocol, form receive.Form) func(cfg *Config) (Reader, error) {
+	return func(cfg *Config) (Reader, error) { return newC12Reader(p, form, cfg) }
+}
+
+func newC12Reader(p Protocol, form receive.Form, cfg *Config) (Reader, error) {
 	own := &receive.Config{Form: form, Table: cfg.C12.Table, Table0: cfg.C12.Table0, Live: cfg.live, AcceptUnprotected: cfg.accepts()}
 	if err := secureC12(own, cfg); err != nil {
 		return nil, err
@@ -85,9 +89,9 @@ func (r *c12Reader) Next(into *Result) error {
 	for _, l := range m.Layers {
 		layer := Layer{Name: l.Name, Control: l.Control, Security: l.Security, Counter: l.Counter, Counted: l.Counted}
 		if l.Tagged {
-			layer.Tag = TagUnchecked
+			layer.Tag = result.TagUnchecked
 			if l.Verified {
-				layer.Tag = TagVerified
+				layer.Tag = result.TagVerified
 			}
 		}
 		into.Layers = append(into.Layers, layer)
@@ -108,7 +112,7 @@ func dialC1218(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	}
 	own := c12Config(cfg)
 	own.Key = desKey(cfg.Keys.Key)
-	return openC12(ctx, &c12Session{client: session.NewClient(rw, own), cfg: cfg, protocol: C1218})
+	return openC12(ctx, session.NewClient(rw, own), C1218, cfg)
 }
 
 func c12Config(cfg *Config) *session.Config {
@@ -116,26 +120,6 @@ func c12Config(cfg *Config) *session.Config {
 		UserID: cfg.C12.UserID, User: cfg.C12.User, Password: string(cfg.Keys.Password),
 		Timeout: cfg.Timeout, Retries: cfg.Retries, Trace: cfg.Trace, Logger: cfg.Logger,
 	}
-}
-
-// c12Session is a conversation by C12.18 or C12.22.
-type c12Session struct {
-	client   *session.Client
-	cfg      *Config
-	protocol Protocol
-	layers   []Layer // that carry the services
-}
-
-// openC12 opens the conversation, and closes the connection where that fails.
-func openC12(ctx context.Context, s *c12Session) (Session, error) {
-	err := s.client.Open(ctx)
-	if err == nil {
-		return s, nil
-	}
-	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	_ = s.client.Close(leave)
-	return nil, c12Error(err)
 }
 
 // c12Causes are the sentinels for errors of C12; the first that an error is, holds.
@@ -158,72 +142,51 @@ func c12Error(err error) error {
 	return outcome(err)
 }
 
-func (s *c12Session) Protocol() Protocol { return s.protocol }
-
-func (s *c12Session) Close(ctx context.Context) error { return c12Error(s.client.Close(ctx)) }
-
-// result returns an empty result with the identity of the meter.
-func (s *c12Session) result(ctx context.Context) (*Result, error) {
-	m, err := s.client.Meter(ctx)
-	if err != nil && m == (obis.Meter{}) {
-		return nil, c12Error(err)
+// openC12 opens the conversation, and closes the connection where that fails.
+func openC12(ctx context.Context, client *session.Client, p Protocol, cfg *Config, layers ...Layer) (Session, error) {
+	err := client.Open(ctx)
+	if err == nil {
+		return &meterSession{backend: &c12Backend{client, cfg}, protocol: p, cfg: cfg, err: c12Error, layers: layers}, nil
 	}
-	return &Result{Protocol: s.protocol, Meter: m, Clock: s.cfg.Clock, Layers: slices.Clone(s.layers)}, nil
+	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = client.Close(leave)
+	return nil, c12Error(err)
 }
 
-func (s *c12Session) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {
-	result, err := s.result(ctx)
-	if err != nil {
-		return nil, err
-	}
-	readings, sources, err := s.client.Read(ctx)
-	result.Readings, result.Sources = readings, appendC12Sources(nil, sources)
-	if err == nil {
-		return result.choose(patterns)
-	}
-	if len(patterns) > 0 { // what is not there may be in the tables that could not be read
-		result, _ = result.choose(patterns)
-	}
-	return result.partial(c12Error(err))
+// c12Backend is a conversation by C12.18 or C12.22.
+type c12Backend struct {
+	*session.Client
+	cfg *Config
+}
+
+func (b *c12Backend) Read(ctx context.Context, _ []obis.Pattern, into *Result) error {
+	readings, sources, err := b.Client.Read(ctx)
+	into.Readings, into.Sources = readings, appendC12Sources(nil, sources)
+	return err
 }
 
 // Profiles lists the sets of load profile data.
-func (s *c12Session) Profiles(ctx context.Context) (profiles []*obis.Profile, err error) {
-	sets, err := s.client.Profiles(ctx)
+func (b *c12Backend) Profiles(ctx context.Context) (profiles []*obis.Profile, err error) {
+	sets, err := b.Client.Profiles(ctx)
 	for _, set := range sets {
 		p := &obis.Profile{}
 		set.Describe(p)
 		profiles = append(profiles, p)
 	}
-	return profiles, c12Error(err)
+	return profiles, err
 }
 
-func (s *c12Session) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
-	result, err := s.result(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (b *c12Backend) Profile(ctx context.Context, code obis.Code, from, to time.Time) ([]*obis.Profile, error) {
 	p := &obis.Profile{}
-	found, err := s.client.ProfileByCode(ctx, p, code, s.cfg.wall(from), s.cfg.wall(to))
-	switch {
-	case err != nil:
-		return nil, c12Error(err)
-	case !found:
-		return nil, fmt.Errorf("meter: %w: profile %v", ErrNotSupported, code)
-	}
-	result.Profiles = []*obis.Profile{p}
-	return result, nil
-}
-
-func (s *c12Session) Events(ctx context.Context, from, to time.Time) (*Result, error) {
-	result, err := s.result(ctx)
-	if err != nil {
+	found, err := b.ProfileByCode(ctx, p, code, b.cfg.wall(from), b.cfg.wall(to))
+	if err != nil || !found {
 		return nil, err
 	}
-	events, err := s.client.Events(ctx)
-	result.Events = within(events, s.cfg.wall(from), s.cfg.wall(to))
-	if err != nil {
-		return result.partial(c12Error(err))
-	}
-	return result, nil
+	return []*obis.Profile{p}, nil
+}
+
+func (b *c12Backend) Events(ctx context.Context, from, to time.Time) ([]obis.Event, error) {
+	events, err := b.Client.Events(ctx)
+	return within(events, b.cfg.wall(from), b.cfg.wall(to)), err
 }

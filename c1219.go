@@ -11,7 +11,7 @@ import (
 func c1219Driver() Driver {
 	return Driver{
 		Protocol: C1219,
-		Reader:   func(cfg *Config) (Reader, error) { return newC12Reader(C1219, receive.Table, cfg) },
+		Reader:   c12Reading(C1219, receive.Table),
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
 			device := tables.Bare(tables.Config{})
 			if len(cfg.C12.Table0) > 0 {
@@ -29,7 +29,7 @@ func c1219Driver() Driver {
 func osgpDriver() Driver {
 	return Driver{
 		Protocol: OSGP,
-		Reader:   func(cfg *Config) (Reader, error) { return newC12Reader(OSGP, receive.OSGP, cfg) },
+		Reader:   c12Reading(OSGP, receive.OSGP),
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			var asked *osgp.Request
 			return explains{note, func(b []byte, note fieldNote) (int, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/openusm/meter/ansic12/session"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/keys"
+	"github.com/openusm/meter/result"
 )
 
 // c1222Driver speaks ANSI C12.22.
@@ -24,7 +25,7 @@ func c1222Driver() Driver {
 	return Driver{
 		Protocol:  C1222,
 		Detect:    epsem.Detect,
-		Reader:    func(cfg *Config) (Reader, error) { return newC12Reader(C1222, receive.Messages, cfg) },
+		Reader:    c12Reading(C1222, receive.Messages),
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return &epsemExplainer{cfg, note}, nil },
 		Heard:     HeardByName,
 		Dial:      dialC1222,
@@ -51,10 +52,9 @@ func dialC1222(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	names.Datagrams = t.Scheme == "udp"
 	layer := Layer{Name: "c12.22"}
 	if names.Security != epsem.Clear {
-		layer.Security, layer.Tag = receive.WeakSecurity, TagVerified
+		layer.Security, layer.Tag = receive.WeakSecurity, result.TagVerified
 	}
-	s := &c12Session{client: session.NewNetworkClient(rw, names, c12Config(cfg)), cfg: cfg, protocol: C1222, layers: []Layer{layer}}
-	return openC12(ctx, s)
+	return openC12(ctx, session.NewNetworkClient(rw, names, c12Config(cfg)), C1222, cfg, layer)
 }
 
 // network reads the titles, and the key that secures messages.

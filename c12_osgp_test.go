@@ -9,6 +9,7 @@ import (
 	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // osgpCapture is a capture of the tables of a simulated device, each read in parts.
@@ -56,7 +57,7 @@ func TestOSGP(t *testing.T) {
 		require.Zero(t, x.Quality.Flags&obis.Unverified)
 	}
 	require.True(t, codes[obis.MustParse("1-0:1.8.0")])
-	require.Equal(t, Layer{Name: "osgp", Control: "full read BT 0", Security: "OMA digest (broken)", Tag: TagVerified}, r.Layers[0])
+	require.Equal(t, Layer{Name: "osgp", Control: "full read BT 0", Security: "OMA digest (broken)", Tag: result.TagVerified}, r.Layers[0])
 
 	unknown, err := Decode(capture, &Config{Protocol: OSGP})
 	require.NoError(t, err)

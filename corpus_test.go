@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -155,7 +154,7 @@ func TestCorpusCipheredPushes(t *testing.T) {
 		result, err := Decode(r.octets(t), cfg)
 		require.NoError(t, err, r.ID)
 		require.NotEmpty(t, result.Readings, r.ID)
-		verified := slices.ContainsFunc(result.Layers, func(l Layer) bool { return l.Tag == TagVerified })
+		verified := result.Verified()
 		for _, x := range result.Readings {
 			require.Equal(t, !verified, x.Quality.Flags&obis.Unverified != 0, "%s: nobody can tell who sent it", r.ID)
 		}

@@ -51,7 +51,7 @@ func (d *Decoder) Decode(b []byte) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.result.reset()
+	d.result.Reset()
 	d.result.Clock = d.cfg.Clock
 	r.Feed(b)
 	r.End()
@@ -85,16 +85,16 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 		into := all
 		if decoded > 0 {
 			into = &d.part
-			into.reset()
+			into.Reset()
 		}
 		err := r.Next(into)
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
-			return all.gathered(decoded, partial, first)
+			return gathered(all, decoded, partial, first)
 		case err == nil, errors.Is(err, ErrPartial):
 			partial = errors.Join(partial, err)
 			if decoded++; decoded > 1 {
-				all.add(into.Clone())
+				all.Add(into.Clone())
 			} else if r.Pending() > 0 {
 				*all = *all.Clone()
 			}
@@ -103,17 +103,17 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 				first = err
 			}
 			if decoded == 0 {
-				all.reset()
+				all.Reset()
 				all.Clock = d.cfg.Clock
 				continue
 			}
-			all.warn("%v", err)
+			all.Warn("%v", err)
 		}
 	}
 }
 
 // gathered returns what there is of a capture, with an error for what there is not.
-func (r *Result) gathered(decoded int, partial, first error) (*Result, error) {
+func gathered(r *Result, decoded int, partial, first error) (*Result, error) {
 	empty := len(r.Readings)+len(r.Profiles)+len(r.Events) == 0
 	switch {
 	case decoded == 0 && first == nil:
@@ -157,7 +157,7 @@ func (d *Decoder) Next() (*Result, error) {
 	if d.reader == nil {
 		return nil, io.EOF
 	}
-	d.result.reset()
+	d.result.Reset()
 	d.result.Clock = d.cfg.Clock
 	err := d.reader.Next(&d.result)
 	switch {

@@ -2,6 +2,7 @@ package meter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -74,112 +75,70 @@ func associate(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, link dlm
 		_ = client.Close(leave)
 		return nil, dlmsError(err)
 	}
-	return &dlmsSession{client: client, cfg: cfg}, nil
+	return &meterSession{backend: &dlmsBackend{client}, protocol: DLMS, cfg: cfg, err: dlmsError}, nil
 }
 
-// dlmsSession is a DLMS association.
-type dlmsSession struct {
-	client *dlms.Client
-	cfg    *Config
-	meter  *obis.Meter
-}
+// dlmsBackend is a DLMS association.
+type dlmsBackend struct{ *dlms.Client }
 
-func (s *dlmsSession) Protocol() Protocol { return DLMS }
-
-func (s *dlmsSession) Close(ctx context.Context) error { return dlmsError(s.client.Close(ctx)) }
-
-// result returns an empty result with the identity of the meter, which is read once.
-func (s *dlmsSession) result(ctx context.Context) (*Result, error) {
-	if s.meter == nil {
-		m, err := s.client.Meter(ctx)
-		if err != nil && m == (obis.Meter{}) {
-			return nil, dlmsError(err)
-		}
-		s.meter = &m
+func (b *dlmsBackend) Read(ctx context.Context, patterns []obis.Pattern, into *Result) error {
+	codes, err := b.Select(ctx, patterns...)
+	if err != nil {
+		return err
 	}
-	return &Result{Protocol: DLMS, Meter: *s.meter, Clock: s.cfg.Clock}, nil
+	if len(patterns) > 0 && len(codes) == 0 {
+		return fmt.Errorf("%w: no object matches", ErrNotSupported)
+	}
+	into.Readings, err = b.Client.Read(ctx, codes...)
+	sources := make([]attributeSource, len(into.Readings))
+	for i := range into.Readings {
+		into.Readings[i].Source = uint32(i)
+		into.Sources = append(into.Sources, sources[i].of(b.Attribute(into.Readings[i])))
+	}
+	return err
 }
 
-func (s *dlmsSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {
-	result, err := s.result(ctx)
+func (b *dlmsBackend) Profiles(ctx context.Context) (profiles []*obis.Profile, failed error) {
+	codes, err := b.Client.Profiles(ctx)
 	if err != nil {
 		return nil, err
 	}
-	codes, err := s.client.Select(ctx, patterns...)
-	if err != nil {
-		return nil, dlmsError(err)
-	}
-	if len(patterns) > 0 && len(codes) == 0 {
-		return nil, fmt.Errorf("meter: %w: no object matches", ErrNotSupported)
-	}
-	result.Readings, err = s.client.Read(ctx, codes...)
-	sources := make([]attributeSource, len(result.Readings))
-	for i := range result.Readings {
-		result.Readings[i].Source = uint32(i)
-		result.Sources = append(result.Sources, sources[i].of(s.client.Attribute(result.Readings[i])))
-	}
-	if err != nil {
-		return result.partial(dlmsError(err))
-	}
-	return result.choose(patterns)
-}
-
-func (s *dlmsSession) Profiles(ctx context.Context) (profiles []*obis.Profile, failed error) {
-	codes, err := s.client.Profiles(ctx)
-	if err != nil {
-		return nil, dlmsError(err)
-	}
 	for _, code := range codes {
 		p := &obis.Profile{Code: code}
-		if err := s.client.DescribeProfile(ctx, code, p); err != nil {
-			failed = fmt.Errorf("meter: %w: %w", ErrPartial, err)
-		}
+		failed = errors.Join(failed, b.DescribeProfile(ctx, code, p))
 		profiles = append(profiles, p)
 	}
 	return profiles, failed
 }
 
-func (s *dlmsSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
-	result, err := s.result(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (b *dlmsBackend) Profile(ctx context.Context, code obis.Code, from, to time.Time) ([]*obis.Profile, error) {
 	if !code.Valid() {
-		if code, err = s.client.LoadProfile(ctx); err != nil {
-			return nil, dlmsError(err)
-		}
-		if !code.Valid() {
-			return nil, fmt.Errorf("meter: %w: the meter has no profile", ErrNotSupported)
+		var err error
+		if code, err = b.LoadProfile(ctx); err != nil || !code.Valid() {
+			return nil, err
 		}
 	}
 	p := &obis.Profile{}
-	if err := s.client.Profile(ctx, code, from, to, p); err != nil {
-		return nil, dlmsError(err)
+	if err := b.Client.Profile(ctx, code, from, to, p); err != nil {
+		return nil, err
 	}
-	result.Profiles = []*obis.Profile{p}
-	return result, nil
+	return []*obis.Profile{p}, nil
 }
 
-func (s *dlmsSession) Events(ctx context.Context, from, to time.Time) (*Result, error) {
-	result, err := s.result(ctx)
+func (b *dlmsBackend) Events(ctx context.Context, from, to time.Time) (events []obis.Event, failed error) {
+	logs, err := b.EventLogs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	logs, err := s.client.EventLogs(ctx)
-	if err != nil {
-		return nil, dlmsError(err)
-	}
 	if len(logs) == 0 {
-		return nil, fmt.Errorf("meter: %w: the meter has no event log", ErrNotSupported)
+		return nil, fmt.Errorf("%w: the meter has no event log", ErrNotSupported)
 	}
-	var failed error
 	for _, log := range logs {
-		events, err := s.client.Events(ctx, log, from, to)
+		entries, err := b.Client.Events(ctx, log, from, to)
 		if err != nil {
-			result.warn("%v: %v", log, err)
-			failed = fmt.Errorf("meter: %w: %w", ErrPartial, err)
+			failed = errors.Join(failed, fmt.Errorf("%v: %w", log, err))
 		}
-		result.Events = append(result.Events, events...)
+		events = append(events, entries...)
 	}
-	return result, failed
+	return events, failed
 }

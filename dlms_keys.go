@@ -35,6 +35,10 @@ func dlmsConfig(cfg *Config, link dlms.Link) (*dlms.Config, error) {
 	if sec != nil && cfg.Counters == nil {
 		return nil, fmt.Errorf("meter: %w: %w", ErrMissingKey, dlms.ErrNoCounters)
 	}
+	if sec == nil && auth == apdu.MechanismSHA256 { // hashes the titles
+		sec = &dlms.Security{}
+		copy(sec.Title[:], set.SystemTitle)
+	}
 	own := &dlms.Config{
 		Link: link, Client: d.Client, Server: d.Server, Physical: d.Physical, AddressSize: d.AddressSize,
 		Auth: auth, Password: set.Password, Security: sec, ShortNames: d.ShortNames, Without: d.Without,
@@ -129,29 +133,24 @@ func ciphers(set keys.Set) bool {
 	return false
 }
 
-// dlmsAccess says who may associate with a server of ours: clients 1 that know
-// the keys or the password by the one mechanism of cfg and, where there are neither
-// of them, anybody as client 16.
-func dlmsAccess(cfg *Config) ([]dlms.Access, error) {
+// DLMSAccess says who may associate with a server of ours: client 1, or the one
+// that cfg names, that knows the keys or the password by the one mechanism of cfg,
+// and anybody as client 16. The server's own system title is that of cfg's keys:
+// it must not be that of a meter with the same keys, whose nonces it would repeat.
+func DLMSAccess(cfg *Config) ([]dlms.Access, error) {
 	own, err := dlmsConfig(cfg, dlms.LinkWrapper)
 	if err != nil {
 		return nil, err
-	}
-	if sec := own.Security; sec != nil {
-		sec.Title, sec.Peer = serverTitle, security.Title{} // whoever knows the keys
-		if len(cfg.Keys.MeterSystemTitle) == security.TitleLen {
-			sec.Title = security.Title(cfg.Keys.MeterSystemTitle)
-		}
 	}
 	public := dlms.Access{Client: dlms.DefaultClient}
 	if own.Security == nil && own.Auth == apdu.MechanismNone {
 		return []dlms.Access{public}, nil
 	}
+	if own.Security != nil {
+		own.Security.Peer = security.Title{} // whoever knows the keys
+	}
 	return []dlms.Access{{Client: own.Client, Auth: own.Auth, Password: own.Password, Security: own.Security}, public}, nil
 }
-
-// serverTitle is the system title of a simulated meter that was given none.
-var serverTitle = security.Title{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
 
 var dlmsCauses = []cause{
 	{hdlc.ErrTimeout, ErrTimeout}, {dlms.ErrTimeout, ErrTimeout}, {dlms.ErrNoCounters, ErrMissingKey},

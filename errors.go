@@ -3,6 +3,9 @@ package meter
 import (
 	"errors"
 	"fmt"
+	"strings"
+
+	"github.com/openusm/meter/obis"
 )
 
 // Errors on which callers branch. They are wrapped, with the cause in words.
@@ -34,10 +37,23 @@ func sentinel(err error, causes []cause) error {
 
 // partial returns what could be read of r beside the error, or the error alone
 // where nothing could.
-func (r *Result) partial(err error) (*Result, error) {
+func partial(r *Result, err error) (*Result, error) {
 	if r == nil || len(r.Readings)+len(r.Profiles)+len(r.Events) == 0 {
 		return nil, err
 	}
-	r.warn("%v", err)
+	r.Warn("%v", err)
 	return r, fmt.Errorf("meter: %w: %w", ErrPartial, err)
+}
+
+// choose keeps the readings that match one of the patterns, where there are
+// any, and says which patterns match none.
+func choose(r *Result, patterns []obis.Pattern) (*Result, error) {
+	missing := r.Choose(patterns)
+	switch {
+	case missing == nil:
+		return r, nil
+	case len(r.Readings) == 0:
+		return nil, fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
+	}
+	return r, fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
 }

@@ -79,10 +79,10 @@ func (r *iecReader) Next(into *Result) error {
 		return nil
 	}
 	if r.readout(iec62056.Salvage(rest), into); len(into.Readings)+len(into.Events)+len(into.Profiles) == 0 {
-		into.reset()
+		into.Reset()
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
-	into.warn("the readout is incomplete: %v", err)
+	into.Warn("the readout is incomplete: %v", err)
 	return nil
 }
 
@@ -93,19 +93,12 @@ func (r *iecReader) readout(readout iec62056.Readout, into *Result) {
 	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
 	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
 	for i := range c.BadLines {
-		into.warn("%v", &c.BadLines[i])
+		into.Warn("%v", &c.BadLines[i])
 	}
 	if c.Err != nil {
-		into.warn("%v", c.Err)
+		into.Warn("%v", c.Err)
 	}
 	into.Layers = append(into.Layers, Layer{Name: "iec62056-21"})
-}
-
-// iecSession is a conversation by IEC 62056-21.
-type iecSession struct {
-	client *iec62056.Client
-	cfg    *Config
-	reader iecReader
 }
 
 // signOn opens the connection and signs on.
@@ -130,7 +123,7 @@ func dialIEC62056(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &iecSession{client: client, cfg: cfg}, nil
+	return iecSession(client, cfg), nil
 }
 
 // dialModeE signs on and follows the identification: a meter that announces
@@ -141,7 +134,7 @@ func dialModeE(ctx context.Context, t Target, cfg *Config) (Session, error) {
 		return nil, err
 	}
 	if client.Identification().Mode() != iec62056.ModeE {
-		return &iecSession{client: client, cfg: cfg}, nil
+		return iecSession(client, cfg), nil
 	}
 	rw, err := client.HandOver(ctx)
 	if err != nil {
@@ -166,60 +159,59 @@ func iecError(err error) error {
 	return outcome(err)
 }
 
-func (s *iecSession) Protocol() Protocol { return IEC62056 }
+// iecBackend is a conversation by IEC 62056-21.
+type iecBackend struct {
+	*iec62056.Client
+	cfg    *Config
+	reader iecReader
+}
 
-func (s *iecSession) Close(ctx context.Context) error { return iecError(s.client.Close(ctx)) }
+func iecSession(client *iec62056.Client, cfg *Config) Session {
+	return &meterSession{backend: &iecBackend{Client: client, cfg: cfg}, protocol: IEC62056, cfg: cfg, err: iecError}
+}
 
-func (s *iecSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {
-	readout, err := s.client.Readout(ctx)
+// Meter is what the sign-on says of the meter.
+func (b *iecBackend) Meter(context.Context) (obis.Meter, error) {
+	return iec62056.Readout{Identification: b.Identification()}.Meter(), nil
+}
+
+func (b *iecBackend) Read(ctx context.Context, _ []obis.Pattern, into *Result) error {
+	readout, err := b.Readout(ctx)
 	if err != nil {
-		return nil, iecError(err)
+		return err
 	}
-	result := &Result{Clock: s.cfg.Clock}
-	s.reader.readout(readout, result)
-	return result.Clone().choose(patterns) // the readout is valid until the next call only
+	r := &Result{Clock: b.cfg.Clock}
+	b.reader.readout(readout, r)
+	*into = *r.Clone() // the readout is valid until the next call only
+	return nil
 }
 
 // loadProfile is the load profile that VDEW meters have.
 var loadProfile = obis.MustParse("P.01")
 
 // Profiles lists it; which columns it has the meter tells only with its rows.
-func (s *iecSession) Profiles(context.Context) ([]*obis.Profile, error) {
+func (b *iecBackend) Profiles(context.Context) ([]*obis.Profile, error) {
 	return []*obis.Profile{{Code: loadProfile}}, nil
 }
 
-func (s *iecSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
+func (b *iecBackend) Profile(ctx context.Context, code obis.Code, from, to time.Time) ([]*obis.Profile, error) {
 	ids := map[obis.Code]string{{}: "P.01", loadProfile: "P.01", obis.MustParse("P.02"): "P.02"}
 	id, ok := ids[code]
 	if !ok {
-		return nil, fmt.Errorf("meter: %w: profile %v", ErrNotSupported, code)
+		return nil, nil
 	}
-	profiles, err := s.client.Profile(ctx, id, s.meterTime(from), s.meterTime(to))
-	result := &Result{Protocol: IEC62056, Meter: s.identity(), Profiles: profiles, Clock: s.cfg.Clock}
-	if err != nil {
-		return result.partial(iecError(err))
-	}
-	return result, nil
+	return b.Client.Profile(ctx, id, b.meterTime(from), b.meterTime(to))
 }
 
-func (s *iecSession) Events(ctx context.Context, from, to time.Time) (*Result, error) {
-	events, err := s.client.Events(ctx, "P.98", s.meterTime(from), s.meterTime(to))
-	if err != nil {
-		return nil, iecError(err)
-	}
-	return &Result{Protocol: IEC62056, Meter: s.identity(), Events: events, Clock: s.cfg.Clock}, nil
-}
-
-// identity is what the sign-on says of the meter.
-func (s *iecSession) identity() obis.Meter {
-	return iec62056.Readout{Identification: s.client.Identification()}.Meter()
+func (b *iecBackend) Events(ctx context.Context, from, to time.Time) ([]obis.Event, error) {
+	return b.Client.Events(ctx, "P.98", b.meterTime(from), b.meterTime(to))
 }
 
 // meterTime shows an instant as the meter's clock does.
-func (s *iecSession) meterTime(t time.Time) obis.Time {
+func (b *iecBackend) meterTime(t time.Time) obis.Time {
 	if t.IsZero() {
 		return obis.Time{}
 	}
-	t = s.cfg.wall(t)
+	t = b.cfg.wall(t)
 	return obis.LocalTime(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second())
 }

@@ -302,7 +302,7 @@ func (l *listener) waits(i int) bool {
 
 // next hands on the next message of finder *i, and is false where there is none.
 func (l *listener) next(i *int) bool {
-	l.result.reset()
+	l.result.Reset()
 	l.result.Clock = l.clock.Clock
 	f := l.finders[*i]
 	before := f.Stats()
@@ -332,7 +332,7 @@ func (l *listener) next(i *int) bool {
 // settles reports whether a message shows what the meter speaks.
 func (l *listener) settles(f finder, err error) bool {
 	if f.unchecked {
-		return (err == nil || errors.Is(err, ErrPartial)) && (len(l.result.Readings) > 0 || l.result.verified())
+		return (err == nil || errors.Is(err, ErrPartial)) && (len(l.result.Readings) > 0 || l.result.Verified())
 	}
 	return err == nil || errors.Is(err, ErrPartial) || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth)
 }

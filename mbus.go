@@ -21,9 +21,9 @@ func mbusDriver() Driver {
 	return Driver{
 		Protocol:  MBus,
 		Detect:    link.Detect,
-		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
-		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
+		Reader:    newMBusReader,
 		Heard:     HeardByName,
+		Explainer: explainMBus,
 		Dial:      dialMBus,
 		Tries: func(t Target) []Try {
 			switch t.Scheme {
@@ -48,74 +48,58 @@ func carriedDriver() Driver {
 		Detect: func(b []byte) bool {
 			return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS
 		},
-		Reader:    func(cfg *Config) (Reader, error) { return newMBusReader(cfg) },
+		Reader:    newMBusReader,
 		Heard:     HeardAlways,
-		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) { return mbusExplainer(cfg, note), nil },
+		Explainer: explainMBus,
 	}
+}
+
+func explainMBus(cfg *Config, note func(Note)) (Explainer, error) {
+	decoder := &mbus.Decoder{Keys: mbusKeys(cfg), Formats: &mbus.MemoryFormats{}}
+	return explains{note, func(b []byte, note fieldNote) (int, error) { return decoder.ExplainFrame(b, note) }, link.Explain}, nil
 }
 
 // mbusReader reads the frames of a wire, among them those that carry DLMS.
 type mbusReader struct {
-	telegramReader
-	scanner link.Scanner
-	carrier mbus.Carrier
+	mbus.Receiver
+	records records
 	carried *dlmsReader
+	live    bool
 }
 
-func newMBusReader(cfg *Config) (*mbusReader, error) {
+func newMBusReader(cfg *Config) (Reader, error) {
 	carried, err := newDLMSReader(cfg, dlms.LinkNone)
-	r := &mbusReader{carried: carried}
-	r.configure(&r.decoder, cfg)
+	r := &mbusReader{carried: carried, live: cfg.live}
+	configureMBus(&r.Decoder, cfg)
 	return r, err
 }
 
-func (r *mbusReader) Feed(b []byte) { r.scanner.Feed(b) }
-func (r *mbusReader) Stats() Stats  { return r.scanner.Stats() }
-func (r *mbusReader) Pending() int  { return len(r.scanner.Pending()) }
-
 func (r *mbusReader) Next(into *Result) error {
-	for {
-		frame, err := r.scanner.Next()
-		switch {
-		case err == nil:
-		case !errors.Is(err, io.ErrUnexpectedEOF):
-			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		case !r.ended:
-			return io.ErrUnexpectedEOF
-		default:
-			return r.end(&r.decoder, r.Pending(), err, func() { r.scanner = link.Scanner{} })
-		}
-		into.Protocol = MBus
-		into.Layers = append(into.Layers, Layer{Name: "mbus-link", Control: frame.Form.String()})
-		switch {
-		case len(frame.Payload) == 0 && r.live:
-			into.reset() // acknowledgements say nothing
-		case len(frame.Payload) == 0:
-			return nil
-		case mbus.CI(frame.Payload[0]).Content() == mbus.ContentDLMS:
-			carried, err := r.carrier.Add(frame.A, frame.Payload)
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				continue
-			}
-			if err != nil {
-				return mbusError(err)
-			}
-			err = r.carried.apdu(carried.APDU, into)
-			into.Protocol = MBus
-			return err
-		default:
-			t, err := r.decoder.Parse(frame.Payload, mbus.Lower{})
-			if err != nil {
-				return mbusError(err)
-			}
-			return r.telegram(&r.decoder, &t, into)
-		}
+	m, err := r.Receiver.Next()
+	for r.live && err == nil && len(m.Frame.Payload) == 0 {
+		m, err = r.Receiver.Next() // a master's, and acknowledgements
 	}
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return err
+	case err != nil:
+		return mbusError(err)
+	}
+	into.Protocol = MBus
+	into.Layers = append(into.Layers, Layer{Name: "mbus-link", Control: m.Frame.Form.String()})
+	if m.Telegram != nil {
+		return r.records.add(m.Telegram, m.Report, into)
+	}
+	if m.APDU != nil {
+		err = r.carried.apdu(m.APDU, into)
+		into.Protocol = MBus
+	}
+	return err
 }
 
 var mbusCauses = []cause{
 	{mbus.ErrNoKey, ErrMissingKey}, {mbus.ErrWrongKey, ErrAuth}, {mbus.ErrBadMAC, ErrAuth}, {mbus.ErrReplay, ErrAuth}, {mbus.ErrUnprotected, ErrAuth},
-	{mbus.ErrUnsupported, ErrNotSupported}, {bus.ErrNoAnswer, ErrTimeout}, {bus.ErrUnexpected, ErrFrame},
+	{mbus.ErrUnsupported, ErrNotSupported}, {bus.ErrNoAnswer, ErrTimeout}, {bus.ErrUnexpected, ErrFrame}, {link.ErrChecksum, ErrFrame},
 }
 
 // mbusError gives the errors of the M-Bus packages the sentinel on which callers branch.
@@ -132,12 +116,12 @@ func mbusError(err error) error {
 	return outcome(err)
 }
 
-// mbusSession is a master that reads one slave.
-type mbusSession struct {
-	master *bus.Master
-	cfg    *Config
-	slave  bus.Slave
-	reader telegramReader
+// slave is a master that reads one slave.
+type slave struct {
+	*bus.Master
+	cfg     *Config
+	address bus.Slave
+	records records
 }
 
 // openMaster opens the master of a bus.
@@ -147,33 +131,21 @@ func openMaster(ctx context.Context, t Target, cfg *Config) (*bus.Master, error)
 		return nil, err
 	}
 	slack := cfg.Timeout
-	if slack == 0 {
-		slack = t.slack()
+	if host, _, err := net.SplitHostPort(t.Address); slack == 0 && t.Scheme == "sim" {
+		slack = 20 * time.Millisecond
+	} else if ip := net.ParseIP(host); slack == 0 && err == nil && (host == "localhost" || ip != nil && ip.IsLoopback()) {
+		slack = 150 * time.Millisecond // 0 allows for gateways far away
 	}
+	var d mbus.Decoder
+	configureMBus(&d, cfg)
 	return bus.NewMaster(rw, &bus.Config{
-		Baud: t.Baud, Slack: slack, Retries: cfg.Retries, Keys: mbusKeys(cfg), Formats: &mbus.MemoryFormats{},
+		Baud: t.Baud, Slack: slack, Retries: cfg.Retries, Keys: d.Keys, Formats: d.Formats, Counters: d.Counters, AcceptUnprotected: d.AcceptUnprotected,
 		Trace: cfg.Trace, Log: cfg.Logger,
 	}), nil
 }
 
-// slack is what the way to a slave adds to the time limits of the bus, 0 for the
-// default of package bus, which allows for gateways far away.
-func (t Target) slack() time.Duration {
-	switch t.Scheme {
-	case "sim":
-		return 20 * time.Millisecond
-	case "tcp":
-		if host, _, err := net.SplitHostPort(t.Address); err == nil {
-			if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-				return 150 * time.Millisecond
-			}
-		}
-	}
-	return 0
-}
-
 func dialMBus(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	slave, err := bus.ParseSlave(cfg.Address)
+	address, err := bus.ParseSlave(cfg.Address)
 	if err != nil {
 		return nil, fmt.Errorf("meter: %w", err)
 	}
@@ -181,65 +153,51 @@ func dialMBus(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := master.Begin(ctx, slave); err != nil {
+	if err := master.Begin(ctx, address); err != nil {
 		_ = master.Close()
 		return nil, mbusError(err)
 	}
-	return &mbusSession{master: master, cfg: cfg, slave: slave}, nil
+	return &meterSession{backend: &slave{Master: master, cfg: cfg, address: address}, protocol: MBus, cfg: cfg, err: mbusError}, nil
 }
 
-func (s *mbusSession) Protocol() Protocol { return MBus }
+func (s *slave) Close(context.Context) error { return s.Master.Close() }
 
-func (s *mbusSession) Close(context.Context) error { return s.master.Close() }
+func (s *slave) Meter(context.Context) (m obis.Meter, err error) { return m, nil }
 
-func (s *mbusSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error) {
-	result := &Result{Protocol: MBus, Clock: s.cfg.Clock}
-	telegrams, err := s.master.ReadAll(ctx, s.slave)
+func (s *slave) Read(ctx context.Context, _ []obis.Pattern, into *Result) error {
+	telegrams, err := s.ReadAll(ctx, s.address)
 	var decoder mbus.Decoder
-	var broken error
 	for i := range telegrams {
 		part := &Result{}
-		broken = errors.Join(broken, s.reader.telegram(&decoder, &telegrams[i], part))
-		result.add(part.Clone())
+		err = errors.Join(err, s.records.add(&telegrams[i], decoder.Report(&telegrams[i]), part))
+		into.Add(part.Clone())
 	}
-	switch {
-	case err != nil:
-		return result.partial(mbusError(err))
-	case broken != nil:
-		return result, broken
-	}
-	return result.choose(patterns)
+	return err
 }
 
 // Profiles lists the compact profiles that the slave's telegrams carry.
-func (s *mbusSession) Profiles(ctx context.Context) ([]*obis.Profile, error) {
-	result, err := s.Read(ctx)
-	if result == nil {
-		return nil, err
-	}
-	for _, p := range result.Profiles {
+func (s *slave) Profiles(ctx context.Context) ([]*obis.Profile, error) {
+	var r Result
+	err := s.Read(ctx, nil, &r)
+	for _, p := range r.Profiles {
 		p.Reset()
 	}
-	return result.Profiles, err
+	return r.Profiles, err
 }
 
 // Profile returns the compact profile of this code, or the first one for the
-// zero code, whole: telegrams know no range.
-func (s *mbusSession) Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error) {
-	result, err := s.Read(ctx)
-	if result == nil {
-		return nil, err
-	}
-	for _, p := range result.Profiles {
+// zero code.
+func (s *slave) Profile(ctx context.Context, code obis.Code, from, to time.Time) ([]*obis.Profile, error) {
+	var r Result
+	err := s.Read(ctx, nil, &r)
+	for _, p := range r.Profiles {
 		if p.Code == code || !code.Valid() {
-			p = p.Between(from, to, s.cfg.Clock)
-			result.Profiles, result.Readings, result.Sources = []*obis.Profile{p}, nil, nil
-			return result, err
+			return []*obis.Profile{p.Between(from, to, s.cfg.Clock)}, err
 		}
 	}
-	return nil, errors.Join(err, fmt.Errorf("meter: %w: the telegrams carry no such profile", ErrNotSupported))
+	return nil, err
 }
 
-func (s *mbusSession) Events(context.Context, time.Time, time.Time) (*Result, error) {
-	return nil, fmt.Errorf("meter: event logs: %w", ErrNotSupported)
+func (s *slave) Events(context.Context, time.Time, time.Time) ([]obis.Event, error) {
+	return nil, fmt.Errorf("%w: event logs", ErrNotSupported)
 }

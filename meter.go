@@ -19,10 +19,20 @@ import (
 	"time"
 
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
-// Protocol names what a meter or a capture speaks.
-type Protocol string
+// What is read from meters and captures is in package result.
+type (
+	// Protocol names what a meter or a capture speaks.
+	Protocol = result.Protocol
+	// Result is what was read from a meter or a capture.
+	Result = result.Result
+	// Layer is one protocol layer of a frame.
+	Layer = result.Layer
+	// Source is what a protocol knows of a reading besides the model.
+	Source = result.Source
+)
 
 // The protocols. Auto finds out.
 const (

@@ -82,7 +82,7 @@ func (r *p1Reader) rest(into *Result, cut error) error {
 	t, err := p1.Salvage(rest)
 	if err == nil || len(t.Data) > 0 {
 		r.telegram(t, into)
-		into.warn("the telegram is incomplete: %v", cut)
+		into.Warn("the telegram is incomplete: %v", cut)
 		return nil
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
@@ -96,7 +96,7 @@ func (r *p1Reader) plain(m *dlms.Message, into *Result) error {
 	}
 	r.telegram(t, into)
 	if m.Unverified {
-		into.mark(obis.Unverified)
+		into.Mark(obis.Unverified)
 	}
 	return nil
 }
@@ -108,7 +108,7 @@ func (r *p1Reader) telegram(t p1.Telegram, into *Result) {
 	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
 	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
 	for i := range c.BadLines {
-		into.warn("%v", &c.BadLines[i])
+		into.Warn("%v", &c.BadLines[i])
 	}
 	if c.Version != r.version || r.control == "" {
 		r.version, r.control = c.Version, c.Version.Dialect.String()

@@ -140,7 +140,7 @@ func (s *pushSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	return r.choose(patterns)
+	return choose(r, patterns)
 }
 
 func (s *pushSession) Profiles(context.Context) ([]*obis.Profile, error) {

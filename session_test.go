@@ -77,46 +77,6 @@ func TestSecuredDLMS(t *testing.T) {
 	}
 }
 
-// A heat meter on M-Bus is read by a DLMS client.
-func TestFaceDLMS(t *testing.T) {
-	s, err := Dial(t.Context(), "sim:mbus", nil)
-	require.NoError(t, err)
-	want, err := s.Read(t.Context())
-	require.NoError(t, err)
-	require.NoError(t, s.Close(t.Context()))
-
-	face, err := NewFace("dlms", nil)
-	require.NoError(t, err)
-	lost := face.Update(want)
-	require.Contains(t, lost, "0x426c: no OBIS code")
-	require.Contains(t, lost, "0-0:96.1.0*255: its time")
-	client, err := Dial(t.Context(), "tcp://192.0.2.1:4059", served(t, face, Config{Protocol: DLMS}))
-	require.NoError(t, err)
-	defer client.Close(t.Context())
-	got, err := client.Read(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, want.Meter.ID, got.Meter.ID)
-	shown := map[obis.Code]obis.Reading{}
-	for _, r := range got.Readings {
-		shown[r.Code] = r
-	}
-	compared := 0
-	for _, r := range want.Readings {
-		if v, ok := shown[r.Code]; ok && r.Value.Kind() == obis.KindInt {
-			compared++
-			require.True(t, r.Value.Equal(v.Value), "%v: %v, want %v", r.Code, v.Value, r.Value)
-			require.Equal(t, r.Unit, v.Unit)
-			if r.Unit != obis.UnitUnknown {
-				require.Equal(t, r.Time.String(), v.Time.String())
-			}
-		}
-	}
-	require.GreaterOrEqual(t, compared, 7)
-
-	_, err = NewFace("fax", nil)
-	require.ErrorContains(t, err, "fax")
-}
-
 // A session with a meter that only pushes waits for its next message.
 func TestPushSessionsWait(t *testing.T) {
 	for _, name := range []string{"p1", "sml"} {

@@ -61,11 +61,11 @@ func (r *smlReader) Next(into *Result) error {
 		into.Layers = append(into.Layers, Layer{Name: tag.String()})
 	}
 	if now := r.stream.Stats().Skipped; now > r.skipped {
-		into.warn("%d octets belong to no file", now-r.skipped)
+		into.Warn("%d octets belong to no file", now-r.skipped)
 		r.skipped = now
 	}
 	if c.Err != nil {
-		into.warn("%v", c.Err)
+		into.Warn("%v", c.Err)
 	}
 	return nil
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/mbus"
 	"github.com/openusm/meter/mbus/bus"
-	"github.com/openusm/meter/mbus/link"
 	"github.com/openusm/meter/mbus/wmbus"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // wmbusDriver hears M-Bus by radio (EN 13757-4 and -7), from receivers.
@@ -23,50 +23,82 @@ func wmbusDriver() Driver {
 		Heard:     HeardAlways,
 		Unchecked: true,
 		Explainer: func(cfg *Config, note func(Note)) (Explainer, error) {
-			r := newRadioReader(cfg)
-			return explains{note, func(b []byte, note fieldNote) (int, error) { return r.radio.Explain(b, note) }, nil}, nil
+			d := &newRadioReader(cfg).Decoder
+			return explains{note, func(b []byte, note fieldNote) (int, error) { return d.Explain(b, note) }, nil}, nil
 		},
 		Dial: dialPush(9600),
 	}
 }
 
-// telegramReader is what readers by wire and by radio share.
-type telegramReader struct {
-	decoder mbus.Decoder // by wire
-	live    bool
-	ended   bool
-	sources []recordSource
-	mode    mbus.Security // of the telegram before, and its text
-	text    string
+// radioReader reads telegrams, as receivers send them or as captures have them.
+type radioReader struct {
+	wmbus.Listener
+	records records
 }
 
-func (r *telegramReader) End() { r.ended = true }
+func newRadioReader(cfg *Config) *radioReader {
+	r := &radioReader{}
+	r.Capture = !cfg.live
+	configureMBus(&r.Decoder.Decoder, cfg)
+	return r
+}
 
-// configure gives a decoder the keys, and on a line what it must remember.
-func (r *telegramReader) configure(d *mbus.Decoder, cfg *Config) {
-	d.Keys, d.Formats, r.live = mbusKeys(cfg), &mbus.MemoryFormats{}, cfg.live
+func (r *radioReader) Pending() int { return len(r.Receiver.Pending()) }
+
+func (r *radioReader) Next(into *Result) error {
+	t, err := r.Listener.Next()
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return err
+	case errors.As(err, new(*wmbus.ParseError)) || errors.Is(err, wmbus.ErrCRC) || errors.Is(err, wmbus.ErrFragment):
+		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
+	case err != nil:
+		return mbusError(err)
+	}
+	into.Protocol = WMBus
+	into.Layers = append(into.Layers, Layer{Name: "wmbus-link", Control: t.Frame.C.String()})
+	if t.ELL.CI != 0 {
+		layer := Layer{Name: "ell", Control: ellNames[t.ELL.CI&3]}
+		if t.ELL.Encryption() != 0 {
+			layer.Security = "AES-CTR"
+		}
+		into.Layers = append(into.Layers, layer)
+	}
+	if t.AFL.Control != 0 {
+		into.Layers = append(into.Layers, Layer{Name: "afl"})
+	}
+	err = r.records.add(&t.Telegram, r.Decoder.Report(&t.Telegram), into)
+	if into.Meter.ID == "" {
+		into.Meter = t.Frame.Address.Meter()
+	}
+	return err
+}
+
+// ellNames are the CI fields of the extended link layer, 8C to 8F.
+var ellNames = [4]string{"8C", "8D", "8E", "8F"}
+
+// configureMBus gives a decoder the keys, and on a line what it must remember.
+func configureMBus(d *mbus.Decoder, cfg *Config) {
+	d.Keys, d.Formats = mbusKeys(cfg), &mbus.MemoryFormats{}
 	d.AcceptUnprotected = func(a mbus.Address) bool { m := a.Meter(); return cfg.accepts(m.Serial, m.ID) }
-	if !cfg.live {
-		return
-	}
-	d.Counters = &mbus.MemoryCounters{}
-	if cfg.Counters != nil {
+	switch {
+	case cfg.live && cfg.Counters != nil:
 		d.Counters = keptCounters{cfg.Counters}
+	case cfg.live:
+		d.Counters = &mbus.MemoryCounters{}
 	}
 }
 
-// end ends a capture: the next one is of another line.
-func (r *telegramReader) end(d *mbus.Decoder, pending int, err error, reset func()) error {
-	r.ended = false
-	if !r.live {
-		d.Formats = &mbus.MemoryFormats{}
+// mbusKeys looks up the key of a meter by its eight digits or by its id with the manufacturer.
+func mbusKeys(cfg *Config) func(mbus.Address) *mbus.Key {
+	return func(a mbus.Address) *mbus.Key {
+		m := a.Meter()
+		key, err := mbus.NewKey(cfg.Keys.For(m.ID, m.Serial).Key)
+		if err != nil {
+			return nil
+		}
+		return key
 	}
-	if pending == 0 {
-		return io.EOF
-	}
-	r.ended = true
-	reset()
-	return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 }
 
 // keptCounters keeps the counters of telegrams where those of DLMS are kept: the
@@ -99,20 +131,11 @@ func (k keptCounters) SetCounter(id mbus.CounterID, counter uint32) error {
 	return err
 }
 
-// mbusKeys looks up the key of a meter by its eight digits or by its id with the manufacturer.
-func mbusKeys(cfg *Config) func(mbus.Address) *mbus.Key {
-	return func(a mbus.Address) *mbus.Key {
-		m := a.Meter()
-		own := cfg.Keys.For(m.ID, m.Serial).Key
-		if len(own) == 0 {
-			return nil
-		}
-		key, err := mbus.NewKey(own)
-		if err != nil {
-			return nil
-		}
-		return key
-	}
+// records are the sources of readings of M-Bus; their memory is used again.
+type records struct {
+	sources  []recordSource
+	security mbus.Security // of the telegram before, and its text
+	text     string
 }
 
 // recordSource is what M-Bus knows of a reading beside the model.
@@ -123,20 +146,23 @@ func (s *recordSource) Clone() Source {
 	return &recordSource{&c}
 }
 
-// telegram adds what one telegram says, whether it came by wire or by radio.
-func (r *telegramReader) telegram(d *mbus.Decoder, t *mbus.Telegram, into *Result) error {
-	layer := Layer{Name: "mbus", Control: t.CI.String(), Counter: t.Security.Counter, Counted: t.Security.Counted}
-	if t.Security != (mbus.Security{}) {
-		layer.Security = r.security(t.Security)
-		switch {
-		case t.Security.Verified:
-			layer.Tag = TagVerified
-		case t.Security.Unverified && t.Security.Mode != 0:
-			layer.Tag = TagUnchecked
+// add adds what one telegram says, whether it came by wire or by radio.
+func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error {
+	s := t.Security
+	layer := Layer{Name: "mbus", Control: t.CI.String(), Counter: s.Counter, Counted: s.Counted}
+	if s.Counter = 0; s != r.security {
+		if r.security, r.text = s, ""; s.Mode != 0 {
+			r.text = fmt.Sprintf("mode %d", s.Mode)
 		}
 	}
+	layer.Security = r.text
+	switch {
+	case s.Verified:
+		layer.Tag = result.TagVerified
+	case s.Unverified && s.Mode != 0:
+		layer.Tag = result.TagUnchecked
+	}
 	into.Layers = append(into.Layers, layer)
-	report := d.Report(t)
 	into.Meter = report.Meter
 	into.Readings = append(into.Readings, report.Readings...)
 	for i := range report.Profiles {
@@ -151,114 +177,19 @@ func (r *telegramReader) telegram(d *mbus.Decoder, t *mbus.Telegram, into *Resul
 		into.Sources = append(into.Sources, &r.sources[i])
 	}
 	if e, ok := t.AppError(); ok {
-		into.warn("%v", e)
+		into.Warn("%v", e)
 	}
 	if alarm, ok := t.Alarm(); ok {
-		into.warn("alarm 0x%02x", alarm)
+		into.Warn("alarm 0x%02x", alarm)
 	}
-	if t.Security.Ambiguous {
-		into.warn("the configuration field names security mode %d, but what follows was read as it is", t.Security.Mode)
+	if s.Ambiguous {
+		into.Warn("the configuration field names security mode %d, but what follows was read as it is", s.Mode)
 	}
 	if t.Broken != nil {
-		into.warn("%v", t.Broken)
+		into.Warn("%v", t.Broken)
 		return fmt.Errorf("meter: %w: %w", ErrPartial, t.Broken)
 	}
 	return nil
-}
-
-// security returns the text of how a telegram was protected, "" for not at all.
-func (r *telegramReader) security(s mbus.Security) string {
-	s.Counter = 0
-	if s != r.mode {
-		r.mode, r.text = s, ""
-		if s.Mode != 0 {
-			r.text = fmt.Sprintf("mode %d", s.Mode)
-		}
-	}
-	return r.text
-}
-
-// radioReader reads telegrams, as receivers send them or as captures have them.
-type radioReader struct {
-	telegramReader
-	radio    wmbus.Decoder
-	receiver wmbus.Receiver
-	begun    error // the fragment of a message whose others did not come
-}
-
-func newRadioReader(cfg *Config) *radioReader {
-	r := &radioReader{receiver: wmbus.Receiver{Capture: !cfg.live}}
-	r.configure(&r.radio.Decoder, cfg)
-	return r
-}
-
-func (r *radioReader) Feed(b []byte) { r.receiver.Feed(b) }
-func (r *radioReader) Stats() Stats  { return r.receiver.Stats() }
-func (r *radioReader) Pending() int  { return len(r.receiver.Pending()) }
-
-func (r *radioReader) Next(into *Result) error {
-	for {
-		reception, err := r.receiver.Next()
-		if errors.Is(err, io.ErrUnexpectedEOF) && r.ended {
-			reception, err = r.receiver.Flush()
-		}
-		switch {
-		case err == nil:
-		case !errors.Is(err, io.ErrUnexpectedEOF):
-			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		case !r.ended:
-			return io.ErrUnexpectedEOF
-		case r.begun != nil:
-			err, r.begun = r.begun, nil
-			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		default:
-			return r.end(&r.radio.Decoder, r.Pending(), err, func() { r.receiver = wmbus.Receiver{Capture: !r.live} })
-		}
-		if r.begun = r.frame(reception.Frame, into); !errors.Is(r.begun, wmbus.ErrFragment) {
-			err, r.begun = r.begun, nil
-			return err
-		}
-	}
-}
-
-// frame adds what one frame says.
-func (r *radioReader) frame(b []byte, into *Result) error {
-	t, err := r.radio.Parse(b)
-	if errors.Is(err, wmbus.ErrFragment) {
-		return err
-	}
-	if err != nil {
-		if errors.As(err, new(*wmbus.ParseError)) || errors.Is(err, wmbus.ErrCRC) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return fmt.Errorf("meter: %w: %w", ErrFrame, err)
-		}
-		return mbusError(err)
-	}
-	into.Protocol = WMBus
-	into.Layers = append(into.Layers, Layer{Name: "wmbus-link", Control: t.Frame.C.String()})
-	if t.ELL.CI != 0 {
-		layer := Layer{Name: "ell", Control: ellNames[t.ELL.CI&3]}
-		if t.ELL.Encryption() != 0 {
-			layer.Security = "AES-CTR"
-		}
-		into.Layers = append(into.Layers, layer)
-	}
-	if t.AFL.Control != 0 {
-		into.Layers = append(into.Layers, Layer{Name: "afl"})
-	}
-	err = r.telegram(&r.radio.Decoder, &t.Telegram, into)
-	if into.Meter.ID == "" {
-		into.Meter = t.Frame.Address.Meter()
-	}
-	return err
-}
-
-// ellNames are the CI fields of the extended link layer, 8C to 8F.
-var ellNames = [4]string{"8C", "8D", "8E", "8F"}
-
-// mbusExplainer explains the frames of a wire.
-func mbusExplainer(cfg *Config, note func(Note)) Explainer {
-	decoder := &mbus.Decoder{Keys: mbusKeys(cfg), Formats: &mbus.MemoryFormats{}}
-	return explains{note, func(b []byte, note fieldNote) (int, error) { return decoder.ExplainFrame(b, note) }, link.Explain}
 }
 
 // scanMBus searches both kinds of address.

@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/result"
 )
 
 // A heat meter answers on a wired M-Bus.
@@ -130,7 +131,7 @@ func TestReadSimulators(t *testing.T) {
 				case "yaml":
 					var doc map[string]any
 					require.NoError(t, yaml.Unmarshal([]byte(got.stdout), &doc))
-					require.Equal(t, meter.Schema, doc["schema"])
+					require.Equal(t, result.Schema, doc["schema"])
 				case "senml":
 					var pack []map[string]any
 					require.NoError(t, json.Unmarshal([]byte(got.stdout), &pack))

@@ -12,6 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/cosem/dlms"
+	facedlms "github.com/openusm/meter/gateway/dlms"
+	"github.com/openusm/meter/gateway/ied"
+	"github.com/openusm/meter/iec61850/server"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 )
@@ -57,19 +61,35 @@ where clients need a key of --key-file: a section [coap:IDENTITY] with "key = HE
 	return cmd
 }
 
-// faces returns the names of the faces: those of the library, and those of
-// modules that it does not know.
-func faces() []string { return append(meter.Faces(), "iec104", "coap") }
+// faces returns the names of the faces.
+func faces() []string { return []string{"dlms", "iec61850", "iec104", "coap"} }
 
-func (a *app) newFace(name string, cfg *meter.Config) (meter.Face, error) {
-	if name == "iec104" {
+// face shows the readings of a meter, whatever protocol it speaks, to one kind
+// of actor.
+type face interface {
+	updater
+	meter.Simulator
+}
+
+func (a *app) newFace(name string, cfg *meter.Config) (face, error) {
+	switch name {
+	case "dlms":
+		access, err := meter.DLMSAccess(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return facedlms.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access, Counters: cfg.Counters, Trace: cfg.Trace, Logger: cfg.Logger})
+	case "iec61850":
+		return ied.New(&server.Config{Trace: cfg.Trace, Logger: cfg.Logger}), nil
+	case "iec104":
 		return a.newStationFace(), nil
 	}
-	return meter.NewFace(name, cfg)
+	return nil, fmt.Errorf("no face %q: one of %s", name, strings.Join(faces(), ", "))
 }
 
 // updater is what is given the readings of each poll.
 type updater interface {
+	// Update replaces what is shown, and returns what cannot be shown.
 	Update(r *meter.Result) (lost []string)
 }
 
@@ -78,7 +98,7 @@ type eventShower interface {
 	addEvents(ctx context.Context, s meter.Session, r *meter.Result) error
 }
 
-func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face meter.Face, listen string, secure *tls.Config, interval time.Duration) error {
+func (a *app) expose(ctx context.Context, target string, cfg *meter.Config, face face, listen string, secure *tls.Config, interval time.Duration) error {
 	return a.exposeTo(ctx, target, cfg, face, interval, func(ctx context.Context) error { return a.simTCP(ctx, face, listen, secure) })
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/iec104"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 //go:generate go test -run ^TestLossTable$ . -update
@@ -27,7 +28,7 @@ func samples() ([]obis.Reading, error) {
 		return nil, err
 	}
 	var doc bytes.Buffer
-	doc.WriteString(`{"schema":"` + meter.Schema + `","readings":[`)
+	doc.WriteString(`{"schema":"` + result.Schema + `","readings":[`)
 	for i, row := range rows {
 		if i > 0 {
 			doc.WriteByte(',')

@@ -22,6 +22,7 @@ import (
 	"github.com/openusm/meter/mapping/ngsild"
 	"github.com/openusm/meter/mapping/timeseries"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // mapTarget makes a document of what meters said.
@@ -185,7 +186,7 @@ func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, 
 
 // timeIn returns how times of a meter with this clock are written.
 func timeIn(clock obis.Clock) timeseries.AppendTime {
-	return func(dst []byte, t obis.Time) []byte { return meter.AppendTimeText(dst, t, clock) }
+	return func(dst []byte, t obis.Time) []byte { return result.AppendTimeText(dst, t, clock) }
 }
 
 // ownRules reads a user's rules of a target; nil, for which the built-in ones

@@ -15,6 +15,7 @@ import (
 	"github.com/openusm/meter/mapping/coap"
 	"github.com/openusm/meter/mapping/timeseries"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // print writes a result in the chosen format, and its warnings to stderr.
@@ -202,7 +203,7 @@ func (a *app) printTable(r *meter.Result) error {
 	if len(r.Events) > 0 {
 		w := newTable(a.stdout, "LOG", "TIME", "EVENT", "TEXT", "QUALITY")
 		for _, e := range r.Events {
-			w.row(e.Log.String(), meter.TimeText(e.Time, r.Clock), fmt.Sprint(e.ID), e.Text, e.Quality.Flags.String())
+			w.row(e.Log.String(), result.TimeText(e.Time, r.Clock), fmt.Sprint(e.ID), e.Text, e.Quality.Flags.String())
 		}
 		return w.Flush()
 	}
@@ -224,9 +225,9 @@ func meterLine(r *meter.Result) string {
 
 func interval(x *obis.Reading, clock obis.Clock) string {
 	if x.Start.IsZero() {
-		return meter.TimeText(x.Time, clock)
+		return result.TimeText(x.Time, clock)
 	}
-	return meter.TimeText(x.Start, clock) + " / " + meter.TimeText(x.Time, clock)
+	return result.TimeText(x.Start, clock) + " / " + result.TimeText(x.Time, clock)
 }
 
 // valueText shows a value to people: without control characters, "-" where it is missing.
@@ -236,14 +237,14 @@ func valueText(v obis.Value, clock obis.Clock) string {
 		return "-"
 	case obis.KindTime:
 		t, _ := v.Time()
-		return meter.TimeText(t, clock)
+		return result.TimeText(t, clock)
 	case obis.KindText:
 		return strings.Map(func(r rune) rune {
 			if r < 0x20 || r == 0x7F {
 				return '·'
 			}
 			return r
-		}, meter.Latin1(v))
+		}, result.Latin1(v))
 	}
 	return v.String()
 }
@@ -264,7 +265,7 @@ func (a *app) printProfile(p *obis.Profile, clock obis.Clock) error {
 	}
 	w := newTable(a.stdout, header...)
 	for row := range p.Len() {
-		cells := []string{meter.TimeText(p.Times[row], clock), p.Quality.At(row).Flags.String()}
+		cells := []string{result.TimeText(p.Times[row], clock), p.Quality.At(row).Flags.String()}
 		for i := range p.Columns {
 			cells = append(cells, valueText(p.Columns[i].At(row), clock))
 		}

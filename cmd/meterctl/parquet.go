@@ -7,9 +7,9 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"github.com/openusm/meter"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // parquetRow is one value: a reading, or a cell of a profile. A decimal number
@@ -103,7 +103,7 @@ func parquetValue(d *mapping.Data, v obis.Value, t obis.Time) (row parquetRow) {
 		f, _ := v.Float64()
 		row.Value = &f
 	case obis.KindText:
-		text := meter.Latin1(v)
+		text := result.Latin1(v)
 		row.Text = &text
 	default:
 		text := v.String()

@@ -12,11 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/gateway/ied"
 	"github.com/openusm/meter/iec61850/scl"
 )
 
 func (a *app) sclCommand() *cobra.Command {
-	var out, ip, ied, check string
+	var out, ip, name, check string
 	var values bool
 	cmd := &cobra.Command{
 		Use:   "scl TARGET|FILE.json [-o FILE.cid] | --check FILE.cid",
@@ -36,7 +37,7 @@ the server (CID), else it is a description of what the device can do (ICD).`,
 			if err != nil {
 				return err
 			}
-			doc, lost, err := r.AppendSCL(nil, &meter.SCLOptions{IED: ied, IP: ip, Values: values})
+			doc, lost, err := ied.AppendSCL(nil, r, &ied.SCLOptions{IED: name, IP: ip, Values: values})
 			if err != nil {
 				return err
 			}
@@ -52,7 +53,7 @@ the server (CID), else it is a description of what the device can do (ICD).`,
 	}
 	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write (default: standard output)")
 	cmd.Flags().StringVar(&check, "check", "", "file to check instead; lists what is wrong with it")
-	cmd.Flags().StringVar(&ied, "ied", "", "name of the IED (default METER)")
+	cmd.Flags().StringVar(&name, "ied", "", "name of the IED (default METER)")
 	cmd.Flags().StringVar(&ip, "ip", "", "address of the server that will show the meter")
 	cmd.Flags().BoolVar(&values, "values", false, "write what the meter measured, too, as initial values")
 	return cmd

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/gateway/ied"
 	"github.com/openusm/meter/serial"
 	"github.com/openusm/meter/serve"
 )
@@ -71,7 +72,7 @@ func simulatedIED(file, name string) (meter.Simulator, error) {
 	if err != nil {
 		return nil, err
 	}
-	return meter.NewIED(raw, name)
+	return ied.Simulate(raw, name)
 }
 
 func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string, secure *tls.Config) error {

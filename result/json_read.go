@@ -1,4 +1,4 @@
-package meter
+package result
 
 import (
 	"bytes"
@@ -108,7 +108,7 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 		return err
 	}
 	if in.Schema != Schema {
-		return fmt.Errorf("meter: schema %q, want %q", in.Schema, Schema)
+		return fmt.Errorf("result: schema %q, want %q", in.Schema, Schema)
 	}
 	*r = Result{Protocol: in.Protocol, Warnings: in.Warnings}
 	for _, l := range in.Layers {
@@ -121,7 +121,7 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 	for i, x := range in.Readings {
 		reading, err := x.parse()
 		if err != nil {
-			return fmt.Errorf("meter: reading %d: %w", i, err)
+			return fmt.Errorf("result: reading %d: %w", i, err)
 		}
 		reading.Source = uint32(len(r.Sources))
 		var source Source
@@ -138,14 +138,14 @@ func (r *Result) UnmarshalJSON(b []byte) error {
 	for i, x := range in.Events {
 		event, err := x.parse()
 		if err != nil {
-			return fmt.Errorf("meter: event %d: %w", i, err)
+			return fmt.Errorf("result: event %d: %w", i, err)
 		}
 		r.Events = append(r.Events, event)
 	}
 	for i, x := range in.Profiles {
 		profile, err := x.parse()
 		if err != nil {
-			return fmt.Errorf("meter: profile %d: %w", i, err)
+			return fmt.Errorf("result: profile %d: %w", i, err)
 		}
 		r.Profiles = append(r.Profiles, profile)
 	}

@@ -1,4 +1,4 @@
-package meter
+package result
 
 import (
 	"strconv"

@@ -1,16 +1,20 @@
-package meter
+// Package result is what was read from a meter or a capture, and its JSON form.
+// It knows no protocol: tools that only handle results need not link them.
+package result
 
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/openusm/meter/obis"
 )
 
+// Protocol names what a meter or a capture speaks.
+type Protocol string
+
 // Result is what was read from a meter or a capture.
 type Result struct {
-	Protocol Protocol
+	Protocol Protocol // "dlms", "mbus", …
 	Meter    obis.Meter
 	Readings []obis.Reading
 	Profiles []*obis.Profile
@@ -54,8 +58,8 @@ const (
 	TagVerified             // it was right
 )
 
-// reset empties r and keeps its memory.
-func (r *Result) reset() {
+// Reset empties r and keeps its memory.
+func (r *Result) Reset() {
 	*r = Result{
 		Readings: r.Readings[:0], Profiles: r.Profiles[:0], Events: r.Events[:0],
 		Layers: r.Layers[:0], Warnings: r.Warnings[:0], Sources: r.Sources[:0],
@@ -107,8 +111,8 @@ func cloneReadings(list []obis.Reading) []obis.Reading {
 	return out
 }
 
-// add appends the content of o, whose memory it goes on to use.
-func (r *Result) add(o *Result) {
+// Add appends the content of o, whose memory it goes on to use.
+func (r *Result) Add(o *Result) {
 	if r.Protocol == "" {
 		r.Protocol = o.Protocol
 	}
@@ -128,12 +132,13 @@ func (r *Result) add(o *Result) {
 	r.Warnings = append(r.Warnings, o.Warnings...)
 }
 
-func (r *Result) warn(format string, args ...any) {
+// Warn adds a warning.
+func (r *Result) Warn(format string, args ...any) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf(format, args...))
 }
 
-// mark flags all readings, rows and events.
-func (r *Result) mark(f obis.Flags) {
+// Mark flags all readings, rows and events.
+func (r *Result) Mark(f obis.Flags) {
 	for i := range r.Readings {
 		r.Readings[i].Quality.Flags |= f
 	}
@@ -149,16 +154,16 @@ func (r *Result) mark(f obis.Flags) {
 	}
 }
 
-// verified reports whether a layer's tag was right.
-func (r *Result) verified() bool {
+// Verified reports whether a layer's tag was right.
+func (r *Result) Verified() bool {
 	return slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Tag == TagVerified })
 }
 
-// choose keeps the readings that match one of the patterns, where there are
-// any, and says which patterns match none.
-func (r *Result) choose(patterns []obis.Pattern) (*Result, error) {
+// Choose keeps the readings that match one of the patterns, where there are any,
+// and returns the patterns that match none.
+func (r *Result) Choose(patterns []obis.Pattern) (missing []string) {
 	if len(patterns) == 0 {
-		return r, nil
+		return nil
 	}
 	matched := make([]bool, len(patterns))
 	kept := r.Readings[:0]
@@ -174,17 +179,10 @@ func (r *Result) choose(patterns []obis.Pattern) (*Result, error) {
 		}
 	}
 	r.Readings = kept
-	var missing []string
 	for i, p := range patterns {
 		if !matched[i] {
 			missing = append(missing, p.String())
 		}
 	}
-	if missing == nil {
-		return r, nil
-	}
-	if len(kept) == 0 {
-		return nil, fmt.Errorf("meter: %w: %s", ErrNotSupported, strings.Join(missing, ", "))
-	}
-	return r, fmt.Errorf("meter: %w: the meter has no %s", ErrPartial, strings.Join(missing, ", "))
+	return missing
 }

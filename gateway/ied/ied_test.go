@@ -1,4 +1,4 @@
-package meter
+package ied
 
 import (
 	"net"
@@ -11,18 +11,18 @@ import (
 	"github.com/openusm/meter/iec61850/client"
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // An MMS client sees a meter's counter move, with the time at which it was read,
 // and is told at once.
-func TestIEC61850Face(t *testing.T) {
-	face, err := NewFace("iec61850", nil)
-	require.NoError(t, err)
+func TestFace(t *testing.T) {
+	face := New(nil)
 	near, far := net.Pipe()
-	require.ErrorIs(t, face.Serve(t.Context(), far), errNoModel)
+	require.ErrorIs(t, face.Serve(t.Context(), far), ErrNoModel)
 	require.NoError(t, near.Close())
 
-	energy := &Result{Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0*255"), Unit: obis.WattHour, Value: obis.Int(1234, 2), Rule: obis.RuleDeclared}}}
+	energy := &result.Result{Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0*255"), Unit: obis.WattHour, Value: obis.Int(1234, 2), Rule: obis.RuleDeclared}}}
 	before := time.Now()
 	require.Empty(t, face.Update(energy))
 	require.True(t, energy.Readings[0].Time.IsZero(), "what the caller has is as it was")

@@ -1,0 +1,86 @@
+package dlms_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter"
+	"github.com/openusm/meter/cosem/dlms"
+	face "github.com/openusm/meter/gateway/dlms"
+	"github.com/openusm/meter/keys"
+	"github.com/openusm/meter/obis"
+)
+
+// A heat meter on M-Bus is read by a DLMS client.
+func TestFace(t *testing.T) {
+	want := heat(t)
+	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper})
+	require.NoError(t, err)
+	lost := shows.Update(want)
+	require.Contains(t, lost, "0x426c: no OBIS code")
+	require.Contains(t, lost, "0-0:96.1.0*255: its time")
+	got := read(t, shows, meter.Config{})
+	require.Equal(t, want.Meter.ID, got.Meter.ID)
+	shown := map[obis.Code]obis.Reading{}
+	for _, r := range got.Readings {
+		shown[r.Code] = r
+	}
+	compared := 0
+	for _, r := range want.Readings {
+		if v, ok := shown[r.Code]; ok && r.Value.Kind() == obis.KindInt {
+			compared++
+			require.True(t, r.Value.Equal(v.Value), "%v: %v, want %v", r.Code, v.Value, r.Value)
+			require.Equal(t, r.Unit, v.Unit)
+			if r.Unit != obis.UnitUnknown {
+				require.Equal(t, r.Time.String(), v.Time.String())
+			}
+		}
+	}
+	require.GreaterOrEqual(t, compared, 7)
+}
+
+// A face that asks for a password shows those without one the name and the clock alone.
+func TestSecuredFace(t *testing.T) {
+	cfg := meter.Config{Keys: keys.Set{Password: keys.Secret("12345678")}}
+	access, err := meter.DLMSAccess(&cfg)
+	require.NoError(t, err)
+	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
+	require.NoError(t, err)
+	shows.Update(heat(t))
+	energy, err := obis.ParsePattern("6-0:1.0.0")
+	require.NoError(t, err)
+	require.Len(t, read(t, shows, cfg, energy).Readings, 1)
+	for _, r := range read(t, shows, meter.Config{}).Readings {
+		require.Contains(t, []string{"0-0:42.0.0*255", "0-0:1.0.0*255"}, r.Code.String())
+	}
+}
+
+// heat returns what a simulated heat meter says.
+func heat(t *testing.T) *meter.Result {
+	s, err := meter.Dial(t.Context(), "sim:mbus", nil)
+	require.NoError(t, err)
+	r, err := s.Read(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, s.Close(t.Context()))
+	return r
+}
+
+// read reads a face as a meter.
+func read(t *testing.T, shows *face.Face, cfg meter.Config, patterns ...obis.Pattern) *meter.Result {
+	cfg.Protocol = meter.DLMS
+	cfg.Open = func(context.Context, meter.Target, *meter.Config) (io.ReadWriteCloser, error) {
+		near, far := net.Pipe()
+		go func() { _ = shows.Serve(t.Context(), far) }()
+		return near, nil
+	}
+	s, err := meter.Dial(t.Context(), "tcp://192.0.2.1:4059", &cfg)
+	require.NoError(t, err)
+	defer s.Close(t.Context())
+	r, err := s.Read(t.Context(), patterns...)
+	require.NoError(t, err)
+	return r
+}

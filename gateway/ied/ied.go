@@ -1,0 +1,94 @@
+// Package ied shows a meter, whatever protocol it speaks, as an IED of IEC 61850
+// that MMS clients read, and describes that IED in a file of the substation
+// configuration language. The model is that of package mapping/ied.
+package ied
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openusm/meter/iec61850/server"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/mapping/ied"
+	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
+)
+
+// ErrNoModel is the error of a face that was given no readings yet.
+var ErrNoModel = errors.New("ied: the face was given no readings yet")
+
+// Face is a meter as an IED. Its model is made from the first update, and later
+// ones set its values. It is safe for use by several goroutines.
+type Face struct {
+	cfg server.Config
+
+	mu     sync.Mutex
+	device *ied.Device
+	server *server.Server
+}
+
+// New returns a face that has no model yet. A nil cfg works.
+func New(cfg *server.Config) *Face {
+	f := &Face{}
+	if cfg != nil {
+		f.cfg = *cfg
+	}
+	return f
+}
+
+// Update replaces what is shown, and returns what cannot be shown.
+func (f *Face) Update(r *result.Result) (lost []string) {
+	readings := stamped(r, time.Now())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.device != nil {
+		return lossTexts(r, f.device.Update(readings))
+	}
+	device, losses, err := ied.New(r.Meter, readings, &ied.Options{Clock: r.Clock})
+	if err != nil {
+		return []string{err.Error()}
+	}
+	s, err := server.New(device.Model, &f.cfg)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	f.device, f.server = device, s
+	return lossTexts(r, losses)
+}
+
+// Serve serves one connection until it ends or ctx does. Several connections may
+// be served at once.
+func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	f.mu.Lock()
+	s := f.server
+	f.mu.Unlock()
+	if s == nil {
+		return errors.Join(ErrNoModel, rw.Close())
+	}
+	return s.Serve(ctx, rw)
+}
+
+// stamped returns the readings, those that have no time of their own with that
+// of their receipt, by a clock that is not the meter's.
+func stamped(r *result.Result, received time.Time) []obis.Reading {
+	list := slices.Clone(r.Readings)
+	for i := range list {
+		if _, ok := list[i].Time.Instant(r.Clock); !ok {
+			list[i].Time = obis.FromTime(received.UTC())
+			list[i].Time.Status |= obis.TimeDoubtful
+		}
+	}
+	return list
+}
+
+func lossTexts(r *result.Result, lost []mapping.Loss) (texts []string) {
+	d := &mapping.Data{Readings: r.Readings}
+	for _, l := range lost {
+		texts = append(texts, d.Describe(l))
+	}
+	return texts
+}
