@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 	_ "time/tzdata" // --tz works on machines without zone files
 
@@ -74,17 +77,24 @@ type policyError struct{ error }
 
 // run carries out a command line and returns its exit state.
 func (a *app) run(ctx context.Context, args []string) int {
-	a.ctx, a.stdin = ctx, interruptible(ctx, a.stdin)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &dataOut{to: a.stdout, failed: cancel}
+	a.ctx, a.stdin, a.stdout = ctx, interruptible(ctx, a.stdin), out
 	cmd := a.command()
 	cmd.SetArgs(args)
 	cmd.SetIn(a.stdin)
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	err := cmd.ExecuteContext(ctx)
-	if err == nil {
+	switch unwritten := out.failure(); {
+	case errors.Is(unwritten, syscall.EPIPE):
+		return exitInterrupted // nobody reads on, as "head", and knows it
+	case unwritten != nil:
+		err = unwritten
+	case err == nil:
 		return exitOK
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		err = ctx.Err()
 	}
 	fmt.Fprintln(a.stderr, "meterctl:", strings.TrimPrefix(err.Error(), "meter: "))
@@ -92,6 +102,33 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.stderr, "  hint:", h)
 	}
 	return exitState(err)
+}
+
+// dataOut is where the data go. What cannot be written ends the run, as an
+// interrupt does: meters are left in order.
+type dataOut struct {
+	to     io.Writer
+	failed func()
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *dataOut) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		o.err = cmp.Or(o.err, err)
+		o.mu.Unlock()
+		o.failed()
+	}
+	return n, err
+}
+
+func (o *dataOut) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func exitState(err error) int {

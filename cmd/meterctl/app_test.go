@@ -8,11 +8,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -295,6 +297,67 @@ func TestInterruptedInput(t *testing.T) {
 		}
 		_ = w.Close()
 	}
+}
+
+// full is a disk, or a pipe, that takes the first so many writes.
+type full struct {
+	takes int
+	err   error
+}
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.takes--; f.takes < 0 {
+		return 0, f.err
+	}
+	return len(b), nil
+}
+
+// Who reads no more ends the program without a word, a full disk with one; the
+// meter is left in order, so that its counters are believed at the next run.
+func TestOutputEnds(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, os.WriteFile(keys, []byte("ek = 000102030405060708090A0B0C0D0E0F\nak = D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF\n"), 0o600))
+	state := t.TempDir()
+	frames := strings.Repeat(heat+"\n", 1000)
+	for name, args := range map[string][]string{
+		"watch": {"watch", "sim:dlms", "--interval", "1ms", "--auth", "hls-gmac", "--key-file", keys, "--state", state},
+		"lines": {"decode", "--lines"},
+		"json":  {"decode", "-o", "json"},
+		"table": {"decode", "-o", "table"},
+		"csv":   {"decode", "-o", "csv"},
+		"obis":  {"obis", "1-0:1.8.0"},
+	} {
+		for _, test := range []struct {
+			err  error
+			exit int
+			says string
+		}{{syscall.EPIPE, exitInterrupted, ""}, {syscall.ENOSPC, exitOther, "no space left"}} {
+			takes := 0
+			if name == "watch" {
+				takes = 2
+			}
+			var errs bytes.Buffer
+			a := &app{stdin: strings.NewReader(frames), stdout: &full{takes, &fs.PathError{Op: "write", Path: "|1", Err: test.err}}, stderr: &errs}
+			require.Equal(t, test.exit, a.run(t.Context(), args), "%s: %s", name, errs.String())
+			if test.says == "" {
+				require.NotContains(t, errs.String(), "meterctl:", name)
+			} else {
+				require.Contains(t, errs.String(), test.says, name)
+			}
+		}
+	}
+	got := run(t, "", "read", "sim:dlms", "1.8.0", "--auth", "hls-gmac", "--key-file", keys, "--state", state)
+	require.Equal(t, exitOK, got.exit, got.stderr)
+}
+
+// A line that is too long loses itself.
+func TestLongLineOfMany(t *testing.T) {
+	got := run(t, heat+"\n"+strings.Repeat("A", 3<<20)+"\n"+heat+"\n", "decode", "--lines")
+	require.Equal(t, exitPartial, got.exit, got.stderr)
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	require.Len(t, lines, 3)
+	require.Contains(t, lines[1], `{"error":`)
+	require.Equal(t, lines[0], lines[2])
 }
 
 func TestExplain(t *testing.T) {
