@@ -193,7 +193,12 @@ Exit status: 0 ok, 1 other, 2 usage, 3 cannot open or connect, 4 authentication 
 key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter refused, 9 policy refused,
 10 configuration invalid, 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.checkFlags(); err != nil {
+				return err
+			}
+			return a.checkProtocol(cmd, args)
+		},
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode and explain also apdu, c1219, osgp; for explain also mms, goose")
@@ -267,8 +272,13 @@ func (a *app) checkFlags() error {
 	if !known {
 		return usagef("unknown output format %q: one of %s", a.output, strings.Join(formats, ", "))
 	}
-	if a.suite < 0 || a.suite > 2 {
+	switch {
+	case a.suite < 0 || a.suite > 2:
 		return usagef("there is no security suite %d", a.suite)
+	case a.timeout < 0:
+		return usagef("--timeout %v is less than nothing", a.timeout)
+	case a.retries < -1:
+		return usagef("--retries %d: want -1 or more", a.retries)
 	}
 	return nil
 }

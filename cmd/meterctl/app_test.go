@@ -299,6 +299,33 @@ func TestInterruptedInput(t *testing.T) {
 	}
 }
 
+// What would do nothing, or what nobody can mean, is refused before anything is opened.
+func TestRefusedFlags(t *testing.T) {
+	for line, says := range map[string]string{
+		"read sim:mbus --server 5":                                       "--server is not for mbus",
+		"read sim:mbus --auth hls-gmac":                                  "--auth is not for mbus",
+		"read sim:dlms --address 5":                                      "--address is not for dlms",
+		"read tcp://127.0.0.1:1 --protocol sml --suite 1":                "--suite is not for sml",
+		"read listen+dlms://127.0.0.1:0 --user x":                        "--user is not for dlms",
+		"sim dlms --slaves 5 --listen tcp://127.0.0.1:0":                 "--slaves is not for dlms",
+		"sim mbus --ied X --listen tcp://127.0.0.1:0":                    "--ied is not for mbus",
+		"sim mbus --slaves -1 --listen tcp://127.0.0.1:0":                "--slaves -1",
+		"sim mbus --slaves 100000000 --listen tcp://127.0.0.1:0":         "up to 250",
+		"read sim:dlms --timeout -5s":                                    "--timeout",
+		"read sim:dlms --retries -5":                                     "--retries",
+		"watch sim:dlms --count -1":                                      "--count",
+		"listen tcp://127.0.0.1:1 --count -1":                            "--count",
+		"expose sim:mbus --as coap --auth low --listen coap://127.0.0.1": "--auth is not for mbus",
+	} {
+		got := run(t, "", strings.Fields(line)...)
+		require.Equal(t, exitUsage, got.exit, "%s: %s", line, got.stderr)
+		require.Contains(t, got.stderr, says, line)
+	}
+	for address, open := range map[string]bool{":1": true, "0.0.0.0:1": true, "[::]:1": true, "127.0.0.1:1": false, "[::1]:1": false, "localhost:1": false} {
+		require.Equal(t, open, isOpen(address), address)
+	}
+}
+
 // full is a disk, or a pipe, that takes the first so many writes.
 type full struct {
 	takes int
