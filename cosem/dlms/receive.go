@@ -62,6 +62,7 @@ type Message struct {
 	keys    *sender // with which it was deciphered
 	step    uint32  // from the counter of the sender's message before
 	counted bool    // step holds
+	late    bool    // the sender's message before had a higher counter, or the same
 	sealed  bool    // it was ciphered or signed
 }
 
