@@ -114,7 +114,7 @@ func (r *dlmsReader) Feed(b []byte) {
 }
 
 func (r *dlmsReader) End()         { r.ended = true }
-func (r *dlmsReader) Pending() int { return len(r.bare) + r.Receiver.Pending() }
+func (r *dlmsReader) Pending() int { return len(r.bare) + r.Receiver.Pending() + r.Gathered() }
 
 func (r *dlmsReader) Next(into *Result) error {
 	if b := r.bare; b != nil {

@@ -106,7 +106,7 @@ func (r *c12Reader) Next(into *Result) error {
 }
 
 func dialC1218(ctx context.Context, t Target, cfg *Config) (Session, error) {
-	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	rw, err := cfg.Connect(ctx, t, 9600, "8N1")
 	if err != nil {
 		return nil, err
 	}

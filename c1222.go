@@ -45,7 +45,7 @@ func dialC1222(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	rw, err := cfg.Connect(ctx, t, 9600, "8N1")
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,7 @@ func (d *Decoder) open(driver *Driver) (Reader, error) {
 	}
 	for _, known := range d.readers {
 		if known.protocol == driver.Protocol {
-			return known, nil
+			return known.Reader, nil
 		}
 	}
 	r, err := driver.Reader(d.cfg)

@@ -135,8 +135,8 @@ func Open(ctx context.Context, t Target, cfg *Config) (io.ReadWriteCloser, error
 	return nil, fmt.Errorf("meter: %s: %w: no connection", t, ErrConnect)
 }
 
-// open opens the connection for a protocol whose usual line settings are baud and framing.
-func (cfg *Config) open(ctx context.Context, t Target, baud int, framing string) (io.ReadWriteCloser, error) {
+// Connect opens the connection of a target for a driver whose usual line settings are baud and framing.
+func (cfg *Config) Connect(ctx context.Context, t Target, baud int, framing string) (io.ReadWriteCloser, error) {
 	t.Baud, t.Framing = cmp.Or(t.Baud, baud), cmp.Or(t.Framing, framing)
 	if cfg.Open != nil {
 		return cfg.Open(ctx, t, cfg)

@@ -53,7 +53,7 @@ func dialOver(link dlms.Link) func(context.Context, Target, *Config) (Session, e
 		if _, err := dlmsConfig(cfg, link); err != nil {
 			return nil, err // before a port is opened
 		}
-		rw, err := cfg.open(ctx, t, 9600, "8N1")
+		rw, err := cfg.Connect(ctx, t, 9600, "8N1")
 		if err != nil {
 			return nil, err
 		}

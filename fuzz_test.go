@@ -7,6 +7,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/internal/crc16"
+	"github.com/openusm/meter/internal/golden"
+	"github.com/openusm/meter/obis"
 )
 
 // Whatever the octets are, they give readings or an error, the readings have a
@@ -42,5 +47,71 @@ func FuzzDecode(f *testing.F) {
 			require.GreaterOrEqual(t, n.Depth, 0)
 			require.NotEmpty(t, n.Field)
 		})
+	})
+}
+
+// A line brings ciphered pushes that are repeated, dropped, swapped, cut, damaged
+// behind checksums that are mended, and mixed with noise and with messages in the
+// clear, in pieces of any length, where the protocol is named or found: what is
+// heard without a mark is what a meter sent, once each and in their order.
+func FuzzListen(f *testing.F) {
+	frames, cfg := pushes(f, 8)
+	values := map[obis.Code]int64{}
+	for i := range 20 {
+		values[obis.Code{1, 0, byte(i + 1), 8, 0, 255}] = int64(1000 * i)
+	}
+	plain, err := hex.DecodeString("7ea02303211344b9e6e7000f0000000000020209060100010800ff06000003e80000")
+	require.NoError(f, err)
+	mend := func(m []byte) {
+		if n := len(m); n > 9 {
+			sum := crc16.X25(m[1 : n-3])
+			m[n-3], m[n-2] = byte(sum), byte(sum>>8)
+			head := crc16.X25(m[1:6])
+			m[6], m[7] = byte(head), byte(head>>8)
+		}
+	}
+	for i := range byte(14) {
+		f.Add([]byte{i, 3, i + 7, 5, 40, 200}, i*9, i%2 == 0)
+	}
+	f.Fuzz(func(t *testing.T, script []byte, piece byte, named bool) {
+		if len(script) > 64 {
+			return
+		}
+		own := *cfg
+		own.Counters = &security.MemoryCounters{}
+		if !named {
+			own.Protocol = Auto
+		}
+		counter := uint32(0)
+		l, err := newListener(own.prepared(true), func(r *Result, err error) {
+			if r == nil || len(r.Readings) == 0 {
+				return
+			}
+			for _, x := range r.Readings {
+				if x.Quality.Flags != 0 {
+					continue
+				}
+				want, known := values[x.Code]
+				require.True(t, known && x.Value.Equal(obis.Int(want, -1)), "%v is %v", x.Code, x.Value)
+			}
+			for _, layer := range r.Layers {
+				if layer.Counted {
+					require.Greater(t, layer.Counter, counter, "a replay")
+					counter = layer.Counter
+				}
+			}
+		})
+		require.NoError(t, err)
+		line := golden.Damage(frames, script, mend)
+		if len(script) > 2 && script[2]%3 == 0 {
+			line = append(line, plain, frames[0])
+		}
+		for _, frame := range line {
+			for len(frame) > 0 {
+				n := min(1+int(piece), len(frame))
+				l.feed(frame[:n])
+				frame = frame[n:]
+			}
+		}
 	})
 }

@@ -103,7 +103,7 @@ func (r *iecReader) readout(readout iec62056.Readout, into *Result) {
 
 // signOn opens the connection and signs on.
 func signOn(ctx context.Context, t Target, cfg *Config) (*iec62056.Client, error) {
-	rw, err := cfg.open(ctx, t, 300, "7E1")
+	rw, err := cfg.Connect(ctx, t, 300, "7E1")
 	if err != nil {
 		return nil, err
 	}

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/openusm/meter/internal/stream"
+	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/serve"
 )
 
@@ -46,7 +48,7 @@ func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result
 	case t.Scheme == "serial":
 		return listenSerial(ctx, t, cfg, handle)
 	}
-	rw, err := cfg.open(ctx, t, 9600, "8N1")
+	rw, err := cfg.Connect(ctx, t, 9600, "8N1")
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func listenSerial(ctx context.Context, t Target, cfg *Config, handle func(*Resul
 		} else if cfg.Tried != nil {
 			cfg.Tried(fmt.Sprintf("push at %d %s", rate.baud, rate.framing))
 		}
-		rw, err := cfg.open(ctx, t, rate.baud, rate.framing)
+		rw, err := cfg.Connect(ctx, t, rate.baud, rate.framing)
 		if err == nil {
 			opened = true
 			err = listenOn(ctx, rw, cfg, handle, until)
@@ -215,7 +217,6 @@ type listener struct {
 	clock   Result // an empty result with the clock
 	result  Result
 	finders []finder
-	fed     int
 	heard   bool // finders is the one that was right
 	counted Stats
 	told    time.Time
@@ -240,11 +241,14 @@ func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
 			if err != nil {
 				return nil, err
 			}
-			l.finders = append(l.finders, finder{r, unchecked})
+			l.finders = append(l.finders, finder{Reader: r, unchecked: unchecked})
 		}
 	}
 	if len(l.finders) == 0 {
 		return nil, fmt.Errorf("meter: listen for %s: %w", cfg.Protocol, ErrNotSupported)
+	}
+	if len(l.finders) == 1 {
+		l.finders[0].unchecked = false // there is no doubt whose message it is
 	}
 	return l, nil
 }
@@ -252,7 +256,6 @@ func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
 // feed hands on all messages that b completes. The first message that one of the
 // finders has by a right check, or of which it has a reading, settles the protocol.
 func (l *listener) feed(b []byte) {
-	l.fed += len(b)
 	for _, f := range l.finders {
 		f.Feed(b)
 	}
@@ -285,15 +288,16 @@ func (l *listener) datagram(b []byte) {
 	}
 }
 
-// waits reports whether a finder without checks must wait for one with checks
-// that may have found the beginning of a message no later than it has.
+// maxWaiting is for how many octets a message may wait for one that began before it.
+const maxWaiting = 1 << 16
+
+// waits reports whether a finder must wait for one with checks that comes before it
+// and may have found the beginning of a message no later than it has: what a frame
+// carries may look like a message, too.
 func (l *listener) waits(i int) bool {
-	if l.heard || !l.finders[i].unchecked {
-		return false
-	}
 	own := l.finders[i].Pending()
 	for _, f := range l.finders[:i] {
-		if !f.unchecked && own > 0 && f.Pending() >= own {
+		if n := f.Pending(); !f.unchecked && own > 0 && own <= n && n < maxWaiting {
 			return true
 		}
 	}
@@ -329,10 +333,12 @@ func (l *listener) next(i *int) bool {
 	return true
 }
 
-// settles reports whether a message shows what the meter speaks.
+// settles reports whether a message shows what the meter speaks. One without a
+// checksum must be read without a doubt: noise looks like some message of radio often enough.
 func (l *listener) settles(f finder, err error) bool {
 	if f.unchecked {
-		return (err == nil || errors.Is(err, ErrPartial)) && (len(l.result.Readings) > 0 || l.result.Verified())
+		known := func(x obis.Reading) bool { return x.Code.Valid() && x.Quality.Flags&obis.Invalid == 0 }
+		return l.result.Verified() || err == nil && len(l.result.Warnings) == 0 && slices.ContainsFunc(l.result.Readings, known)
 	}
 	return err == nil || errors.Is(err, ErrPartial) || errors.Is(err, ErrMissingKey) || errors.Is(err, ErrAuth)
 }

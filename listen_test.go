@@ -59,9 +59,7 @@ func TestListenFindsTheProtocol(t *testing.T) {
 				}
 			})
 			require.NoError(t, err)
-			if test.want != nil || test.protocol == Auto {
-				require.Equal(t, test.want, got)
-			}
+			require.Equal(t, test.want, got)
 		})
 	}
 }

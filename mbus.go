@@ -46,7 +46,7 @@ func carriedDriver() Driver {
 	return Driver{
 		Protocol: DLMS,
 		Detect: func(b []byte) bool {
-			return link.Detect(b) && len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS
+			return len(b) > 6 && mbus.CI(b[6]).Content() == mbus.ContentDLMS && link.Detect(b)
 		},
 		Reader:    newMBusReader,
 		Heard:     HeardAlways,
@@ -63,20 +63,24 @@ func explainMBus(cfg *Config, note func(Note)) (Explainer, error) {
 type mbusReader struct {
 	mbus.Receiver
 	records records
-	carried *dlmsReader
-	live    bool
+	carried *dlmsReader // nil until something is carried
+	cfg     *Config
 }
 
 func newMBusReader(cfg *Config) (Reader, error) {
-	carried, err := newDLMSReader(cfg, dlms.LinkNone)
-	r := &mbusReader{carried: carried, live: cfg.live}
+	r := &mbusReader{cfg: cfg}
 	configureMBus(&r.Decoder, cfg)
+	if !cfg.live {
+		return r, nil
+	}
+	var err error
+	r.carried, err = newDLMSReader(cfg, dlms.LinkNone)
 	return r, err
 }
 
 func (r *mbusReader) Next(into *Result) error {
 	m, err := r.Receiver.Next()
-	for r.live && err == nil && len(m.Frame.Payload) == 0 {
+	for r.cfg.live && err == nil && len(m.Frame.Payload) == 0 {
 		m, err = r.Receiver.Next() // a master's, and acknowledgements
 	}
 	switch {
@@ -89,6 +93,11 @@ func (r *mbusReader) Next(into *Result) error {
 	into.Layers = append(into.Layers, Layer{Name: "mbus-link", Control: m.Frame.Form.String()})
 	if m.Telegram != nil {
 		return r.records.add(m.Telegram, m.Report, into)
+	}
+	if m.APDU != nil && r.carried == nil {
+		if r.carried, err = newDLMSReader(r.cfg, dlms.LinkNone); err != nil {
+			return err
+		}
 	}
 	if m.APDU != nil {
 		err = r.carried.apdu(m.APDU, into)
@@ -126,7 +135,7 @@ type slave struct {
 
 // openMaster opens the master of a bus.
 func openMaster(ctx context.Context, t Target, cfg *Config) (*bus.Master, error) {
-	rw, err := cfg.open(ctx, t, 2400, "8E1")
+	rw, err := cfg.Connect(ctx, t, 2400, "8E1")
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/iec62056/iec62056sim"
@@ -33,7 +34,8 @@ func p1Driver() Driver {
 type p1Reader struct {
 	stream   p1.Stream
 	decoder  p1.Decoder
-	ciphered *dlmsReader
+	cfg      *Config
+	ciphered *dlmsReader // nil until something is ciphered
 	ended    bool
 	lines    []lineSource
 	version  p1.Version
@@ -45,8 +47,13 @@ func newP1Reader(cfg *Config) (*p1Reader, error) {
 	if len(own.Keys.Encryption) == 0 {
 		own.Keys.Encryption = own.Keys.Key // the user key of a customer port
 	}
-	ciphered, err := newDLMSReader(&own, dlms.LinkNone)
-	return &p1Reader{ciphered: ciphered}, err
+	r := &p1Reader{cfg: &own}
+	if !cfg.live {
+		return r, nil
+	}
+	var err error
+	r.ciphered, err = newDLMSReader(&own, dlms.LinkNone)
+	return r, err
 }
 
 func (r *p1Reader) Feed(b []byte) { r.stream.Feed(b) }
@@ -58,6 +65,11 @@ func (r *p1Reader) Next(into *Result) error {
 	m, err := r.stream.Next()
 	switch {
 	case err == nil && m.IsEncrypted():
+		if r.ciphered == nil {
+			if r.ciphered, err = newDLMSReader(r.cfg, dlms.LinkNone); err != nil {
+				return err
+			}
+		}
 		return r.ciphered.apdu(m.Encrypted.APDU, into)
 	case err == nil:
 		r.telegram(m.Telegram, into)
@@ -135,6 +147,7 @@ func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(
 		memory = make([]lineSource, len(from))
 	}
 	memory = memory[:len(from)]
+	r.Readings, r.Sources = slices.Grow(r.Readings, len(from)), slices.Grow(r.Sources, len(from))
 	for i := range from {
 		memory[i].line = line(from[i].Source)
 		r.Readings = append(r.Readings, from[i])

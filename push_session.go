@@ -47,7 +47,7 @@ func openPush(ctx context.Context, t Target, cfg *Config, baud int, framing stri
 	if err != nil {
 		return nil, err
 	}
-	rw, err := cfg.open(ctx, t, baud, framing)
+	rw, err := cfg.Connect(ctx, t, baud, framing)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/mbus"
@@ -172,6 +173,7 @@ func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error
 		r.sources = make([]recordSource, len(t.Records))
 	}
 	r.sources = r.sources[:len(t.Records)]
+	into.Sources = slices.Grow(into.Sources, len(t.Records))
 	for i := range t.Records {
 		r.sources[i].Record = &t.Records[i]
 		into.Sources = append(into.Sources, &r.sources[i])

@@ -28,6 +28,7 @@ const maxFormats = 1024
 type MemoryFormats struct {
 	mu      sync.RWMutex
 	headers map[uint16][]byte
+	octets  []byte // of all headers
 }
 
 // Format returns the headers of a signature.
@@ -45,8 +46,19 @@ func (m *MemoryFormats) SetFormat(signature uint16, headers []byte) {
 		m.headers = map[uint16][]byte{}
 	}
 	if _, known := m.headers[signature]; known || len(m.headers) < maxFormats {
-		m.headers[signature] = append([]byte(nil), headers...)
+		n := len(m.octets)
+		m.octets = append(m.octets, headers...)
+		m.headers[signature] = m.octets[n:len(m.octets):len(m.octets)]
 	}
+}
+
+// Reset forgets all formats, and uses their memory again: what Format returned
+// before is no longer valid.
+func (m *MemoryFormats) Reset() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.headers)
+	m.octets = m.octets[:0]
 }
 
 // ErrUnknownFormat reports a compact frame whose format was not yet seen: a

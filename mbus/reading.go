@@ -40,6 +40,9 @@ type storageTime struct {
 // Its RawID is the record's ID, its Source the record's index. The values of a
 // storage number get the time that a record of the same number and function has.
 func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading {
+	if cap(dst) == 0 {
+		dst = make([]obis.Reading, 0, len(t.Records))
+	}
 	medium := t.Header.Address.Type.Medium()
 	status := obis.FromStatus(obis.StatusMBus, uint64(t.Header.Status))
 	if t.Header.Form == HeaderNone && t.Content != ContentFixed {

@@ -25,12 +25,17 @@ type Receiver struct {
 	scanner  link.Scanner
 	carrier  Carrier
 	ended    bool
+	fed      int // octets
+	begun    int // of them, before the oldest APDU that is not complete
 	telegram Telegram
 	message  Message
 }
 
 // Feed adds a copy of what arrived.
-func (r *Receiver) Feed(b []byte) { r.scanner.Feed(b) }
+func (r *Receiver) Feed(b []byte) {
+	r.fed += len(b)
+	r.scanner.Feed(b)
+}
 
 // End says that a capture has no more octets: Next returns io.EOF behind its last
 // message, and the next octets are of another line.
@@ -39,8 +44,13 @@ func (r *Receiver) End() { r.ended = true }
 // Stats returns what was seen so far.
 func (r *Receiver) Stats() link.Stats { return r.scanner.Stats() }
 
-// Pending returns how many octets wait for the rest of a frame.
-func (r *Receiver) Pending() int { return len(r.scanner.Pending()) }
+// Pending returns how many octets wait for the rest of a frame, or of an APDU.
+func (r *Receiver) Pending() int {
+	if len(r.carrier.open) > 0 {
+		return r.fed - r.begun
+	}
+	return len(r.scanner.Pending())
+}
 
 // Next returns the next message. The error is io.ErrUnexpectedEOF where more octets
 // are needed; any other is that of one message. Frames that complete nothing give
@@ -62,6 +72,9 @@ func (r *Receiver) Next() (*Message, error) {
 			}
 			r.message.Telegram, r.message.Report = &r.telegram, r.Report(&r.telegram)
 			return &r.message, nil
+		}
+		if len(r.carrier.open) == 0 {
+			r.begun = r.fed - len(r.scanner.Pending()) - len(frame.Payload) - (link.MaxFrame - link.MaxPayload)
 		}
 		carried, err := r.carrier.Add(frame.A, frame.Payload)
 		switch {
@@ -86,8 +99,8 @@ func (r *Receiver) end(err error) error {
 		return &ParseError{Field: "frame", Err: errCut}
 	}
 	r.ended = false
-	if _, ok := r.Formats.(*MemoryFormats); ok && r.Counters == nil {
-		r.Formats = &MemoryFormats{}
+	if formats, ok := r.Formats.(*MemoryFormats); ok && r.Counters == nil {
+		formats.Reset()
 	}
 	return io.EOF
 }

@@ -211,11 +211,17 @@ func (d *Decoder) AppendRecords(dst []Record, b []byte) ([]Record, error) {
 	return d.appendRecords(dst, b, 0)
 }
 
+// usualRecord is how many octets a record has with its header, more or less.
+const usualRecord = 6
+
 // appendRecords reads the records from b[i:] on.
 func (d *Decoder) appendRecords(dst []Record, b []byte, i int) ([]Record, error) {
 	limit := d.MaxRecords
 	if limit <= 0 {
 		limit = defaultRecords
+	}
+	if cap(dst) == 0 {
+		dst = make([]Record, 0, min(limit, 1+len(b)/usualRecord))
 	}
 	for i < len(b) {
 		if b[i] == difFiller {

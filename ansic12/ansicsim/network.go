@@ -2,6 +2,7 @@ package ansicsim
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"net"
@@ -34,6 +35,8 @@ const (
 	repeatWithin  = 30 * time.Second
 	idleNetwork   = 5 * time.Minute
 	writeDeadline = 10 * time.Second
+	wholeMessage  = 30 * time.Second // from its first octet on
+	maxKept       = 1 << 18          // octets of answers that may have to come again, on one connection
 )
 
 func (c *NetworkConfig) maxAnswer() int {
@@ -59,6 +62,7 @@ func (m *Meter) ServeNetwork(ctx context.Context, rw io.ReadWriteCloser) error {
 	station := newStation(m)
 	var in []byte
 	var buf [4096]byte
+	until := time.Now().Add(m.cfg.Network.idle())
 	for {
 		message, n, err := epsem.Parse(in)
 		switch {
@@ -66,6 +70,7 @@ func (m *Meter) ServeNetwork(ctx context.Context, rw io.ReadWriteCloser) error {
 			m.trace(false, in[:n])
 			answer := station.answer(&message, in[:n], "")
 			in = append([]byte(nil), in[n:]...)
+			until = time.Now().Add(m.cfg.Network.idle())
 			if answer == nil {
 				continue
 			}
@@ -77,7 +82,10 @@ func (m *Meter) ServeNetwork(ctx context.Context, rw io.ReadWriteCloser) error {
 		case !errors.Is(err, io.ErrUnexpectedEOF) || len(in) > maxMessage:
 			return err
 		}
-		n, err = conn.Read(ctx, time.Now().Add(m.cfg.Network.idle()), buf[:])
+		n, err = conn.Read(ctx, until, buf[:])
+		if whole := time.Now().Add(wholeMessage); n > 0 && len(in) == 0 && whole.Before(until) {
+			until = whole // octet by octet it takes no longer
+		}
 		in = append(in, buf[:n]...)
 		if n == 0 && err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
@@ -140,14 +148,15 @@ type station struct {
 	link    *psem.Link // never sends; services of the line ask for one
 	callers map[string]*caller
 	id      uint16 // of the last answer
+	kept    int    // octets of answers
 }
 
 // caller is another station with which the meter speaks.
 type caller struct {
-	conversation               // in a session
-	until        time.Time     // the end of the session where nothing comes
-	idle         time.Duration // of the session
-	request      string        // the last message, which may come again
+	conversation                   // in a session
+	until        time.Time         // the end of the session where nothing comes
+	idle         time.Duration     // of the session
+	request      [sha256.Size]byte // of the last message, which may come again
 	answer       []byte
 	answered     time.Time
 }
@@ -180,14 +189,35 @@ func (s *station) forget(now time.Time) {
 	oldest := ""
 	for name, c := range s.callers {
 		if c.state != psem.StateSession || now.After(c.until) {
-			delete(s.callers, name)
+			s.leave(name)
 		} else if oldest == "" || c.until.Before(s.callers[oldest].until) {
 			oldest = name
 		}
 	}
 	if len(s.callers) >= maxCallers {
-		delete(s.callers, oldest)
+		s.leave(oldest)
 	}
+}
+
+func (s *station) leave(name string) {
+	s.kept -= len(s.callers[name].answer)
+	delete(s.callers, name)
+}
+
+// oldest makes room for an answer: the caller that was answered first leaves, with its
+// session. It reports whether there was one besides c.
+func (s *station) oldest(c *caller) bool {
+	leaves := ""
+	for name, other := range s.callers {
+		if other != c && (leaves == "" || other.answered.Before(s.callers[leaves].answered)) {
+			leaves = name
+		}
+	}
+	if leaves == "" {
+		return false
+	}
+	s.leave(leaves)
+	return true
 }
 
 // answer returns the answer to a message, nil where there is to be none.
@@ -197,10 +227,12 @@ func (s *station) answer(message *epsem.Message, raw []byte, from string) []byte
 	}
 	now := time.Now()
 	c := s.caller(message, from, now)
-	if c.request == string(raw) && now.Sub(c.answered) < repeatWithin {
+	sum := sha256.Sum256(raw)
+	if c.request == sum && now.Sub(c.answered) < repeatWithin {
 		return c.answer // it was lost; nothing is carried out twice
 	}
-	c.request, c.answer, c.answered = string(raw), nil, now
+	s.kept -= len(c.answer)
+	c.request, c.answer, c.answered = sum, nil, now
 	out := epsem.Message{Control: 0x80, Elements: s.back(message)}
 	services, refused := s.open(message)
 	failed := refused != psem.OK
@@ -217,6 +249,9 @@ func (s *station) answer(message *epsem.Message, raw []byte, from string) []byte
 		return nil
 	}
 	c.answer = s.seal(&out, message, refused)
+	s.kept += len(c.answer)
+	for s.kept > maxKept && s.oldest(c) {
+	}
 	return c.answer
 }
 

@@ -28,6 +28,7 @@ func (m *Meter) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	})
 	if conn, ok := rw.(net.Conn); ok && conn.RemoteAddr().Network() == "tcp" {
 		s.idle = m.cfg.Network.idle()
+		s.heard = time.Now()
 	}
 	defer s.conn.Close()
 	err := s.serve(ctx)
@@ -48,7 +49,8 @@ type server struct {
 	conversation
 	traffic time.Duration // silence after which the conversation is forgotten
 	quiet   time.Time     // when that is, if nothing comes
-	idle    time.Duration // silence after which the connection ends; 0 is never
+	idle    time.Duration // after which a connection ends on which no packet came; 0 is never
+	heard   time.Time     // when the last one came
 	after   func() error  // what is done behind the acknowledgement of the answer
 	buf     [2048]byte
 }
@@ -95,6 +97,9 @@ func (s *server) serve(ctx context.Context) error {
 		step := s.link.Poll(time.Now())
 		switch step.Kind {
 		case psem.StepSend:
+			if len(step.Data) == 1 && step.Data[0] == psem.ACK { // of a packet without fault
+				s.heard = time.Now()
+			}
 			if err := s.send(ctx, step.Data); err != nil {
 				return err
 			}
@@ -127,9 +132,12 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 	if talking && (until.IsZero() || s.quiet.Before(until)) {
 		until = s.quiet
 	}
-	waiting := until.IsZero() && s.idle > 0
-	if waiting {
-		until = time.Now().Add(s.idle)
+	end := s.heard.Add(s.idle)
+	if s.idle > 0 && !time.Now().Before(end) {
+		return errIdle // whatever else came
+	}
+	if s.idle > 0 && (until.IsZero() || end.Before(until)) {
+		until = end
 	}
 	n, err := s.conn.Read(ctx, until, s.buf[:])
 	if n > 0 {
@@ -142,15 +150,13 @@ func (s *server) read(ctx context.Context, until time.Time) error {
 		return nil
 	}
 	switch {
-	case err != nil && waiting && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
-		return errIdle
 	case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 		return nil
 	}
 	return err
 }
 
-// errIdle ends a network connection on which nothing came for long.
+// errIdle ends a network connection on which no packet came for long.
 var errIdle = errors.New("idle")
 
 func later(a, b time.Time) time.Time {
@@ -185,7 +191,11 @@ func (s *server) send(ctx context.Context, b []byte) error {
 
 func (s *server) write(ctx context.Context, b []byte) error {
 	s.trace(true, b)
-	return s.conn.Write(ctx, time.Time{}, b)
+	until := time.Time{}
+	if s.idle > 0 { // a line takes the time that it takes
+		until = time.Now().Add(writeDeadline)
+	}
+	return s.conn.Write(ctx, until, b)
 }
 
 func (s *server) trace(send bool, b []byte) {

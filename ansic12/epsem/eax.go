@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrMAC reports a message that was made with another key or changed under way.
@@ -33,42 +34,42 @@ func (m *Message) Verify(key []byte) (Opened, error) {
 	if err != nil || len(key) != 16 {
 		return Opened{}, fmt.Errorf("epsem: key of %d octets, want 16", len(key))
 	}
-	header, err := m.canonical()
+	header, err := m.canonical(make([]byte, 0, len(m.raw)+slack))
 	if err != nil {
 		return Opened{}, err
 	}
 	if len(header) <= aes.BlockSize {
 		return Opened{}, fmt.Errorf("epsem: cleartext of %d octets: %w", len(header), ErrMAC)
 	}
-	var ciphertext []byte
-	if m.Security() == Ciphered {
-		ciphertext = m.Body
-	} else {
-		header = append(header[:len(header):len(header)], m.Body...)
+	e := newEAX(block)
+	if m.Security() == Authenticated {
+		if !m.tagged(e.mac(append(header, m.Body...), nil)) {
+			return Opened{}, fmt.Errorf("epsem: %w", ErrMAC)
+		}
+		list, err := split(m.Body)
+		return Opened{Services: list, Weak: true}, err
 	}
-	mac, plain := eax(block, header, ciphertext)
-	if subtle.ConstantTimeCompare(mac[:], m.MAC[:]) != 1 {
+	if !m.tagged(e.mac(header, m.Body)) {
 		return Opened{}, fmt.Errorf("epsem: %w", ErrMAC)
 	}
-	if m.Security() == Authenticated {
-		plain = m.Body
-	}
-	list, err := split(plain)
+	// What was covered has been checked, and makes room for the plaintext.
+	list, err := split(e.cipher(header[:0], m.Body))
 	return Opened{Services: list, Weak: true}, err
 }
 
-// canonical returns the cleartext that the MAC covers.
-func (m *Message) canonical() ([]byte, error) {
-	var out []byte
-	add := func(tag byte) {
-		for _, e := range m.Elements {
-			if e.Tag == tag {
-				out = append(out, wrap(tag, absolute(tag, e.Content))...)
-			}
-		}
-	}
-	for _, tag := range []byte{TagContext, TagCalled, TagCalledID, TagQualifier, TagCallingID, TagMechanism, TagAuthValue} {
-		add(tag)
+// tagged reports whether a MAC is that of the message.
+func (m *Message) tagged(mac [macLen]byte) bool {
+	return subtle.ConstantTimeCompare(mac[:], m.MAC[:]) == 1
+}
+
+// slack is how much longer than a message the cleartext of it may be: both titles
+// become absolute.
+const slack = 32
+
+// canonical appends the cleartext that the MAC covers.
+func (m *Message) canonical(out []byte) ([]byte, error) {
+	for _, tag := range [...]byte{TagContext, TagCalled, TagCalledID, TagQualifier, TagCallingID, TagMechanism, TagAuthValue} {
+		out = m.appendElements(out, tag)
 	}
 	info := m.Elements[m.userInfo]
 	head := m.epsem + 1 + len(m.Class)
@@ -76,7 +77,7 @@ func (m *Message) canonical() ([]byte, error) {
 	out = append(out, TagUserInfo)
 	out = appendLength(out, len(info.Content))
 	out = append(out, m.raw[first:head]...)
-	add(TagCalling)
+	out = m.appendElements(out, TagCalling)
 	key, iv, ok := m.authentication()
 	if !ok {
 		return nil, &ParseError{Field: "authentication value", Offset: info.offset, Err: errMissing}
@@ -84,12 +85,26 @@ func (m *Message) canonical() ([]byte, error) {
 	return append(append(out, key...), iv...), nil
 }
 
-// absolute expands a relative title.
-func absolute(tag byte, content []byte) []byte {
-	if tag != TagCalled && tag != TagCalling {
-		return content
+// appendElements appends all elements with a tag, relative titles as absolute ones.
+func (m *Message) appendElements(out []byte, tag byte) []byte {
+	for _, e := range m.Elements {
+		if e.Tag != tag {
+			continue
+		}
+		title := Title(e.Content)
+		if tag != TagCalled && tag != TagCalling || !title.relative() || len(title.content()) == 0 {
+			out = append(appendLength(append(out, tag), len(e.Content)), e.Content...)
+			continue
+		}
+		n := len(rootOID) + len(title.content())
+		head := 2
+		if n >= 0x80 {
+			head = 3
+		}
+		out = append(appendLength(append(out, tag), head+n), tagAbsolute)
+		out = append(append(appendLength(out, n), rootOID...), title.content()...)
 	}
-	return Title(content).Absolute()
+	return out
 }
 
 // authentication returns key id and initialisation vector of the authentication value:
@@ -128,28 +143,46 @@ func (m *Message) KeyID() (uint8, bool) {
 	return key[0], true
 }
 
-// eax is EAX': the MAC of header and ciphertext, and the plaintext. It is its own inverse
-// but for the MAC, which is of the ciphertext.
-func eax(block cipher.Block, header, ciphertext []byte) (mac [macLen]byte, plain []byte) {
-	var l, d, q [aes.BlockSize]byte
-	block.Encrypt(l[:], l[:])
-	d = double(l)
-	q = double(d)
-	n := cmac(block, d, d, q, header)
-	tag := n
+// eax is EAX' with one key. Its blocks are in one place, as a cipher takes them there.
+type eax struct {
+	block            cipher.Block
+	d, q, state, end [aes.BlockSize]byte
+	header           [aes.BlockSize]byte // CMAC of the header, from which the counter begins
+}
+
+func newEAX(block cipher.Block) *eax {
+	e := &eax{block: block}
+	e.block.Encrypt(e.state[:], e.state[:])
+	e.d = double(e.state)
+	e.q = double(e.d)
+	return e
+}
+
+// mac returns the MAC of header and ciphertext.
+func (e *eax) mac(header, ciphertext []byte) (mac [macLen]byte) {
+	e.state = e.d
+	e.cmac(header)
+	e.header = e.state
 	if len(ciphertext) > 0 {
-		c := cmac(block, q, d, q, ciphertext)
-		for i := range tag {
-			tag[i] ^= c[i]
-		}
-		start := n
-		start[12] &= 0x7F
-		start[14] &= 0x7F
-		plain = make([]byte, len(ciphertext))
-		cipher.NewCTR(block, start[:]).XORKeyStream(plain, ciphertext)
+		e.state = e.q
+		e.cmac(ciphertext)
+		subtle.XORBytes(e.state[:], e.state[:], e.header[:])
 	}
-	copy(mac[:], tag[aes.BlockSize-macLen:])
-	return mac, plain
+	copy(mac[:], e.state[aes.BlockSize-macLen:])
+	return mac
+}
+
+// cipher appends what is ciphered in the clear, or the other way round, once the
+// MAC of the header is known.
+func (e *eax) cipher(dst, b []byte) []byte {
+	start := e.header
+	start[12] &= 0x7F
+	start[14] &= 0x7F
+	n := len(dst)
+	dst = slices.Grow(dst, len(b))[:n+len(b)]
+	e.end = start
+	cipher.NewCTR(e.block, e.end[:]).XORKeyStream(dst[n:], b)
+	return dst
 }
 
 // double doubles in the field of 2^128 elements, the first octet being the lowest.
@@ -165,22 +198,21 @@ func double(in [aes.BlockSize]byte) (out [aes.BlockSize]byte) {
 	return out
 }
 
-// cmac is the CMAC of EAX', which begins with a block that is not zero.
-func cmac(block cipher.Block, state, d, q [aes.BlockSize]byte, b []byte) [aes.BlockSize]byte {
+// cmac is the CMAC of EAX', which begins with a block that is not zero: the state.
+func (e *eax) cmac(b []byte) {
 	for len(b) > aes.BlockSize {
-		subtle.XORBytes(state[:], state[:], b[:aes.BlockSize])
-		block.Encrypt(state[:], state[:])
+		subtle.XORBytes(e.state[:], e.state[:], b[:aes.BlockSize])
+		e.block.Encrypt(e.state[:], e.state[:])
 		b = b[aes.BlockSize:]
 	}
 	var last [aes.BlockSize]byte
-	end := d
+	end := &e.d
 	if n := copy(last[:], b); n < aes.BlockSize {
 		last[n] = 0x80
-		end = q
+		end = &e.q
 	}
-	for i := range state {
-		state[i] ^= last[i] ^ end[i]
+	for i := range e.state {
+		e.state[i] ^= last[i] ^ end[i]
 	}
-	block.Encrypt(state[:], state[:])
-	return state
+	e.block.Encrypt(e.state[:], e.state[:])
 }

@@ -93,7 +93,7 @@ func Parse(b []byte) (m Message, n int, err error) {
 	if err != nil {
 		return Message{}, 0, err
 	}
-	m = Message{raw: b[:n:n], userInfo: -1}
+	m = Message{raw: b[:n:n], userInfo: -1, Elements: make([]Element, 0, 8)}
 	for at := n - len(content); at < n; {
 		part, size, err := element(b[:n], at, "element")
 		if err != nil {
@@ -101,6 +101,12 @@ func Parse(b []byte) (m Message, n int, err error) {
 		}
 		if len(m.Elements) == maxElements {
 			return Message{}, 0, &ParseError{Field: "element", Offset: at, Err: fmt.Errorf("more than %d", maxElements)}
+		}
+		switch b[at] {
+		case TagCalled, TagCalledID, TagCalling, TagCallingID: // by which stations are remembered
+			if len(part) > 2+maxTitle {
+				return Message{}, 0, &ParseError{Field: "title or invocation id", Offset: at, Err: fmt.Errorf("%d octets, want at most %d", len(part), 2+maxTitle)}
+			}
 		}
 		if b[at] == TagUserInfo && m.userInfo < 0 {
 			m.userInfo = len(m.Elements)
@@ -292,6 +298,15 @@ func (m *Message) Services() (list [][]byte, err error) {
 }
 
 func split(b []byte) (list [][]byte, err error) {
+	count := 0
+	for at := 0; at < len(b); count++ {
+		size, head, ok := length(b[at:])
+		if !ok || head == 0 || size > len(b)-at-head {
+			break
+		}
+		at += head + size
+	}
+	list = make([][]byte, 0, count)
 	for at := 0; at < len(b); {
 		size, head, ok := length(b[at:])
 		if !ok || head == 0 || size > len(b)-at-head {

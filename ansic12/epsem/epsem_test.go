@@ -190,7 +190,7 @@ func TestCanonicalCorpus(t *testing.T) {
 			require.NoError(t, err)
 			sealed, _, err := Parse(b)
 			require.NoError(t, err)
-			got, err := sealed.canonical()
+			got, err := sealed.canonical(nil)
 			require.NoError(t, err)
 			called, _ := m.Get(TagCalled)
 			calling, _ := m.Get(TagCalling)
@@ -294,6 +294,34 @@ func FuzzParse(f *testing.F) {
 }
 
 // A secured message is read and checked; the floor is the blocks that AES must encipher for it.
+func TestVerifyAllocates(t *testing.T) {
+	key := golden.Unhex(t, exampleKey)
+	services := AppendService(nil, append([]byte{0, 1, 0}, make([]byte, 257)...))
+	for _, security := range []Security{Authenticated, Ciphered} {
+		m, _, err := Parse(secured(t, key, security, services))
+		require.NoError(t, err)
+		allocs := testing.AllocsPerRun(100, func() {
+			if _, err := m.Verify(key); err != nil {
+				t.Fatal(err)
+			}
+		})
+		t.Logf("%v: %v", security, allocs)
+		require.LessOrEqual(t, allocs, 5.0)
+	}
+}
+
+// Stations are remembered by their titles, so these are no longer than titles are.
+func TestLongTitles(t *testing.T) {
+	for _, tag := range []byte{TagCalled, TagCalledID, TagCalling, TagCallingID} {
+		for n, ok := range map[int]bool{2 + maxTitle: true, 3 + maxTitle: false} {
+			b, err := Message{Control: 0x80, Body: []byte{1, 0x20}, Elements: []Element{{Tag: tag, Content: make([]byte, n)}}}.AppendBinary(nil)
+			require.NoError(t, err)
+			_, _, err = Parse(b)
+			require.Equal(t, ok, err == nil, "tag %#x of %d octets: %v", tag, n, err)
+		}
+	}
+}
+
 func BenchmarkVerify(b *testing.B) {
 	key := golden.Unhex(b, exampleKey)
 	services := AppendService(nil, append([]byte{0, 1, 0}, make([]byte, 257)...))

@@ -40,18 +40,20 @@ func (m Message) Seal(s Security, key []byte, keyID uint8, vector uint32) ([]byt
 	if err != nil {
 		return nil, err
 	}
-	header, err := out.canonical()
+	header, err := out.canonical(make([]byte, 0, len(b)+slack))
 	if err != nil {
 		return nil, err
 	}
 	if len(header) <= aes.BlockSize {
 		return nil, fmt.Errorf("epsem: message with %d octets of cleartext, want more than %d", len(header), aes.BlockSize)
 	}
+	e := newEAX(block)
 	if s == Authenticated {
-		out.MAC, _ = eax(block, append(header[:len(header):len(header)], out.Body...), nil)
+		out.MAC = e.mac(append(header, out.Body...), nil)
 	} else {
-		_, out.Body = eax(block, header, out.Body)
-		out.MAC, _ = eax(block, header, out.Body)
+		e.mac(header, nil)
+		out.Body = e.cipher(nil, out.Body)
+		out.MAC = e.mac(header, out.Body)
 	}
 	return out.AppendBinary(nil)
 }

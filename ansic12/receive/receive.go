@@ -91,11 +91,13 @@ var (
 	ErrUnprotected = errors.New("message is protected less than its key implies")
 )
 
-// The limits of what is remembered.
+// The limits of what is remembered. Of each meter that is besides
+// [tables.MaxHeld] octets of the tables to which others refer.
 const (
 	maxPending = 1 << 17 // octets that wait for the rest of a message
 	maxJoined  = 1 << 21 // octets of the packets of one message: 256 of 8,183
 	maxTable   = 1 << 20 // octets of a table that comes in parts
+	maxParts   = 1 << 23 // octets of parts, of all meters together
 	maxMeters  = 1024
 	maxTalks   = 1024
 )
@@ -110,6 +112,7 @@ type Receiver struct {
 
 	joined []byte // of packets
 	meters *recent[string, *meter]
+	parts  int // octets of parts, of all meters
 	talks  *recent[talkID, *[]*psem.Read]
 	vector map[sender]uint32
 	asked  *osgp.Request
@@ -220,7 +223,7 @@ func (r *Receiver) idle() (*Message, error) {
 	if !r.cfg.Live { // the next capture is of another line
 		*r.meters = *newRecent[string, *meter](maxMeters)
 		*r.talks = *newRecent[talkID, *[]*psem.Read](maxTalks)
-		r.asked, r.joined = nil, nil
+		r.asked, r.joined, r.parts = nil, nil, 0
 	}
 	return nil, io.EOF
 }
@@ -264,10 +267,36 @@ func (r *Receiver) known(title string) *meter {
 	m, ok := r.meters.get(title)
 	if !ok {
 		m, _ = r.newMeter() // its table 00 was read before
-		r.meters.put(title, m)
+		if old, gone := r.meters.put(title, m); gone {
+			r.drop(old)
+		}
 	}
 	r.meter = m
 	return m
+}
+
+// drop forgets the parts of a table.
+func (r *Receiver) drop(m *meter) {
+	r.parts -= len(m.parts)
+	m.parts = nil
+}
+
+// keep adds to the parts of the meter. Where all meters together have too much, those that
+// have been known for longest lose theirs.
+func (r *Receiver) keep(data []byte) {
+	m := r.meter
+	m.parts = append(m.parts, data...)
+	if m.parts == nil {
+		m.parts = []byte{}
+	}
+	r.parts += len(data)
+	for i := 0; r.parts > maxParts && i < len(r.meters.order); i++ {
+		old := r.meters.known[r.meters.order[(r.meters.next+i)%len(r.meters.order)]]
+		if old != m && old.parts != nil {
+			r.warn("%d octets of parts of table %d were dropped: too many meters are in the midst of one", len(old.parts), old.table)
+			r.drop(old)
+		}
+	}
 }
 
 // packet takes one packet of C12.18, and the message that it completes.
@@ -486,12 +515,17 @@ func (r *Receiver) service(b []byte, talk talkID, pushed, unverified bool) {
 	}
 	var asked *psem.Read
 	if read, ok := request.(psem.Read); ok {
-		asked = &read
+		if asked = &read; len(read.Indices) > 0 {
+			asked.Indices = indexed
+		}
 	}
 	if len(*list) < maxQuestions {
 		*list = append(*list, asked)
 	}
 }
+
+// indexed stands for the indices of a question, of which only that there are some matters.
+var indexed = []uint16{0}
 
 // maxQuestions is how many services of one message wait for their answers.
 const maxQuestions = 256
@@ -529,17 +563,18 @@ func (r *Receiver) part(table uint16, byOffset bool, offset uint32, data []byte,
 		r.table(table, data, unverified)
 	case have != nil && table == m.table && at == len(have):
 		if len(have)+len(data) > maxTable {
-			m.parts = nil
+			r.drop(m)
 			r.fail(fmt.Errorf("table %d: more than %d octets in parts", table, maxTable))
 			return
 		}
-		m.parts = append(have, data...)
+		r.keep(data)
 		m.unverified = m.unverified || unverified
 	case have != nil && table == m.table && at+len(data) <= len(have) && bytes.Equal(have[at:at+len(data)], data):
 		// It was sent again.
 	case at == 0:
 		r.whole()
-		m.table, m.parts, m.unverified = table, append([]byte{}, data...), unverified
+		m.table, m.unverified = table, unverified
+		r.keep(data)
 	default:
 		r.warn("table %d: %d octets from octet %d on cannot be read without those before", table, len(data), at)
 	}
@@ -550,7 +585,7 @@ func (r *Receiver) part(table uint16, byOffset bool, offset uint32, data []byte,
 func (r *Receiver) whole() {
 	m := r.meter
 	data := m.parts
-	if m.parts = nil; data == nil {
+	if r.drop(m); data == nil {
 		return
 	}
 	before := r.message.Err
@@ -668,15 +703,18 @@ func (c *recent[K, V]) get(key K) (V, bool) {
 	return v, ok
 }
 
-func (c *recent[K, V]) put(key K, v V) {
+// put remembers a value, and returns the one that is forgotten for it.
+func (c *recent[K, V]) put(key K, v V) (old V, gone bool) {
 	if _, ok := c.known[key]; !ok {
 		if len(c.order) < c.limit {
 			c.order = append(c.order, key)
 		} else {
+			old, gone = c.known[c.order[c.next]]
 			delete(c.known, c.order[c.next])
 			c.order[c.next] = key
 			c.next = (c.next + 1) % c.limit
 		}
 	}
 	c.known[key] = v
+	return old, gone
 }

@@ -3,8 +3,10 @@ package receive
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +15,7 @@ import (
 	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
+	"github.com/openusm/meter/ansic12/tables"
 	"github.com/openusm/meter/obis"
 )
 
@@ -262,4 +265,83 @@ func FuzzReceiver(f *testing.F) {
 func content(sim *ansicsim.Meter, table uint16) []byte {
 	b, _ := sim.Table(table)
 	return b
+}
+
+// pushed is an unprotected push of any octets.
+func pushed(t testing.TB, calling string, w psem.Write) []byte {
+	title, err := epsem.ParseTitle(calling)
+	require.NoError(t, err)
+	m := epsem.Message{Control: 0x80 | byte(epsem.ResponseNever), Elements: []epsem.Element{{Tag: epsem.TagCalling, Content: title}}}
+	b, err := w.AppendBinary(nil)
+	require.NoError(t, err)
+	m.Body = epsem.AppendService(nil, b)
+	b, err = m.AppendBinary(nil)
+	require.NoError(t, err)
+	return b
+}
+
+// Whoever pushes without end, under as many titles as he likes, has us hold no more than
+// the constants say. Big tables are refused where others do not refer to them, too.
+func TestHeldOfMeters(t *testing.T) {
+	const long = 20_000
+	r, err := New(&Config{Form: Messages, Live: true})
+	require.NoError(t, err)
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	feed := func(calling string, w psem.Write) error {
+		r.Feed(pushed(t, calling, w))
+		m, err := r.Next()
+		require.NoError(t, err)
+		return m.Err
+	}
+	data := make([]byte, long)
+	var total error
+	for range 6 { // each replaces the one before
+		if err := feed(".1", psem.Write{Table: 16, Data: data}); err != nil {
+			require.NotContains(t, err.Error(), "to which others refer")
+		}
+	}
+	for _, table := range []uint16{1, 12, 15, 16, 22, 27, 62, 63} {
+		total = errors.Join(total, feed(".1", psem.Write{Table: table, Data: data}))
+	}
+	require.ErrorContains(t, total, "to which others refer")
+	before := held()
+	const meters = 40
+	for i := range meters {
+		calling := fmt.Sprintf(".2.%d", i)
+		for _, table := range []uint16{5, 16, 22, 27, 3000} {
+			_ = feed(calling, psem.Write{Table: table, Data: data})
+		}
+		_ = feed(calling, psem.Write{Table: 64, ByOffset: true, Data: data})
+	}
+	require.LessOrEqual(t, r.parts, maxParts)
+	sum := 0
+	for _, m := range r.meters.known {
+		sum += len(m.parts)
+	}
+	require.Equal(t, sum, r.parts)
+	each := (held() - before) / meters
+	t.Logf("%d octets for each of %d meters", each, len(r.meters.known))
+	require.LessOrEqual(t, each, tables.MaxHeld+maxParts/maxMeters+2*long)
+	runtime.KeepAlive(r)
+}
+
+// BenchmarkStranger is a long push of what becomes most readings.
+func BenchmarkStranger(b *testing.B) {
+	r, err := New(&Config{Form: Messages, Live: true})
+	require.NoError(b, err)
+	raw := pushed(b, ".1", psem.Write{Table: 16, Data: make([]byte, 60_000)})
+	b.SetBytes(int64(len(raw)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Feed(raw)
+		m, err := r.Next()
+		if err != nil || len(m.Readings) == 0 {
+			b.Fatal(err)
+		}
+	}
 }

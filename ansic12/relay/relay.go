@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -32,7 +33,8 @@ type Config struct {
 	Title    epsem.Title   // of the relay; nil is .1
 	Stations int           // that may be registered; 0 is 4096
 	Period   time.Duration // for which a registration lasts at most; 0 is one hour
-	Idle     time.Duration // after which a silent connection ends; 0 is one hour
+	Idle     time.Duration // after which a silent connection of a station ends; 0 is one hour
+	Complete time.Duration // for the first message of a connection, and for any message once it began; 0 is 30 s
 	Now      func() time.Time
 	Trace    func(send bool, frame []byte) // sees every message; nil sees nothing
 	Logger   *slog.Logger                  // nil is silent
@@ -69,6 +71,7 @@ type connection struct {
 	relay  *Relay
 	conn   *stream.Conn
 	write  sync.Mutex
+	dead   bool // under write
 	id     uint16
 	routes int
 }
@@ -90,6 +93,9 @@ func New(cfg *Config) *Relay {
 	}
 	if r.cfg.Idle <= 0 {
 		r.cfg.Idle = time.Hour
+	}
+	if r.cfg.Complete <= 0 {
+		r.cfg.Complete = 30 * time.Second
 	}
 	if r.cfg.Now == nil {
 		r.cfg.Now = time.Now
@@ -115,6 +121,7 @@ func (r *Relay) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	defer r.forget(c)
 	var in []byte
 	var buf [4096]byte
+	until := time.Now().Add(r.cfg.Complete)
 	for {
 		m, n, err := epsem.Parse(in)
 		switch {
@@ -122,11 +129,17 @@ func (r *Relay) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			r.trace(false, in[:n])
 			c.take(ctx, &m, in[:n])
 			in = append([]byte(nil), in[n:]...)
+			if until = time.Now().Add(r.cfg.Idle); len(in) > 0 {
+				until = time.Now().Add(r.cfg.Complete)
+			}
 			continue
 		case !errors.Is(err, io.ErrUnexpectedEOF) || len(in) > maxMessage:
 			return fmt.Errorf("relay: %w", err)
 		}
-		n, err = c.conn.Read(ctx, time.Now().Add(r.cfg.Idle), buf[:])
+		n, err = c.conn.Read(ctx, until, buf[:])
+		if n > 0 && len(in) == 0 { // octet by octet it takes no longer
+			until = earlier(until, time.Now().Add(r.cfg.Complete))
+		}
 		in = append(in, buf[:n]...)
 		if n == 0 && err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrClosedPipe) {
@@ -135,6 +148,13 @@ func (r *Relay) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 			return err
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 func (r *Relay) trace(send bool, frame []byte) {
@@ -233,12 +253,21 @@ func (r *Relay) expire() {
 	}
 }
 
-// send sends a message over the connection.
+// send sends a message over the connection, which ends where the station does not
+// take it: what follows half a message would be nothing.
 func (c *connection) send(ctx context.Context, b []byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
+	if c.dead {
+		return net.ErrClosed
+	}
 	c.relay.trace(true, b)
-	return c.conn.Write(ctx, time.Now().Add(writeDeadline), b)
+	err := c.conn.Write(ctx, time.Now().Add(writeDeadline), b)
+	if err != nil {
+		c.dead = true
+		_ = c.conn.Close()
+	}
+	return err
 }
 
 // serve carries out the services of a message for the relay. The relay has no keys.
@@ -322,7 +351,7 @@ func (r *Relay) register(c *connection, q psem.Register) psem.Response {
 	if known && old.conn != c || r.cfg.Title.Equal(title) {
 		return psem.Response{Status: psem.IAR}
 	}
-	if !known && len(r.stations) >= r.cfg.Stations {
+	if !known && len(r.stations) >= r.cfg.Stations && !r.makeRoom(c) {
 		return psem.Response{Status: psem.BSY}
 	}
 	period := r.cfg.Period
@@ -337,6 +366,28 @@ func (r *Relay) register(c *connection, q psem.Register) psem.Response {
 		return psem.Response{Status: psem.Err}
 	}
 	return response
+}
+
+// makeRoom forgets a station of the connection that has registered most, the one
+// whose registration runs out first, if that has at least two more than c.
+func (r *Relay) makeRoom(c *connection) bool {
+	count := map[*connection]int{}
+	for _, s := range r.stations {
+		count[s.conn]++
+	}
+	var title string
+	var leaves *Station
+	for name, s := range r.stations {
+		n := count[s.conn]
+		if n < count[c]+2 {
+			continue
+		}
+		if leaves == nil || n > count[leaves.conn] || n == count[leaves.conn] && (s.Until.Before(leaves.Until) || s.Until.Equal(leaves.Until) && name < title) {
+			leaves, title = s, name
+		}
+	}
+	delete(r.stations, title)
+	return leaves != nil
 }
 
 // lookup answers deregister, resolve and trace.

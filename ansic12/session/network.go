@@ -61,7 +61,6 @@ type networkTransport struct {
 	idle time.Duration // silence after which the meter ends the session
 	last time.Time     // of an answer
 	in   []byte
-	buf  []byte // of a stream; datagrams borrow theirs
 }
 
 const (
@@ -136,24 +135,18 @@ func (t *networkTransport) message(request []byte) (epsem.Message, error) {
 // invocation is the invocation id of the request, an integer.
 func (t *networkTransport) invocation() []byte { return []byte{2, 2, byte(t.id >> 8), byte(t.id)} }
 
-// datagrams are buffers for those that wait for one: a datagram that does not fit
-// loses its end, and most sessions wait for nothing.
-var datagrams = sync.Pool{New: func() any { b := make([]byte, maxNetworkMessage); return &b }}
+// Buffers are lent to those that wait for an answer: most sessions wait for nothing. A
+// datagram that does not fit loses its end.
+var (
+	datagrams = sync.Pool{New: func() any { b := make([]byte, maxNetworkMessage); return &b }}
+	streams   = sync.Pool{New: func() any { b := make([]byte, 2048); return &b }}
+)
 
-func (t *networkTransport) memory() *[]byte {
+func (t *networkTransport) buffers() *sync.Pool {
 	if t.Datagrams {
-		return datagrams.Get().(*[]byte)
+		return &datagrams
 	}
-	if t.buf == nil {
-		t.buf = make([]byte, 2048)
-	}
-	return &t.buf
-}
-
-func (t *networkTransport) release(b *[]byte) {
-	if t.Datagrams {
-		datagrams.Put(b)
-	}
+	return &streams
 }
 
 // seal secures a message where that is wanted.
@@ -258,10 +251,10 @@ func (t *networkTransport) receive(ctx context.Context, until time.Time) (epsem.
 		case len(t.in) > maxNetworkMessage:
 			return epsem.Message{}, fmt.Errorf("session: %w: message", psem.ErrTooLong)
 		}
-		buf := t.memory()
+		buf := t.buffers().Get().(*[]byte)
 		n, err = t.conn.Read(ctx, until, *buf)
 		t.in = append(t.in, (*buf)[:n]...)
-		t.release(buf)
+		t.buffers().Put(buf)
 		if n > 0 || err == nil {
 			continue
 		}

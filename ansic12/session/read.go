@@ -39,7 +39,7 @@ func (c *Client) load(ctx context.Context, list ...uint16) (*tables.Device, erro
 	}
 	var failed error
 	for _, table := range list {
-		if _, have := d.Table(table); have || !d.Config.Uses(table) {
+		if d.Has(table) || !d.Config.Uses(table) {
 			continue
 		}
 		if _, err := c.add(ctx, d, table); err != nil {

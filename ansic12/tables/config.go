@@ -72,7 +72,7 @@ func ParseConfig(b []byte) (c Config, n int, err error) {
 		if len(b)-n < int(s.size) {
 			return Config{}, 0, &ParseError{Table: 0, Field: "sets", Offset: len(b), Err: io.ErrUnexpectedEOF}
 		}
-		*s.set = Set(b[n : n+int(s.size)])
+		*s.set = append(Set(nil), b[n:n+int(s.size)]...) // they outlive the octets
 		n += int(s.size)
 	}
 	return c, n, nil

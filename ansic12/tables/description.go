@@ -39,6 +39,7 @@ type Description struct {
 	Manufacturer string // whose tables they are, as in table 01; "" are the standard's
 	tables       map[uint16]*layout
 	records      map[string][]item
+	refers       map[fieldKey]bool // fields of other tables on which layouts depend
 }
 
 // layout is one table.
@@ -113,6 +114,14 @@ func ParseDescription(text string) (*Description, error) {
 	}
 	if p.err != nil {
 		return nil, p.err
+	}
+	p.d.refers = map[fieldKey]bool{}
+	for number, l := range p.d.tables {
+		references(l.items, func(e *expr) {
+			if e.table >= 0 && e.table != int(number) {
+				p.d.refers[fieldKey{uint16(e.table), e.field}] = true
+			}
+		})
 	}
 	return p.d, nil
 }

@@ -22,16 +22,35 @@ var (
 func (d *Device) AppendReadings(dst []obis.Reading, sources []ansic12.Source, table uint16, b []byte) ([]obis.Reading, []ansic12.Source, error) {
 	r := registers{d: d, table: table, readings: dst, sources: sources, quality: d.quality()}
 	r.period = obis.FCurrent
+	more := false
 	if table >= 24 && table <= 26 {
 		r.period = 0
 	}
-	err := d.Walk(table, b, r.visit)
+	err := d.Walk(table, b, func(f *Field) {
+		if len(r.readings)-len(dst) < maxReadings {
+			r.visit(f)
+			return
+		}
+		more = true
+	})
+	if more && err == nil {
+		err = &ParseError{Table: table, Field: "table", Err: errReadings}
+	}
 	return r.readings, r.sources, err
 }
 
+// maxReadings is how many readings a table shows: 255 sources, in all tiers and
+// occurrences, are less. An octet of zeros may be eight of them, of hundreds of octets each.
+const maxReadings = 1 << 14
+
+var errReadings = fmt.Errorf("more than %d readings", maxReadings)
+
+// fieldStatus is the status in table 03.
+const fieldStatus = "ED_STD_STATUS1"
+
 // quality is what table 03 says of all that the meter measures.
 func (d *Device) quality() obis.Quality {
-	status, known := d.values[fieldKey{3, "ED_STD_STATUS1"}]
+	status, known := d.values[fieldKey{3, fieldStatus}]
 	if !known || status == 0 {
 		return obis.Quality{}
 	}
@@ -57,7 +76,7 @@ func (r *registers) visit(f *Field) {
 	case 5:
 		r.add(f, codeSerial, obis.UnitUnknown, f.Value, nil)
 	case 3:
-		if f.Name == "ED_STD_STATUS1" {
+		if f.Name == fieldStatus {
 			r.add(f, codeErrors, obis.UnitUnknown, f.Value, nil)
 			return
 		}

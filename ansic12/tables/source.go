@@ -11,7 +11,7 @@ type source struct {
 	known       bool // it has an entry in table 12
 	engineering bool // values are in engineering units, not pulses
 	scaled      bool // constants are to be applied
-	constants   constants
+	constants   *constants
 }
 
 // constants are an entry of table 15.
@@ -59,7 +59,9 @@ func (d *Device) readSources() []source {
 			units = units[1:]
 		}
 		if link&hasConstants != 0 && len(entries) > 0 {
-			s.constants, s.scaled = entries[0], link&toBeApplied != 0
+			if s.scaled = link&toBeApplied != 0; s.scaled {
+				s.constants = &entries[0]
+			}
 			entries = entries[1:]
 		}
 		all = append(all, s)

@@ -1,7 +1,8 @@
 // Package tables reads the data of a meter as ANSI C12.19 (IEEE 1377) has them: in
 // tables, of which table 00 tells how the others are to be read.
 //
-// A [Device] holds what is known of one meter. Tables are given to it as they are
+// A [Device] holds what is known of one meter: of the tables those octets and fields
+// to which others refer, and of all which were there. Tables are given to it as they are
 // read, those that others depend on first: 00, then the limits (11, 21, 61, 71), the
 // sources (12, 15, 16) and the selections (22, 27, 62). How each table is laid out says
 // a [Description], which is data.
@@ -11,9 +12,11 @@
 package tables
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,8 +29,13 @@ type Device struct {
 	descriptions []*Description
 	values       map[fieldKey]int64
 	raw          map[uint16][]byte
+	held         int      // octets of raw
+	added        []uint16 // all tables, in the order of their numbers
 	sources      []source // of table 16, nil until they are needed
 }
+
+// MaxHeld is how many octets of tables a device keeps at most, of those to which others refer.
+const MaxHeld = 1 << 16
 
 type fieldKey struct {
 	table uint16
@@ -50,14 +58,22 @@ func Bare(config Config, more ...*Description) *Device {
 	return &Device{Config: config, descriptions: more, values: map[fieldKey]int64{}, raw: map[uint16][]byte{}}
 }
 
-// Add gives the device a table, all of it, which it copies. On an error what stood
-// before the fault is known nevertheless.
+// Add gives the device a table, all of it. On an error what stood before the fault
+// is known nevertheless.
 func (d *Device) Add(table uint16, b []byte) error {
-	b = append([]byte(nil), b...)
-	d.raw[table] = b
-	d.sources = nil
+	if at, have := slices.BinarySearch(d.added, table); !have {
+		d.added = slices.Insert(d.added, at, table)
+	}
+	if kept[table] {
+		if d.held-len(d.raw[table])+len(b) > MaxHeld {
+			return &ParseError{Table: table, Field: "table", Err: errHeld}
+		}
+		d.held += len(b) - len(d.raw[table])
+		d.raw[table] = bytes.Clone(b)
+		d.sources = nil
+	}
 	return d.Walk(table, b, func(f *Field) {
-		if f.repeated {
+		if f.repeated || !d.wants(fieldKey{table, f.Name}) {
 			return
 		}
 		if n, _, ok := f.Value.Decimal(); ok {
@@ -66,7 +82,40 @@ func (d *Device) Add(table uint16, b []byte) error {
 	})
 }
 
-// Table returns a table that was added.
+// kept are the tables of which the octets are needed: identity, what sources are, and
+// what is selected.
+var kept = map[uint16]bool{1: true, 5: true, 12: true, 15: true, 16: true, 22: true, 27: true, 62: true, 63: true}
+
+// wants reports whether something depends on a field: readings and profiles on
+// those of the limits, and layouts on those they name.
+func (d *Device) wants(key fieldKey) bool {
+	switch key.table {
+	case 21, 61, 62:
+		return true
+	case 3:
+		return key.field == fieldStatus
+	}
+	for _, description := range d.descriptions {
+		if description.refers[key] {
+			return true
+		}
+	}
+	standard, _ := builtin()
+	for _, description := range standard {
+		if description.refers[key] {
+			return true
+		}
+	}
+	return false
+}
+
+// Has reports whether a table was added.
+func (d *Device) Has(table uint16) bool {
+	_, have := slices.BinarySearch(d.added, table)
+	return have
+}
+
+// Table returns a table that was added, where it is one of those that are kept.
 func (d *Device) Table(table uint16) ([]byte, bool) {
 	b, ok := d.raw[table]
 	return b, ok
@@ -103,30 +152,35 @@ func (d *Device) Needs(table uint16) (list []uint16) {
 		return nil
 	}
 	seen := map[int]bool{-1: true, 0: true, int(table): true}
+	references(l.items, func(e *expr) {
+		if !seen[e.table] {
+			seen[e.table] = true
+			list = append(list, uint16(e.table))
+		}
+	})
+	return list
+}
+
+// references calls visit for each field that sizes, counts and conditions name.
+func references(items []item, visit func(*expr)) {
 	var expression func(*expr)
 	expression = func(e *expr) {
 		if e == nil {
 			return
 		}
-		if e.op == 'f' && !seen[e.table] {
-			seen[e.table] = true
-			list = append(list, uint16(e.table))
+		if e.op == 'f' {
+			visit(e)
 		}
 		expression(e.left)
 		expression(e.right)
 	}
-	var all func([]item)
-	all = func(items []item) {
-		for i := range items {
-			expression(items[i].size)
-			expression(items[i].count)
-			expression(items[i].cond)
-			all(items[i].items)
-			all(items[i].orElse)
-		}
+	for i := range items {
+		expression(items[i].size)
+		expression(items[i].count)
+		expression(items[i].cond)
+		references(items[i].items, visit)
+		references(items[i].orElse, visit)
 	}
-	all(l.items)
-	return list
 }
 
 // manufacturer returns the manufacturer's code of table 01, else that of table 00.
@@ -231,6 +285,7 @@ var (
 	ErrNoDescription = errors.New("no description of this table")
 	errTooMany       = errors.New("more fields than the octets can hold")
 	errUnknown       = errors.New("depends on something that is not known")
+	errHeld          = fmt.Errorf("more than %d octets of tables to which others refer", MaxHeld)
 	errNotFilled     = errors.New("has more octets than the layout, which is not sure")
 )
 

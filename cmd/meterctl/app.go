@@ -20,6 +20,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/cosem/apdu"
+	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/serial"
@@ -30,7 +31,8 @@ type app struct {
 	ctx            context.Context // of the run, which ends what reads files
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	terminal       bool // stdout is a terminal
+	kept           *dlms.FileCounters // closed when the program ends; nil until there are keys
+	terminal       bool               // stdout is a terminal
 
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string
@@ -87,6 +89,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	cmd.SetOut(a.stdout)
 	cmd.SetErr(a.stderr)
 	err := cmd.ExecuteContext(ctx)
+	if a.kept != nil {
+		if failed := a.kept.Close(); failed != nil {
+			fmt.Fprintln(a.stderr, "warning: invocation counters:", failed)
+		}
+	}
 	switch unwritten := out.failure(); {
 	case errors.Is(unwritten, syscall.EPIPE):
 		return exitInterrupted // nobody reads on, as "head", and knows it

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/cosem/dlms"
@@ -39,6 +38,10 @@ func (a *app) installation(cfg *meter.Config) error {
 	if file == "" {
 		file = filepath.Join(folder, "counters")
 	}
+	if a.kept != nil {
+		cfg.Counters = a.kept
+		return nil
+	}
 	counters, err := dlms.OpenCounters(file)
 	if err != nil {
 		return configf("invocation counters: %w", err)
@@ -54,7 +57,7 @@ func (a *app) installation(cfg *meter.Config) error {
 			}
 		}
 	}
-	cfg.Counters = counters
+	cfg.Counters, a.kept = counters, counters
 	return nil
 }
 
@@ -102,25 +105,37 @@ func (a *app) stateFolder() (string, error) {
 // ownTitle returns the system title of this installation, which is drawn once:
 // nobody else ciphers under it.
 func ownTitle(file string) (keys.Secret, error) {
-	title := []byte{'O', 'U', 'M', 0, 0, 0, 0, 0}
-	_, _ = rand.Read(title[3:])
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err == nil {
-		_, err = fmt.Fprintf(f, "%X\n", title)
-		return title, errors.Join(err, f.Sync(), f.Close())
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = drawTitle(file); err == nil {
+			text, err = os.ReadFile(file)
+		}
 	}
-	if !errors.Is(err, fs.ErrExist) {
+	if err != nil {
 		return nil, err
 	}
-	for range 100 { // another process may be writing it
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return nil, err
-		}
-		if title, err := hex.DecodeString(strings.TrimSpace(string(text))); err == nil && len(title) == security.TitleLen {
-			return title, nil
-		}
-		time.Sleep(10 * time.Millisecond)
+	title, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(title) != security.TitleLen {
+		return nil, fmt.Errorf("%s holds no system title", file)
 	}
-	return nil, fmt.Errorf("%s holds no system title", file)
+	return title, nil
+}
+
+// drawTitle writes a title to the file, whole or not at all, unless another process did so before.
+func drawTitle(file string) error {
+	title := []byte{'O', 'U', 'M', 0, 0, 0, 0, 0}
+	_, _ = rand.Read(title[3:])
+	temp, err := os.CreateTemp(filepath.Dir(file), "title")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = fmt.Fprintf(temp, "%X\n", title)
+	if err = errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	if err = os.Link(temp.Name(), file); errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }

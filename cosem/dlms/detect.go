@@ -36,9 +36,12 @@ func IsHDLC(b []byte) bool {
 // well-formed APDU. Of the last frame the end may be missing if there is another one.
 func IsWrapper(b []byte) bool {
 	for whole := 0; ; whole++ {
+		if len(b) == 0 || b[0] != 0 {
+			return whole > 0 && len(b) == 0
+		}
 		f, n, err := wrapper.Parse(b)
 		if err != nil {
-			return whole > 0 && (len(b) == 0 || errors.Is(err, io.ErrUnexpectedEOF))
+			return whole > 0 && errors.Is(err, io.ErrUnexpectedEOF)
 		}
 		if !IsAPDU(f.APDU) {
 			return false

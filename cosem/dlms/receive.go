@@ -114,6 +114,8 @@ type Receiver struct {
 	hdlc    hdlc.Scanner
 	wrapper wrapper.Scanner
 	noise   uint64 // octets before the link was known
+	fed     uint64 // octets
+	begun   uint64 // the number of the octet that begins the oldest message that is not complete; 0 where there is none
 
 	flows   map[way]*flow
 	senders map[security.Title]*sender
@@ -138,6 +140,7 @@ func NewReceiver(cfg *ReceiverConfig) *Receiver {
 
 // Feed adds octets from the line, of which it makes a copy.
 func (r *Receiver) Feed(b []byte) {
+	r.fed += uint64(len(b))
 	for i := 0; r.link == LinkAuto && i < len(b); i++ {
 		switch {
 		case b[i] == 0x7E:
@@ -173,6 +176,9 @@ func (r *Receiver) Next() (*Message, error) {
 				return nil, ferr
 			}
 			r.trace(r.hdlc.Raw())
+			if r.Gathered() == 0 {
+				r.begun = max(1, r.fed+1-uint64(r.hdlc.Pending()+len(r.hdlc.Raw()))) // the flag between frames may count twice
+			}
 			m, err = r.frame(f)
 		case LinkWrapper:
 			f, ferr := r.wrapper.Next()
@@ -227,6 +233,21 @@ func (r *Receiver) Stats() Stats {
 
 // Pending returns how many octets a frame has that has begun and not ended.
 func (r *Receiver) Pending() int { return r.hdlc.Pending() + r.wrapper.Pending() }
+
+// Gathered returns how many octets came of a message in segments or blocks whose
+// rest is awaited, but those of the frame that is pending.
+func (r *Receiver) Gathered() int {
+	if r.begun == 0 {
+		return 0
+	}
+	for _, f := range r.flows {
+		if f.numbered.open || f.pushed.open || f.blocks.open || f.answer.open {
+			return int(r.fed-r.begun) + 1 - r.Pending()
+		}
+	}
+	r.begun = 0
+	return 0
+}
 
 // End says that a capture has no more octets. The message has the layers of what
 // was begun and is not complete, nil where nothing was; the error says what is

@@ -106,6 +106,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	remotes map[*client.Conn]*remote
+	kept    atomic.Int64 // octets of representations for transfers in blocks
 	warned  atomic.Int64 // unix time of the last warning
 }
 
@@ -154,8 +155,10 @@ type Listener struct {
 
 // Listen listens on "coap://host:port" (or "udp://…"), in the clear, or
 // "coaps://host:port", with DTLS. In the clear anybody may ask, and who forges a
-// sender makes the server send that one up to a block of octets. The host is one address: answers from a
-// wildcard may come from another address than the client asked, and would be
+// sender makes the server send that one at most three times the octets of the
+// requests: blocks are that small until an address has returned an Echo option
+// (RFC 9175) or acknowledged a notification. The host is one address: answers from
+// a wildcard may come from another address than the client asked, and would be
 // dropped. Without a port it is the standard's, 5683 or 5684.
 func (s *Server) Listen(address string) (*Listener, error) {
 	u, err := url.Parse(address)
@@ -241,7 +244,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	blocks := options.WithBlockwise(false, 0, 0) // ours need no state for each token
 	process := options.WithProcessReceivedMessageFunc(config.ProcessReceivedMessageFunc[*client.Conn](s.process))
 	monitor := options.WithRequestMonitor(s.monitor)
-	opened := options.WithOnNewConn(s.opened)
+	opened := options.WithOnNewConn(func(conn *client.Conn) { s.opened(conn, l.dtls != nil) })
 	base := options.WithContext(ctx)
 	if l.dtls != nil {
 		server := dtlsserver.New(base, onError, size, ticks, inactive, again, blocks, process, monitor, opened, options.WithDTLSHandshakeTimeout(s.cfg.Handshake))

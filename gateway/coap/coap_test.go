@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,7 @@ func TestIPv6(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	_, address := serve(t, nil, "coap")
 	conn := dial(t, address)
+	proves(t, conn)
 	for _, test := range []struct {
 		path string
 		opt  message.Option
@@ -221,6 +223,7 @@ func TestBlocks(t *testing.T) {
 func TestBlocksWhileUpdated(t *testing.T) {
 	s, address := serve(t, &Config{BlockSize: 64}, "coap")
 	conn := dial(t, address, options.WithBlockwise(false, 0, 0))
+	proves(t, conn)
 	tree, _ := coap.NewTree(sample(401), nil)
 	want, err := tree.Get("/m", nil, coap.AnyFormat)
 	require.NoError(t, err)
@@ -338,6 +341,26 @@ func (r raw) receive(wait time.Duration) []byte {
 	return b[:n]
 }
 
+// proves shows that the client receives what is sent to it, by a request that is too
+// short for anything else than the question for an Echo.
+func (r raw) proves() {
+	r.send(0x40, 1, 0, 0, 0xB1, 'm')
+	answer := r.receive(5 * time.Second)
+	require.Equal(r.t, []byte{0x60, byte(codes.Unauthorized), 0, 0, 0xD0 | echoLen, 252 - 13}, answer[:6])
+	r.send(append([]byte{0x40, 1, 0, 1, 0xB1, 'm', 0xD0 | echoLen, 252 - 11 - 13}, answer[6:]...)...)
+	require.NotNil(r.t, r.receive(5*time.Second))
+}
+
+// proves is the same for a client of the library.
+func proves(t testing.TB, conn *client.Conn) {
+	m, err := conn.Get(timeout(t), "/m/1-0:1.7.0")
+	require.NoError(t, err)
+	value, err := m.GetOptionBytes(echo)
+	require.NoError(t, err)
+	_, err = conn.Get(timeout(t), "/m/1-0:1.7.0", message.Option{ID: echo, Value: value})
+	require.NoError(t, err)
+}
+
 // The bytes of GET /m/1-0:1.7.0 as text with Observe 0, message id 0x1234, token 07.
 var observeText = append(append([]byte{0x41, 1, 0x12, 0x34, 7, 0x60, 0x51, 'm', 0x09}, "1-0:1.7.0"...), 0x60)
 
@@ -364,6 +387,7 @@ func TestObserveReset(t *testing.T) {
 func TestObserverGone(t *testing.T) {
 	s, address := serve(t, &Config{AckTimeout: 200 * time.Millisecond}, "coap")
 	r := newRaw(t, address)
+	r.proves()
 	r.send(observeText...)
 	require.NotNil(t, r.receive(5*time.Second))
 	s.Update(sample(402))
@@ -416,7 +440,7 @@ func TestBadDatagrams(t *testing.T) {
 	} {
 		r.send(b...)
 	}
-	r.send(0x40, 1, 0x55, 0x55, 0xB1, 'm')
+	r.send(0x48, 1, 0x55, 0x55, 1, 2, 3, 4, 5, 6, 7, 8, 0xB1, 'm')
 	for b := r.receive(5 * time.Second); ; b = r.receive(5 * time.Second) {
 		require.NotNil(t, b)
 		if b[2] == 0x55 {
@@ -431,6 +455,7 @@ func TestBadDatagrams(t *testing.T) {
 func TestNonConfirmable(t *testing.T) {
 	_, address := serve(t, nil, "coap")
 	r := newRaw(t, address)
+	r.proves()
 	r.send(0x51, 1, 0x55, 0x55, 9, 0xB1, 'm')
 	answer := r.receive(5 * time.Second)
 	require.Equal(t, []byte{0x51, 0x45}, answer[:2])
@@ -440,6 +465,7 @@ func TestNonConfirmable(t *testing.T) {
 func TestLimits(t *testing.T) {
 	s, address := serve(t, &Config{MaxRemotes: 2, MaxObservations: 2, MaxTransfers: 2, BlockSize: 16}, "coap")
 	conn := dial(t, address)
+	proves(t, conn)
 	for i, path := range []string{"/m", "/m/1-0:1.7.0", "/m/1-0:14.7.0"} {
 		req, err := conn.NewObserveRequest(timeout(t), path)
 		require.NoError(t, err)
@@ -457,12 +483,16 @@ func TestLimits(t *testing.T) {
 		r.mu.Lock()
 		require.Len(t, r.transfers, 2)
 		require.Len(t, r.observations, 2)
+		kept := 0
+		for _, each := range r.transfers {
+			kept += len(each.rep.Body)
+		}
+		require.Equal(t, int64(kept), s.kept.Load())
 		r.mu.Unlock()
 	}
 	s.mu.Unlock()
 	second := newRaw(t, address)
-	second.send(0x40, 1, 0, 1, 0xB1, 'm')
-	require.NotNil(t, second.receive(5*time.Second))
+	second.proves()
 	third := newRaw(t, address)
 	third.send(0x40, 1, 0, 1, 0xB1, 'm')
 	require.Nil(t, third.receive(300*time.Millisecond))
@@ -478,6 +508,137 @@ func TestLimits(t *testing.T) {
 	require.NotNil(t, third.receive(5*time.Second))
 	require.Equal(t, 2, s.count())
 	require.Equal(t, 2, observations(s))
+	require.NoError(t, conn.Close())
+}
+
+// Addresses that proved nothing, however many, lock nobody out.
+func TestForgedRemotes(t *testing.T) {
+	const most = 8
+	s, address := serve(t, &Config{MaxRemotes: most}, "coap")
+	known := newRaw(t, address)
+	known.proves()
+	for range 3 * most {
+		newRaw(t, address).send(observeText...)
+	}
+	require.Eventually(t, func() bool { return s.count() == most }, 5*time.Second, time.Millisecond)
+	time.Sleep(2 * restless)
+	one := newRaw(t, address)
+	one.proves()
+	known.send(0x40, 1, 0, 7, 0xB1, 'm')
+	require.Equal(t, byte(codes.Content), known.receive(5 * time.Second)[1], "who has proven his address keeps his place")
+	require.LessOrEqual(t, s.count(), most)
+}
+
+// Whatever is asked from an address that proves nothing, it gets at most three times
+// the octets that came from there.
+func TestAmplification(t *testing.T) {
+	core := append(append([]byte{0xBB}, ".well-known"...), append([]byte{0x04}, "core"...)...)
+	observe := []byte{0x60, 0x51, 'm'}
+	for name, options := range map[string][]byte{
+		"the shortest": nil, "readings": {0xB1, 'm'}, "links": core, "one reading": append([]byte{0xB1, 'm', 0x09}, "1-0:1.7.0"...),
+		"a profile": append([]byte{0xB1, 'p', 0x0A}, "1-0:99.1.0"...), "nothing": {0xB1, 'x'}, "an option": {0xD1, 0, 1}, "a block": {0xB1, 'm', 0xC1, 0x16},
+		"observe all": observe, "observe one": append(append(observe, 0x09), "1-0:1.7.0"...), "observe with format": append(append(append(observe, 0x09), "1-0:1.7.0"...), 0x60),
+	} {
+		for _, token := range []int{0, 1, 4, 8} {
+			t.Run(fmt.Sprint(name, token), func(t *testing.T) {
+				t.Parallel()
+				s, address := serve(t, &Config{AckTimeout: 20 * time.Millisecond}, "coap")
+				r := newRaw(t, address)
+				var sent, received int
+				request := append(append([]byte{0x40 | byte(token), 1, 1, 1}, make([]byte, token)...), options...)
+				for range 3 {
+					r.send(request...)
+					sent += len(request)
+				}
+				answers := 0
+				for watts := int64(500); watts < 506; watts++ {
+					s.Update(sample(watts))
+					for b := r.receive(50 * time.Millisecond); b != nil; b = r.receive(50 * time.Millisecond) {
+						received += len(b)
+						answers++
+					}
+				}
+				t.Logf("%d octets to %d", received, sent)
+				require.GreaterOrEqual(t, answers, 3, "each request is answered")
+				require.LessOrEqual(t, received, amplification*sent)
+			})
+		}
+	}
+}
+
+// What strangers can have the server hold, besides the representations that have a
+// limit of their own: the figure of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	const n = 30
+	s, address := serve(t, nil, "coap")
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	before := held()
+	for range n {
+		r := newRaw(t, address)
+		for i := range 80 { // observations under as many tokens
+			r.send(append([]byte{0x48, 1, 1, byte(i), byte(i), 0, 0, 0, 0, 0, 0, 0, 0x60, 0x51, 'm', 0x09}, "1-0:1.7.0"...)...)
+			require.NotNil(t, r.receive(time.Second))
+		}
+		r.send(append([]byte{0x48, 1, 2, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0xB1, 'p', 0x0A}, "1-0:99.1.0"...)...)
+	}
+	require.Eventually(t, func() bool { return s.count() >= n-2 }, 5*time.Second, 10*time.Millisecond)
+	time.Sleep(100 * time.Millisecond)
+	each := (held() - before) / n
+	t.Logf("%d octets for each address", each)
+	require.LessOrEqual(t, each, 60_000)
+}
+
+// Who guesses message ids proves nothing, and who tells the right one does.
+func TestProofByMessage(t *testing.T) {
+	for name, guessed := range map[string]int{"right": 0, "right at last": guesses - 1, "too late": guesses} {
+		t.Run(name, func(t *testing.T) {
+			s, address := serve(t, &Config{AckTimeout: time.Second}, "coap")
+			r := newRaw(t, address)
+			r.send(observeText...)
+			require.NotNil(t, r.receive(5*time.Second))
+			s.Update(sample(402))
+			note := r.receive(5 * time.Second)
+			require.True(t, bytes.HasSuffix(note, []byte("\xff402")))
+			for i := range guessed {
+				r.send(0x60, 0, note[2], note[3]+byte(i)+1)
+			}
+			r.send(0x60, 0, note[2], note[3])
+			r.send(0x40, 1, 0, 9, 0xB1, 'm')
+			answer := r.receive(5 * time.Second)
+			want := codes.Content
+			if guessed >= guesses {
+				want = codes.Unauthorized
+			}
+			require.Equal(t, byte(want), answer[1])
+		})
+	}
+}
+
+// An observer of what does not fit the limit is asked by a ping, which any client resets.
+func TestProofByPing(t *testing.T) {
+	s, address := serve(t, &Config{AckTimeout: time.Second}, "coap")
+	r := newRaw(t, address)
+	r.send(observeText...)
+	require.NotNil(t, r.receive(5*time.Second))
+	s.mu.Lock()
+	for _, one := range s.remotes {
+		one.mu.Lock()
+		one.credit = pingLen
+		one.mu.Unlock()
+	}
+	s.mu.Unlock()
+	s.Update(sample(402))
+	ping := r.receive(5 * time.Second)
+	require.Equal(t, []byte{0x40, 0}, ping[:2])
+	require.Len(t, ping, pingLen)
+	r.send(0x70, 0, ping[2], ping[3])
+	note := r.receive(5 * time.Second)
+	require.True(t, bytes.HasSuffix(note, []byte("\xff402")), "%x", note)
 }
 
 func TestConfig(t *testing.T) {
@@ -711,6 +872,7 @@ func BenchmarkGet(b *testing.B) {
 	})
 	b.Run("get", func(b *testing.B) {
 		r := newRaw(b, address)
+		r.proves()
 		b.ReportAllocs()
 		for b.Loop() {
 			r.send(request...)
@@ -719,4 +881,34 @@ func BenchmarkGet(b *testing.B) {
 		require.Greater(b, size, 20)
 		b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(floor), "of_floor")
 	})
+}
+
+// The first datagram of a handshake with a forged sender has that one sent no more
+// than three times its octets, again and again included.
+func TestDTLSAmplification(t *testing.T) {
+	trap, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer trap.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	dialled := make(chan struct{})
+	go func() {
+		defer close(dialled)
+		_, _ = dtlsclient.Dial(trap.LocalAddr().String(), psk("meter1", "x"), options.WithErrors(func(error) {}), options.WithContext(ctx))
+	}()
+	hello := make([]byte, 2048)
+	require.NoError(t, trap.SetReadDeadline(time.Now().Add(5*time.Second)))
+	n, _, err := trap.ReadFrom(hello)
+	require.NoError(t, err)
+	stop()
+	<-dialled
+	_, address := serve(t, &Config{Keys: map[string]Key{"meter1": []byte("0123456789abcdef")}, Handshake: time.Second}, "coaps")
+	r := newRaw(t, address)
+	r.send(hello[:n]...)
+	received := 0
+	for b := r.receive(2 * time.Second); b != nil; b = r.receive(2 * time.Second) {
+		received += len(b)
+	}
+	t.Logf("%d octets to %d", received, n)
+	require.Positive(t, received)
+	require.LessOrEqual(t, received, amplification*n)
 }

@@ -21,7 +21,7 @@ func FuzzRequest(f *testing.F) {
 	s, err := NewServer(&Config{MaxObservations: 4, MaxTransfers: 2})
 	require.NoError(f, err)
 	s.Update(sample(401))
-	r := &remote{server: s, notifying: true, observations: map[string]*observation{}, transfers: map[query]*transfer{}}
+	r := &remote{server: s, proof: newProof(false), notifying: true, observations: map[string]*observation{}, transfers: map[query]*transfer{}}
 	s.remotes[nil] = r
 	f.Fuzz(func(t *testing.T, datagram []byte) {
 		req := pool.NewMessage(context.Background())
@@ -32,11 +32,16 @@ func FuzzRequest(f *testing.F) {
 		answer.SetType(message.Acknowledgement)
 		answer.SetMessageID(1)
 		answer.SetToken(req.Token())
+		allowed := r.credit + amplification*len(datagram)
 		s.respond(nil, req, answer)
-		require.Contains(t, []codes.Code{codes.Content, codes.Valid, codes.BadRequest, codes.BadOption, codes.NotFound, codes.MethodNotAllowed, codes.NotAcceptable, codes.ProxyingNotSupported}, answer.Code())
+		require.Contains(t, []codes.Code{codes.Content, codes.Valid, codes.BadRequest, codes.BadOption, codes.NotFound, codes.MethodNotAllowed, codes.NotAcceptable, codes.ProxyingNotSupported, codes.Unauthorized}, answer.Code())
 		raw, err := answer.MarshalWithEncoder(coder.DefaultCoder)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(raw), 1200)
+		if !r.proven {
+			require.LessOrEqual(t, len(raw), allowed)
+			require.GreaterOrEqual(t, r.credit, 0)
+		}
 		if answer.Code() >= codes.BadRequest {
 			require.False(t, answer.HasOption(message.Observe))
 		}

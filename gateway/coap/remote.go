@@ -19,7 +19,8 @@ type remote struct {
 	conn   *client.Conn
 	kick   chan struct{} // wakes the notifier
 
-	mu           sync.Mutex
+	mu sync.Mutex
+	proof
 	seen         time.Time
 	asked        time.Time // when it was last asked whether it is still there
 	notifying    bool
@@ -43,13 +44,20 @@ type transfer struct {
 	last time.Time
 }
 
-// idle is after how long a client that observes nothing gives way to a new one.
-const idle = 10 * time.Second
+const (
+	// idle is after how long a client that observes nothing gives way to a new one.
+	idle = 10 * time.Second
+	// restless is how long one that may be nobody is left alone.
+	restless = 100 * time.Millisecond
+	// maxKept is how many octets of representations are kept for transfers in blocks.
+	maxKept = 32 << 20
+)
 
-// opened is told of each new client. Where there is no room for it, and none has
-// been silent for long, it is closed before its first message is read.
-func (s *Server) opened(conn *client.Conn) {
-	r := &remote{server: s, conn: conn, kick: make(chan struct{}, 1), seen: time.Now(), observations: map[string]*observation{}, transfers: map[query]*transfer{}}
+// opened is told of each new client. Where there is no room for it, and nobody
+// leaves, it is closed before its first message is read. The handshake of DTLS has
+// proven an address.
+func (s *Server) opened(conn *client.Conn, proven bool) {
+	r := &remote{server: s, conn: conn, kick: make(chan struct{}, 1), seen: time.Now(), proof: newProof(proven), observations: map[string]*observation{}, transfers: map[query]*transfer{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.remotes) >= s.cfg.MaxRemotes && !s.makeRoom(r.seen) {
@@ -62,22 +70,34 @@ func (s *Server) opened(conn *client.Conn) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.remotes, conn)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for key := range r.transfers {
+			r.drop(key)
+		}
 	})
 }
 
-// makeRoom forgets a client that observes nothing and has been silent.
+// makeRoom forgets the client that was silent longest: of those whose address is not
+// proven or, if there are none, of those that observe nothing.
 func (s *Server) makeRoom(now time.Time) bool {
-	for conn, r := range s.remotes {
+	var leaves *remote
+	var since time.Time
+	var proven bool
+	for _, r := range s.remotes {
 		r.mu.Lock()
-		leave := len(r.observations) == 0 && now.Sub(r.seen) > idle
-		r.mu.Unlock()
-		if leave {
-			delete(s.remotes, conn)
-			_ = conn.Close()
-			return true
+		may := len(r.observations) == 0 && now.Sub(r.seen) > idle || !r.proven && now.Sub(r.seen) > restless
+		if may && (leaves == nil || proven && !r.proven || proven == r.proven && r.seen.Before(since)) {
+			leaves, since, proven = r, r.seen, r.proven
 		}
+		r.mu.Unlock()
 	}
-	return false
+	if leaves == nil {
+		return false
+	}
+	delete(s.remotes, leaves.conn)
+	_ = leaves.conn.Close()
+	return true
 }
 
 func (s *Server) remote(conn *client.Conn) *remote {
@@ -128,7 +148,7 @@ func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Tim
 	r.seen = now
 	for key, t := range r.transfers {
 		if now.Sub(t.last) > r.server.cfg.Transfer {
-			delete(r.transfers, key)
+			r.drop(key)
 		}
 	}
 	if t := r.transfers[q]; t != nil && at.number > 0 {
@@ -137,7 +157,7 @@ func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Tim
 	}
 	rep, err := get(tree, q)
 	if err == nil {
-		r.keep(q, rep, at.size(), now)
+		r.keep(q, rep, at.szx, now)
 	}
 	return rep, err
 }
@@ -150,13 +170,17 @@ func get(tree *coap.Tree, q query) (*coap.Representation, error) {
 	return tree.Get(q.path, queries, q.accept)
 }
 
-// keep keeps what does not fit into one block, in place of the oldest.
-func (r *remote) keep(q query, rep *coap.Representation, size int, now time.Time) {
-	if len(rep.Body) <= size {
-		delete(r.transfers, q)
+// keep keeps what does not fit into one block, in place of the oldest. Where all
+// clients together have too much, later blocks come from the readings of then.
+func (r *remote) keep(q query, rep *coap.Representation, szx int, now time.Time) {
+	r.drop(q)
+	if !r.proven {
+		szx = 0 // blocks may be that small
+	}
+	if len(rep.Body) <= (block{szx: szx}).size() {
 		return
 	}
-	if r.transfers[q] == nil && len(r.transfers) >= r.server.cfg.MaxTransfers {
+	if len(r.transfers) >= r.server.cfg.MaxTransfers {
 		var oldest query
 		var last time.Time
 		for key, t := range r.transfers {
@@ -164,9 +188,21 @@ func (r *remote) keep(q query, rep *coap.Representation, size int, now time.Time
 				oldest, last = key, t.last
 			}
 		}
-		delete(r.transfers, oldest)
+		r.drop(oldest)
+	}
+	if r.server.kept.Add(int64(len(rep.Body))) > maxKept {
+		r.server.kept.Add(-int64(len(rep.Body)))
+		return
 	}
 	r.transfers[q] = &transfer{rep, now}
+}
+
+// drop forgets a transfer.
+func (r *remote) drop(q query) {
+	if t := r.transfers[q]; t != nil {
+		r.server.kept.Add(-int64(len(t.rep.Body)))
+		delete(r.transfers, q)
+	}
 }
 
 // observe registers an observation, or renews it. It is false where there are too
@@ -236,7 +272,21 @@ func (r *remote) notify() {
 			if due == nil {
 				break
 			}
-			if err := r.send(due, rep, code); err != nil {
+			notified, err := true, error(nil)
+			if r.isProven() {
+				err = r.send(due, rep, code)
+			} else {
+				notified, err = r.introduce(due, rep, code)
+			}
+			if err == nil && !notified {
+				r.mu.Lock()
+				due.etag, due.sent = [8]byte{}, time.Time{} // it is due still
+				if rep == nil {
+					r.observations[string(due.token)] = due
+				}
+				r.mu.Unlock()
+			}
+			if err != nil {
 				r.server.cfg.Logger.Info("coap: an observer does not answer", "remote", r.conn.RemoteAddr().String(), "path", due.query.path, "err", err)
 				r.mu.Lock()
 				clear(r.observations)
@@ -256,13 +306,14 @@ func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Repres
 		rep, err := get(tree, o.query)
 		if err != nil {
 			delete(r.observations, token)
-			return o, nil, codeOf(err)
+			code, _ := refusal(err)
+			return o, nil, code
 		}
 		if rep.ETag == o.etag && now.Sub(o.sent) < r.server.cfg.MaxAge/2 {
 			continue
 		}
 		o.etag, o.sent, o.number = rep.ETag, now, r.conn.GetMessageID()
-		r.keep(o.query, rep, block{szx: o.szx}.size(), now)
+		r.keep(o.query, rep, o.szx, now)
 		return o, rep, codes.Content
 	}
 	return nil, nil, 0
@@ -281,9 +332,6 @@ func (r *remote) send(o *observation, rep *coap.Representation, code codes.Code)
 		return r.conn.WriteMessage(m)
 	}
 	m.SetMessageID(o.number)
-	m.SetCode(code)
-	m.SetObserve(r.server.next())
-	r.server.describe(m, rep)
-	setBlock(m, rep, block{szx: o.szx})
+	r.content(m, rep, block{szx: o.szx}, true)
 	return r.conn.WriteMessage(m)
 }

@@ -52,10 +52,16 @@ func (s *Server) monitor(conn *client.Conn, req *pool.Message) (drop bool, err e
 			pong.SetControlMessage(&answer)
 		}
 		return true, conn.Session().WriteMessage(pong)
-	case req.Type() == message.Reset:
-		if r := s.remote(conn); r != nil {
+	case req.Type() == message.Reset || req.Type() == message.Acknowledgement:
+		r := s.remote(conn)
+		if r == nil {
+			return false, nil
+		}
+		ours := r.acknowledged(req.MessageID())
+		if req.Type() == message.Reset {
 			r.reset(req.MessageID())
 		}
+		return ours, nil
 	}
 	return false, nil
 }
@@ -72,85 +78,116 @@ var understood = map[message.OptionID]bool{
 	message.IfMatch: true, message.Block1: true,
 }
 
+// respond answers a request with no more than its sender may get.
 func (s *Server) respond(conn *client.Conn, req, answer *pool.Message) {
-	r, tree := s.remote(conn), s.tree.Load()
+	r := s.remote(conn)
+	if r == nil { // it had to leave
+		refuse(answer, codes.ServiceUnavailable, "")
+		return
+	}
+	r.heard(req)
+	if !s.get(r, req, answer) {
+		r.short(answer)
+	}
+}
+
+// get answers a request, and reports whether the answer was taken from the credit already.
+func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
+	tree := s.tree.Load()
 	switch {
 	case req.HasOption(message.ProxyURI) || req.HasOption(message.ProxyScheme):
 		refuse(answer, codes.ProxyingNotSupported, "no proxy")
-		return
+		return false
 	case req.Code() != codes.GET:
 		refuse(answer, codes.MethodNotAllowed, "only GET")
-		return
-	case r == nil || tree == nil:
+		return false
+	case tree == nil:
 		refuse(answer, codes.ServiceUnavailable, "no readings yet")
-		return
+		return false
 	}
 	for _, o := range req.Options() {
 		if o.ID&1 == 1 && !understood[o.ID] {
 			refuse(answer, codes.BadOption, "an option that is not known")
-			return
+			return false
 		}
 	}
 	q, at, err := parse(req, s.cfg.BlockSize)
 	if err != nil {
 		refuse(answer, codes.BadRequest, err.Error())
-		return
+		return false
 	}
 	rep, err := r.representation(tree, q, at, time.Now())
 	if err != nil {
-		refuse(answer, codeOf(err), err.Error())
-		return
+		code, why := refusal(err)
+		refuse(answer, code, why)
+		return false
 	}
-	observe, observing := req.Observe()
-	switch {
-	case observing != nil || at.number > 0:
-	case observe == 0 && tree.Observable(q.path):
-		if r.observe(req.Token(), q, at.szx, rep) {
-			answer.SetObserve(s.next())
-		}
-	case observe == 1:
-		r.forget(req.Token())
-	}
+	observing := s.observing(r, tree, req, q, at, rep)
 	var tags [8][]byte
 	if n, err := req.ETags(tags[:]); err == nil {
 		for _, tag := range tags[:n] {
 			if bytes.Equal(tag, rep.ETag[:]) {
+				if observing {
+					answer.SetObserve(s.next())
+				}
 				answer.SetCode(codes.Valid)
-				s.describe(answer, rep)
-				return
+				_ = answer.SetETag(rep.ETag[:])
+				s.freshness(answer)
+				return false
 			}
 		}
 	}
-	answer.SetCode(codes.Content)
-	s.describe(answer, rep)
-	if !setBlock(answer, rep, at) {
+	found, fits := r.content(answer, rep, at, observing)
+	switch {
+	case !found:
 		refuse(answer, codes.BadRequest, "a block behind the end")
-		return
+		return false
+	case !fits:
+		if observing {
+			r.forget(req.Token())
+		}
+		r.askEcho(answer)
 	}
+	return true
 }
 
-// describe sets the options of a representation that do not depend on the block.
-func (s *Server) describe(m *pool.Message, rep *coap.Representation) {
-	_ = m.SetETag(rep.ETag[:]) // fails only for lengths that it does not have
+// observing registers an observation, or ends one, as the request asks for.
+func (s *Server) observing(r *remote, tree *coap.Tree, req *pool.Message, q query, at block, rep *coap.Representation) bool {
+	observe, err := req.Observe()
+	switch {
+	case err != nil || at.number > 0:
+	case observe == 0 && tree.Observable(q.path):
+		return r.observe(req.Token(), q, at.szx, rep)
+	case observe == 1:
+		r.forget(req.Token())
+	}
+	return false
+}
+
+// freshness tells for how long what was read may be thought fresh.
+func (s *Server) freshness(m *pool.Message) {
 	fresh := s.cfg.MaxAge - time.Since(time.Unix(0, s.updated.Load()))
 	m.SetOptionUint32(message.MaxAge, uint32(max(0, (fresh+time.Second-1)/time.Second)))
 }
 
-func codeOf(err error) codes.Code {
+// refusal returns the code of an error, and a text that is short.
+func refusal(err error) (code codes.Code, why string) {
 	switch {
 	case errors.Is(err, coap.ErrNotFound):
-		return codes.NotFound
+		return codes.NotFound, "no such resource"
 	case errors.Is(err, coap.ErrNotAcceptable):
-		return codes.NotAcceptable
+		return codes.NotAcceptable, "no such content format"
 	}
-	return codes.BadRequest
+	return codes.BadRequest, err.Error()
 }
 
 // refuse makes m an error response with a diagnostic payload.
 func refuse(m *pool.Message, code codes.Code, why string) {
 	m.ResetOptionsTo(nil)
 	m.SetCode(code)
-	m.SetBody(strings.NewReader(strings.TrimPrefix(why[:min(len(why), 200)], "coap: ")))
+	if why != "" {
+		m.SetBody(strings.NewReader(strings.TrimPrefix(why[:min(len(why), 200)], "coap: ")))
+	}
 }
 
 // block is which block of a representation is meant.
@@ -203,7 +240,7 @@ func parse(req *pool.Message, blockSize int) (q query, at block, err error) {
 
 // setBlock puts a block of the representation into m. It is false for a block
 // behind the end.
-func setBlock(m *pool.Message, rep *coap.Representation, at block) bool {
+func setBlock(m *pool.Message, rep *coap.Representation, at block, size2 bool) bool {
 	size := at.size()
 	start := at.number * size
 	if start > 0 && start >= len(rep.Body) {
@@ -217,7 +254,7 @@ func setBlock(m *pool.Message, rep *coap.Representation, at block) bool {
 			value |= 1 << 3
 		}
 		m.SetOptionUint32(message.Block2, value)
-		if start == 0 {
+		if start == 0 && size2 {
 			m.SetOptionUint32(message.Size2, uint32(len(rep.Body)))
 		}
 	}

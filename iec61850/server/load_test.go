@@ -305,6 +305,94 @@ func TestThousandAssociations(t *testing.T) {
 	require.Error(t, err, "one more than allowed")
 }
 
+// Silent connections, those that send half a packet and those that only connect lock
+// nobody out: they make room. Whoever is associated keeps his place, silent or not.
+func TestSilentMakeRoom(t *testing.T) {
+	const most = 64
+	s := serve(t, &server.Config{MaxAssociations: most, Timeout: time.Minute})
+	first := dial(t, s, nil)
+	for i := range 3 * most {
+		c, err := net.Dial("tcp", s.address)
+		require.NoError(t, err)
+		defer c.Close()
+		if i%2 == 0 {
+			_, err = c.Write([]byte{3, 0, 0xFF})
+			require.NoError(t, err)
+		}
+	}
+	time.Sleep(100 * time.Millisecond)
+	for range most - 1 {
+		dial(t, s, nil)
+	}
+	_, err := client.Dial(t.Context(), s.address, &client.Config{Timeout: time.Second})
+	require.Error(t, err, "all places are those of associations")
+	_, err = first.ReadOne(t.Context(), name("MMXU1$MX$TotW"))
+	require.NoError(t, err)
+}
+
+// What strangers can have the server hold before they have associated: the figure of SECURITY.md.
+func TestHeldByStrangers(t *testing.T) {
+	const n = 50
+	s := serve(t, &server.Config{Timeout: time.Minute})
+	held := func() int {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc + m.StackInuse)
+	}
+	before := held()
+	for range n {
+		c, err := net.Dial("tcp", s.address)
+		require.NoError(t, err)
+		defer c.Close()
+		_, err = c.Write(append([]byte{3, 0, 0xFF, 0xFF}, make([]byte, 65_000)...))
+		require.NoError(t, err)
+	}
+	time.Sleep(200 * time.Millisecond)
+	each := (held() - before) / n
+	t.Logf("%d octets for each connection", each)
+	require.LessOrEqual(t, each, 250_000)
+}
+
+// An octet a second does not make a connection last, nor does taking no answer.
+func TestSlowClients(t *testing.T) {
+	for what, peer := range map[string]func(net.Conn){
+		"silent":            func(net.Conn) {},
+		"half a packet":     func(c net.Conn) { _, _ = c.Write([]byte{3, 0, 1, 0, 17}) },
+		"an octet a second": func(c net.Conn) { drip(c, []byte{3, 0, 1, 0, 17, 0xE0}) },
+		"a packet for ever": func(c net.Conn) { drip(c, []byte{3, 0, 0, 7, 2, 0xF0, 0}) },
+		"takes no answer": func(c net.Conn) {
+			out, _ := new(mms.Stack).AppendConnect(nil, mms.DefaultSelectors(), mms.DefaultSelectors())
+			_, _ = c.Write(out)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, err := server.New(meter(t), nil)
+				require.NoError(t, err)
+				near, far := net.Pipe()
+				go peer(near)
+				begun := time.Now()
+				_ = s.Serve(context.Background(), far)
+				require.LessOrEqual(t, time.Since(begun), 11*time.Second)
+				require.NoError(t, near.Close())
+				s.Close()
+				time.Sleep(2 * time.Second)
+			})
+		})
+	}
+}
+
+// drip writes an octet a second.
+func drip(c net.Conn, b []byte) {
+	for i := 0; ; i++ {
+		if _, err := c.Write(b[i%len(b):][:1]); err != nil {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+}
+
 // Half a packet in each of many connections, the longest of PDUs, and all names at once delay nobody.
 func TestGreedyClients(t *testing.T) {
 	m := meter(t)

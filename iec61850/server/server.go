@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/internal/stream"
+	"github.com/openusm/meter/serve"
 )
 
 // Config describes a server. A nil Config works.
@@ -89,7 +91,7 @@ type Server struct {
 	cfg    Config
 	model  *iec61850.Model
 	stop   func()
-	active atomic.Int32
+	places places
 	busy   atomic.Int32 // transfers of files from clients
 
 	// mu guards what clients change beside the model: blocks, lists, selections.
@@ -165,56 +167,34 @@ func (s *Server) ListenAndServe(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	if s.cfg.TLS != nil {
-		l = tls.NewListener(l, s.cfg.TLS)
-	}
-	return s.ServeListener(ctx, l)
+	return s.accept(ctx, l, s.cfg.TLS)
 }
 
 // ServeListener serves the clients that l accepts until the context ends. It closes l.
 func (s *Server) ServeListener(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	var all sync.WaitGroup
-	defer all.Wait()
-	for {
-		conn, err := l.Accept()
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, net.ErrClosed):
-			return err
-		case err != nil: // out of descriptors, for one; those that are served go on
-			s.cfg.Logger.Warn("accept", "error", err)
-			select {
-			case <-time.After(50 * time.Millisecond):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		all.Go(func() {
-			if err := s.Serve(ctx, conn); err != nil {
-				s.cfg.Logger.Info("connection ended", "peer", conn.RemoteAddr().String(), "error", err)
-			}
-		})
-	}
+	return s.accept(ctx, l, nil)
 }
 
-// Serve serves one connection until it ends or the context ends. It closes rw.
+// accept has the times of Serve, and room besides for those that agree on TLS.
+func (s *Server) accept(ctx context.Context, l net.Listener, secure *tls.Config) error {
+	limits := &serve.Config{TLS: secure, Max: 2 * s.cfg.MaxAssociations, Idle: -1, Logger: s.cfg.Logger}
+	return serve.Accept(ctx, l, limits, func(ctx context.Context, conn net.Conn) error { return s.Serve(ctx, conn) })
+}
+
+// Serve serves one connection until it ends or the context ends. It closes rw. Where
+// there are as many as may be, one that has not associated yet makes room: one of the
+// host that has most of them, the oldest.
 func (s *Server) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	a := &association{s: s, ctx: ctx, conn: stream.New(rw), lists: map[string][]member{}}
+	a := &association{s: s, ctx: ctx, leave: cancel, begun: time.Now(), host: hostOf(rw), conn: stream.New(rw), lists: map[string][]member{}}
 	a.conn.Under(ctx)
 	a.stack.MaxTSDU = s.cfg.MaxPDU + 1024
 	defer a.close()
-	full := int(s.active.Add(1)) > s.cfg.MaxAssociations
-	defer s.active.Add(-1)
-	if full {
+	if !s.places.enter(a, s.cfg.MaxAssociations) {
 		return errFull
 	}
+	defer s.places.leave(a)
 	err := a.run()
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, context.Canceled) {
 		return nil
@@ -228,10 +208,15 @@ var errFull = errors.New("server: more associations than allowed")
 type association struct {
 	s      *Server
 	ctx    context.Context // of the connection; ends when it does
+	leave  context.CancelFunc
+	begun  time.Time
+	host   netip.Addr
 	conn   *stream.Conn
 	stack  mms.Stack
 	maxPDU int
 	open   bool
+
+	evicted bool // under the mutex of places
 
 	in, out, pdu []byte // memory of the reader
 	read         mms.ReadRequest
@@ -411,6 +396,7 @@ func (a *association) associate(ev mms.Event) (done bool, err error) {
 	}
 	answer := a.s.initiate(asked)
 	a.maxPDU, a.open = answer.MaxPDU, true
+	a.s.places.associated(a)
 	a.out, err = a.stack.AppendAccept(a.out, answer.Append(nil))
 	return false, err
 }

@@ -3,6 +3,7 @@ package p1
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/openusm/meter/iec62056/internal/field"
@@ -73,6 +74,9 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t Telegram) []obis.Reading 
 	return d.read(dst, t)
 }
 
+// usualLine is how many octets a line has, more or less.
+const usualLine = 20
+
 // read appends the readings and fills the rest of the content.
 func (d *Decoder) read(dst []obis.Reading, t Telegram) []obis.Reading {
 	c := &d.content
@@ -80,6 +84,9 @@ func (d *Decoder) read(dst []obis.Reading, t Telegram) []obis.Reading {
 	c.Events, c.Profiles, c.BadLines = c.Events[:0], c.Profiles[:0], c.BadLines[:0]
 	c.data, c.lines = t.Data, c.lines[:0]
 	d.text, d.params, d.seen = d.text[:0], d.params[:0], seen{}
+	if lines := len(t.Data) / usualLine; cap(dst) == 0 && lines > 0 {
+		dst, c.lines = make([]obis.Reading, 0, lines), slices.Grow(c.lines, lines)
+	}
 	first := len(dst)
 	s := field.NewScanner(t.Data)
 	var set field.Set

@@ -38,7 +38,11 @@ func (s *Stream) Next() (Frame, error) {
 	rest := s.buf.Rest()
 	begin := bytes.Index(rest, start)
 	if begin < 0 {
-		s.skip(max(0, len(rest)-startLen+1))
+		keep := min(len(rest), startLen-1)
+		for !bytes.HasSuffix(rest, start[:keep]) {
+			keep--
+		}
+		s.skip(len(rest) - keep)
 		return Frame{}, errMore
 	}
 	s.skip(begin)

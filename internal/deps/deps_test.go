@@ -22,7 +22,7 @@ const module = "github.com/openusm/meter"
 var (
 	protocols = []string{"cosem", "iec62056", "mbus", "ansic12"}
 	// Trees that a vendor imports alone: standard library only.
-	standardOnly = append([]string{"obis", "iec61850", "internal"}, protocols...)
+	standardOnly = append([]string{"obis", "iec61850", "internal", "serve"}, protocols...)
 	// Satellite modules: the root module must not know them.
 	satellites = []string{"serial", "mapping/iec104", "gateway", "cmd", "stream", "examples"}
 	// The only places where more than one protocol may be imported.
@@ -33,7 +33,7 @@ var (
 		"cosem", "cosem/apdu", "cosem/hdlc", "cosem/wrapper", "cosem/security",
 		"iec62056", "iec62056/p1", "iec62056/sml",
 		"mbus", "mbus/link", "mbus/wmbus",
-		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem", "ansic12/osgp",
+		"ansic12", "ansic12/psem", "ansic12/tables", "ansic12/epsem", "ansic12/osgp", "ansic12/receive", "result",
 		"iec61850/scl", "iec61850/mms", "openadr/v2b", "openadr/v3",
 		"mapping", "mapping/cim", "mapping/coap", "mapping/greenbutton", "mapping/ied", "mapping/ngsild", "mapping/timeseries",
 	}
@@ -79,6 +79,12 @@ func TestRulesBite(t *testing.T) {
 		{"mbus/mbussim", "testing"},
 		{"", module + "/serial"},
 		{"internal/wire", module + "/obis"},
+		{"", "crypto/aes"},
+		{"", "bufio"},
+		{"", module + "/internal/wire"},
+		{"serve", module + "/obis"},
+		{"result", module + "/cosem"},
+		{"keys", module + "/mbus"},
 	} {
 		require.NotEmpty(t, broken(file{folder: bad.folder, name: "x.go"}, bad.imported), "%+v", bad)
 	}
@@ -100,6 +106,12 @@ func broken(f file, imported string) (problems []string) {
 	report(f.folder != "" && !f.test && thirdParty && within(f.folder, standardOnly), "standard library only here")
 	report(!f.test && slices.Contains(codecs, f.folder) && slices.Contains([]string{"net", "os", "log"}, imported), "codecs do no I/O")
 	report(slices.Contains(simulators, f.folder) && !f.test && imported == "testing", "simulators never import testing")
+	report(f.folder == "" && !f.test && (imported == "crypto" || strings.HasPrefix(imported, "crypto/")), "the front door enciphers nothing")
+	report(f.folder == "" && !f.test && slices.Contains([]string{"bufio", module + "/internal/wire"}, imported) && f.name != "driver.go",
+		"the front door gathers no octets")
+	report(f.folder == "serve" && !f.test && ours, "serves any protocol")
+	report((f.folder == "result" || f.folder == "keys") && !f.test && ours && !slices.Contains([]string{"", "obis", "internal", "result"}, strings.Split(own, "/")[0]),
+		"knows no protocol")
 	if !ours {
 		return problems
 	}
@@ -107,14 +119,14 @@ func broken(f file, imported string) (problems []string) {
 	if f.test && strings.HasPrefix(own, "internal/golden") {
 		return problems
 	}
-	report((f.folder == "obis" || f.folder == "internal/wire") && own != f.folder, "imports nothing of ours")
+	report((f.folder == "obis" || f.folder == "internal/wire" || f.folder == "serve") && own != f.folder, "imports nothing of ours")
 	report(slices.Contains(links, f.folder) && !strings.HasPrefix(own, "internal/") && own != f.folder, "link codecs import only internal/wire")
 	tree, importedTree := strings.Split(f.folder, "/")[0], strings.Split(own, "/")[0]
 	if slices.Contains(protocols, tree) {
 		report(importedTree != tree && importedTree != "obis" && importedTree != "internal", "a protocol tree imports obis, internal and itself")
 	}
 	if tree == "iec61850" || tree == "openadr" {
-		report(importedTree != tree && importedTree != "internal", "knows nothing of OBIS or meters")
+		report(importedTree != tree && importedTree != "internal" && own != "serve", "knows nothing of OBIS or meters")
 	}
 	if tree == "mapping" && !within(f.folder, satellites) {
 		report(!slices.Contains([]string{"mapping", "obis", "internal", "iec61850", "openadr"}, importedTree), "a mapping imports obis, mapping and its target")

@@ -18,6 +18,7 @@ import (
 type session struct {
 	station *Station
 	group   *group
+	seat    *seat
 	conn    *stream.Conn
 	link    link
 	answers [][]byte // ASDUs that wait for their turn, before events
@@ -196,6 +197,7 @@ func (x *session) start() {
 		old.rouse() // it finds that it is no longer the one
 	}
 	g.active = x
+	x.seat.busy = true
 	if !g.greeted {
 		g.greeted = true
 		x.answers = append(x.answers, x.endOfInitialization())
@@ -208,6 +210,7 @@ func (x *session) displaced() {
 	defer x.station.mu.Unlock()
 	if x.link.started && x.group.active != x {
 		x.link.started = false
+		x.seat.busy = false
 		x.giveBack()
 	}
 }
@@ -215,6 +218,7 @@ func (x *session) displaced() {
 func (x *session) stop() {
 	x.station.mu.Lock()
 	defer x.station.mu.Unlock()
+	x.seat.busy = false
 	if x.group.active == x {
 		x.group.active = nil
 	}

@@ -40,6 +40,9 @@ type Config struct {
 	// Groups are the redundancy groups. With any, masters that belong to none are
 	// refused; without, each connection is a group of its own.
 	Groups []Group
+	// Connections is how many there may be at once; zero means 64. Where there are as
+	// many, one that does not transfer data makes room for a new one.
+	Connections int
 	// Events is how many ASDUs with changes a group keeps that nobody has fetched;
 	// zero means 1000. The oldest go first.
 	Events int
@@ -71,6 +74,7 @@ type Station struct {
 	mu     sync.Mutex
 	image  *image
 	groups []*group
+	seats  []*seat // of connections, the oldest first
 }
 
 // NewStation returns a station without points.
@@ -191,6 +195,13 @@ func (s *Station) leave(x *session) {
 
 // Serve serves one connection of a master until it ends or ctx does.
 func (s *Station) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	own := &seat{host: hostOf(rw), begun: time.Now(), leave: cancel}
+	if !s.sit(own) {
+		return errFull
+	}
+	defer s.rise(own)
 	if conn, ok := rw.(net.Conn); ok && s.cfg.TLS != nil {
 		secured := tls.Server(conn, s.cfg.TLS)
 		shaking, cancel := context.WithTimeout(ctx, s.cfg.t1())
@@ -209,7 +220,7 @@ func (s *Station) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	if err != nil {
 		return err
 	}
-	x := &session{station: s, group: g, conn: stream.New(rw), link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
+	x := &session{station: s, group: g, seat: own, conn: stream.New(rw), link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
 	defer s.leave(x)
 	err = x.run(ctx)
 	if s.cfg.Logger != nil && err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {

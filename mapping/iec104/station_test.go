@@ -126,7 +126,7 @@ func TestBentValues(t *testing.T) {
 func TestStopAndGiveBack(t *testing.T) {
 	s := NewStation(&Config{Groups: []Group{{Name: "a"}}})
 	begin := func() *session {
-		x := &session{station: s, group: s.groups[0], link: link{cfg: &s.cfg, heard: noon}, wake: make(chan struct{}, 1), results: make(chan result)}
+		x := &session{station: s, seat: &seat{}, group: s.groups[0], link: link{cfg: &s.cfg, heard: noon}, wake: make(chan struct{}, 1), results: make(chan result)}
 		require.NoError(t, feed(x, "07000000"))
 		return x
 	}
@@ -171,7 +171,7 @@ func feed(x *session, control string) error {
 func TestBroadcastAndTest(t *testing.T) {
 	s := NewStation(&Config{CommonAddress: 7, Command: func(context.Context, Point, bool) error { panic("a test is no command") }})
 	s.Update(sample(), noon)
-	x := &session{station: s, group: &group{}, link: link{cfg: &s.cfg}}
+	x := &session{station: s, seat: &seat{}, group: &group{}, link: link{cfg: &s.cfg}}
 	require.NoError(t, x.handle(t.Context(), []byte{100, 1, 6, 0, 0xFF, 0xFF, 0, 0, 0, 20}))
 	require.Len(t, x.answers, 4)
 	for _, a := range x.answers {
@@ -522,7 +522,7 @@ func FuzzSession(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := NewStation(nil)
 		s.Update(sample(), noon)
-		x := &session{station: s, group: &group{}, link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
+		x := &session{station: s, seat: &seat{}, group: &group{}, link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
 		for len(in) > 0 {
 			n, err := frameLength(in)
 			if err != nil || n == 0 {

@@ -15,6 +15,9 @@ func Detect(b []byte) bool {
 	for len(b) > 0 && b[0] == ack {
 		b = b[1:]
 	}
+	if len(b) == 0 || b[0] != startShort && b[0] != startLong {
+		return false
+	}
 	f, _, err := Parse(b)
 	if err == nil {
 		return f.Form == Short || f.Form == Control || f.Form == Long

@@ -57,7 +57,6 @@ func Explain(b []byte, note func(offset, length, depth int, field, meaning strin
 // damaged one as far as it can be read, or noise. It returns where the next may
 // begin.
 func ExplainDamaged(b []byte, note func(offset, length, depth int, field, meaning string)) (n int, err error) {
-	_, _, err = Parse(b)
 	if b[0] == startLong && len(b) > headerLen && b[1] == b[2] && b[3] == startLong {
 		err = Explain(b, note)
 		if n := headerLen + int(b[1]) + 2; errors.Is(err, ErrChecksum) && b[n-1] == stop {

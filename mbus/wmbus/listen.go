@@ -72,8 +72,8 @@ func (l *Listener) end(err error) error {
 		return err
 	}
 	l.ended = false
-	if _, ok := l.Formats.(*mbus.MemoryFormats); ok && l.Counters == nil {
-		l.Formats = &mbus.MemoryFormats{}
+	if formats, ok := l.Formats.(*mbus.MemoryFormats); ok && l.Counters == nil {
+		formats.Reset()
 	}
 	return io.EOF
 }
