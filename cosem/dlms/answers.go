@@ -131,14 +131,15 @@ func (c *conversation) ask(m *Message, slot *asked, a asked) {
 			a.list[i].Selection = &cosem.Selection{Selector: s.Selector, Parameters: s.Parameters.Clone()}
 		}
 	}
-	a.unverified = m.Unverified
+	a.unverified, a.number = m.Unverified, c.requests
 	a.doubtful = slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
 	*slot = a
 }
 
-// unknown reports whether it is not certain that an answer is one to this request.
-func (a *asked) unknown(answer *Message) bool {
-	return a.doubtful || a.unverified && !answer.Unverified
+// unknown reports whether it is not certain that an answer is one to this request:
+// where the server has gone on as far as the client it answers the newest one.
+func (c *conversation) unknown(a *asked, answer *Message) bool {
+	return a.doubtful || a.unverified && !answer.Unverified || answer.Trust == security.Verified && a.number != c.requests
 }
 
 func sameGet(a, b apdu.Get) bool {
@@ -166,6 +167,9 @@ func (c *conversation) went(m *Message) {
 	case apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest, apdu.TagAccessRequest, apdu.TagReadRequest, apdu.TagWriteRequest,
 		apdu.TagUnconfirmedWrite, apdu.TagRLRQ:
 		c.lead += m.step
+		if next := m.Plain[0] == apdu.TagGetRequest && m.Plain[1] == 2; !next { // which asks for more of the same
+			c.requests++
+		}
 		c.acting = provesHLS(m.Plain) && !m.late && !c.counts(m.Title, security.KeyDedicated)
 	default:
 		c.lead -= m.step
@@ -271,7 +275,7 @@ func (r *Receiver) accessed(c *conversation, p apdu.AccessResponse) {
 			list = append(list, slot.list[i])
 		}
 	}
-	r.matched(c, list, results, at, doubtful || slot.unknown(&r.message))
+	r.matched(c, list, results, at, doubtful || c.unknown(&slot, &r.message))
 }
 
 // answer reads results under the names that were asked for.
@@ -281,7 +285,7 @@ func (r *Receiver) answer(c *conversation, slot *asked, single bool, results []a
 	if a.single != single {
 		a.list = nil
 	}
-	r.matched(c, a.list, results, obis.Time{}, doubtful || a.unknown(&r.message))
+	r.matched(c, a.list, results, obis.Time{}, doubtful || c.unknown(&a, &r.message))
 }
 
 // matched reads results under the names that were asked for; those of a request
