@@ -43,8 +43,12 @@ func TestParse(t *testing.T) {
 	require.EqualValues(t, 0x11, set.For("E0001").Key[0])
 	require.EqualValues(t, 0x11, set.For("unknown", "E0001").Key[0])
 	require.EqualValues(t, 0, set.For("unknown").Encryption[0])
+	set, err = Parse(strings.NewReader("[4d45544552000001]\nek = 0102030405060708090A0B0C0D0E0F10"))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, set.For("4D45544552000001").Encryption[0], "a system title in small letters")
 
-	for _, bad := range []string{"ek = zz", "ek = 0011", "nonsense", "frob = 00", "[", "[]", "certificate = /nowhere.pem", "ca = /nowhere.pem"} {
+	for _, bad := range []string{"ek = zz", "ek = 0011", "nonsense", "frob = 00", "[", "[]", "certificate = /nowhere.pem", "ca = /nowhere.pem",
+		bench + "key = 0102030405060708090A0B0C0D0E0F10", bench + "[12345678]", "[ABCDEF0000000001]\n[abcdef0000000001]\n"} {
 		_, err := Parse(strings.NewReader(bad))
 		require.Error(t, err, bad)
 		require.NotContains(t, err.Error(), "0011")

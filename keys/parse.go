@@ -56,7 +56,8 @@ const maxFile = 64 << 20
 // Parse reads a key file: lines "name = HEX", "[ID]" before the keys of one
 // meter of several, "#" before comments. The names are ek, ak, dk, kek, key,
 // system-title (ours), meter-system-title, and password as text; signing-key,
-// agreement-key, certificate, peer-certificate and ca name PEM files. Errors
+// agreement-key, certificate, peer-certificate and ca name PEM files. What is
+// given twice is refused. Errors
 // never hold a key.
 func Parse(r io.Reader) (Set, error) { return parse(r, "") }
 
@@ -64,6 +65,7 @@ func parse(r io.Reader, folder string) (Set, error) {
 	var all Set
 	var own Set
 	section, to := "", &all
+	given := map[[2]string]bool{} // section and name
 	end := func() {
 		if section != "" {
 			if all.ByMeter == nil {
@@ -84,6 +86,13 @@ func parse(r io.Reader, folder string) (Set, error) {
 			if section = strings.TrimSpace(name); !ok || section == "" {
 				return Set{}, fmt.Errorf("keys: line %d: want [ID]", n)
 			}
+			if _, err := hex.DecodeString(section); err == nil && len(section) == 16 {
+				section = strings.ToUpper(section) // a system title
+			}
+			if given[[2]string{section}] {
+				return Set{}, fmt.Errorf("keys: line %d: [%s] is there already", n, section)
+			}
+			given[[2]string{section}] = true
 			own, to = Set{}, &own
 			continue
 		}
@@ -91,7 +100,12 @@ func parse(r io.Reader, folder string) (Set, error) {
 		if !ok {
 			return Set{}, fmt.Errorf("keys: line %d: want name = value", n)
 		}
-		if err := to.set(strings.TrimSpace(name), strings.TrimSpace(value), folder); err != nil {
+		name = strings.TrimSpace(name)
+		if given[[2]string{section, name}] {
+			return Set{}, fmt.Errorf("keys: line %d: %s is given already", n, name)
+		}
+		given[[2]string{section, name}] = true
+		if err := to.set(name, strings.TrimSpace(value), folder); err != nil {
 			return Set{}, fmt.Errorf("keys: line %d: %w", n, err)
 		}
 	}

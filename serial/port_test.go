@@ -66,6 +66,37 @@ func TestCloseEndsRead(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrClosed)
 }
 
+// Nobody writes: the deadline, another goroutine's deadline and Close end a read of the near end.
+func TestPseudoReadEnds(t *testing.T) {
+	for name, end := range map[string]struct {
+		do   func(*Pseudo)
+		want error
+	}{
+		"deadline": {func(p *Pseudo) { _ = p.SetReadDeadline(time.Now().Add(20 * time.Millisecond)) }, os.ErrDeadlineExceeded},
+		"at once":  {func(p *Pseudo) { _ = p.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+		"close":    {func(p *Pseudo) { _ = p.Close() }, os.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := OpenPseudo("")
+			require.NoError(t, err)
+			defer p.Close()
+			result := make(chan error, 1)
+			go func() {
+				_, err := p.Read(make([]byte, 1))
+				result <- err
+			}()
+			time.Sleep(10 * time.Millisecond)
+			end.do(p)
+			select {
+			case err := <-result:
+				require.ErrorIs(t, err, end.want)
+			case <-time.After(5 * time.Second):
+				t.Fatal("still reading")
+			}
+		})
+	}
+}
+
 func TestUnplugged(t *testing.T) {
 	p, far := open(t, nil)
 	require.NoError(t, far.Close())

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/creack/pty"
@@ -37,6 +38,9 @@ func OpenPseudo(link string) (*Pseudo, error) {
 	if err != nil {
 		return nil, err
 	}
+	if master, err = pollable(master); err != nil {
+		return nil, errors.Join(err, far.Close())
+	}
 	p := &Pseudo{master: master, far: far}
 	if _, err := term.MakeRaw(int(far.Fd())); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -52,6 +56,21 @@ func OpenPseudo(link string) (*Pseudo, error) {
 	}
 	p.link = link
 	return p, nil
+}
+
+// pollable returns the file anew, such that deadlines and Close end its reads: pty
+// has made it blocking. It closes f.
+func pollable(f *os.File) (*os.File, error) {
+	fd, err := syscall.Dup(int(f.Fd()))
+	err = errors.Join(err, f.Close())
+	if err != nil {
+		return nil, err
+	}
+	syscall.CloseOnExec(fd)
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, syscall.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // PortName returns the name under which the far end is opened.

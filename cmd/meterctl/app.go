@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"math"
 	"os"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 	_ "time/tzdata" // --tz works on machines without zone files
 
@@ -25,6 +28,7 @@ import (
 
 // app is one run of the program.
 type app struct {
+	ctx            context.Context // of the run, which ends what reads files
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	kept           *dlms.FileCounters // closed when the program ends; nil until there are keys
@@ -75,6 +79,10 @@ type policyError struct{ error }
 
 // run carries out a command line and returns its exit state.
 func (a *app) run(ctx context.Context, args []string) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &dataOut{to: a.stdout, failed: cancel}
+	a.ctx, a.stdin, a.stdout = ctx, interruptible(ctx, a.stdin), out
 	cmd := a.command()
 	cmd.SetArgs(args)
 	cmd.SetIn(a.stdin)
@@ -86,10 +94,14 @@ func (a *app) run(ctx context.Context, args []string) int {
 			fmt.Fprintln(a.stderr, "warning: invocation counters:", failed)
 		}
 	}
-	if err == nil {
+	switch unwritten := out.failure(); {
+	case errors.Is(unwritten, syscall.EPIPE):
+		return exitInterrupted // nobody reads on, as "head", and knows it
+	case unwritten != nil:
+		err = unwritten
+	case err == nil:
 		return exitOK
-	}
-	if ctx.Err() != nil {
+	case ctx.Err() != nil:
 		err = ctx.Err()
 	}
 	fmt.Fprintln(a.stderr, "meterctl:", strings.TrimPrefix(err.Error(), "meter: "))
@@ -97,6 +109,33 @@ func (a *app) run(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.stderr, "  hint:", h)
 	}
 	return exitState(err)
+}
+
+// dataOut is where the data go. What cannot be written ends the run, as an
+// interrupt does: meters are left in order.
+type dataOut struct {
+	to     io.Writer
+	failed func()
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *dataOut) Write(b []byte) (int, error) {
+	n, err := o.to.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		o.err = cmp.Or(o.err, err)
+		o.mu.Unlock()
+		o.failed()
+	}
+	return n, err
+}
+
+func (o *dataOut) failure() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 func exitState(err error) int {
@@ -161,7 +200,12 @@ Exit status: 0 ok, 1 other, 2 usage, 3 cannot open or connect, 4 authentication 
 key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter refused, 9 policy refused,
 10 configuration invalid, 130 interrupted.`,
 		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.checkFlags() },
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.checkFlags(); err != nil {
+				return err
+			}
+			return a.checkProtocol(cmd, args)
+		},
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.protocol, "protocol", "auto", "auto, dlms, iec62056, p1, sml, mbus, wmbus, c1218, c1222; for decode and explain also apdu, c1219, osgp; for explain also mms, goose")
@@ -235,8 +279,13 @@ func (a *app) checkFlags() error {
 	if !known {
 		return usagef("unknown output format %q: one of %s", a.output, strings.Join(formats, ", "))
 	}
-	if a.suite < 0 || a.suite > 2 {
+	switch {
+	case a.suite < 0 || a.suite > 2:
 		return usagef("there is no security suite %d", a.suite)
+	case a.timeout < 0:
+		return usagef("--timeout %v is less than nothing", a.timeout)
+	case a.retries < -1:
+		return usagef("--retries %d: want -1 or more", a.retries)
 	}
 	return nil
 }

@@ -3,12 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,6 +208,183 @@ func TestPcap(t *testing.T) {
 	require.Equal(t, exitOK, got.exit, got.stderr)
 	require.Equal(t, run(t, "", "decode", heat).stdout, got.stdout)
 	require.NotEqual(t, exitOK, run(t, string(capture[:30]), "decode").exit)
+}
+
+// pushed is a data-notification of one register in a wrapper, which has no checksum.
+func pushed(value byte) []byte {
+	b, _ := hex.DecodeString("0001000100010024" + "0f0000000100" + "01010203" + "09060100010800ff" + "06000000" + hex.EncodeToString([]byte{value}) + "02020f00161e" + "0000000000000000")
+	b[7] = byte(len(b) - 8 - 8)
+	return b[:len(b)-8]
+}
+
+// Packets of two meters come one between the other's; one is missing; one is late;
+// one was cut by who captured it. No octet of one completes a message of another.
+func TestPcapOfTwoMeters(t *testing.T) {
+	a, b := pushed(11), pushed(22)
+	cut := tcpFrom(1, 100, a)
+	one, two := `"value":11,`, `"value":22,`
+	for name, test := range map[string]struct {
+		capture []byte
+		exit    int
+		want    []string
+	}{
+		"interleaved":           {pcap(tcpFrom(1, 100, a[:20]), tcpFrom(2, 500, b[:12]), tcpFrom(1, 120, a[20:]), tcpFrom(2, 512, b[12:])), 0, []string{one, two}},
+		"one breaks off":        {pcap(tcpFrom(1, 100, a[:20]), tcpFrom(2, 500, b)), exitPartial, []string{two}},
+		"a gap":                 {pcap(tcpFrom(1, 100, a[:20]), tcpFrom(1, 500, b), tcpFrom(1, 500+uint32(len(b)), a)), exitPartial, []string{two, one}},
+		"late":                  {pcap(tcpFrom(1, 100, a), tcpFrom(1, 120+uint32(len(a)), b[20:]), tcpFrom(1, 100+uint32(len(a)), b[:20])), 0, []string{one, two}},
+		"sent again, with more": {pcap(tcpFrom(1, 100, a[:20]), tcpFrom(1, 100, a)), 0, []string{one}},
+		"cut":                   {pcap(cut[:len(cut)-8], tcpFrom(1, 100+uint32(len(a)), b)), exitPartial, []string{two}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "cut" {
+				binary.LittleEndian.PutUint32(test.capture[24+12:], uint32(len(cut)))
+			}
+			got := run(t, string(test.capture), "decode", "--protocol", "dlms", "-o", "ndjson")
+			require.Equal(t, test.exit, got.exit, got.stderr)
+			var lines []string // with readings; what is not whole has a warning and none
+			for line := range strings.Lines(got.stdout) {
+				if !strings.Contains(line, `"readings":[],`) {
+					lines = append(lines, line)
+				}
+			}
+			require.Len(t, lines, len(test.want), got.stdout)
+			for i, want := range test.want {
+				require.Contains(t, lines[i], want)
+			}
+		})
+	}
+}
+
+// One line of hexadecimal digits may be as long as a capture; what stands between them is no matter.
+func TestLongLines(t *testing.T) {
+	frame, _ := strings.CutSuffix(heat, "\n")
+	spaced := strings.TrimSpace(fmt.Sprintf("% x", unhexed(t, heat)))
+	want := strings.Count(run(t, strings.Repeat(frame+"\n", 5000), "decode", "-o", "ndjson").stdout, "\n")
+	require.Equal(t, 5000, want)
+	for name, text := range map[string]string{
+		"digits":  strings.Repeat(frame, 5000),
+		"octets":  strings.Repeat(spaced+" ", 5000),
+		"0x":      strings.Repeat("0x"+strings.ReplaceAll(spaced, " ", ", 0x")+", ", 5000),
+		"comment": strings.Repeat(frame, 5000) + " # " + strings.Repeat(frame, 5000) + "\n#" + strings.Repeat("xyz ", 50000),
+	} {
+		got := run(t, text, "decode", "-o", "ndjson")
+		require.Equal(t, exitOK, got.exit, "%s: %s", name, got.stderr)
+		require.Equal(t, want, strings.Count(got.stdout, "\n"), name)
+	}
+	in, err := capture(io.NopCloser(strings.NewReader(strings.Repeat(frame, 100000))))
+	require.NoError(t, err)
+	n, err := in.each[0].Read(make([]byte, 1<<20))
+	require.NoError(t, err)
+	require.Less(t, n, 1<<17, "so much of the line is in memory")
+}
+
+// Who interrupts ends what waits for input that never comes.
+func TestInterruptedInput(t *testing.T) {
+	for _, args := range [][]string{{"decode", "-"}, {"decode", "--lines"}, {"explain"}, {"map", "--to", "csv"}, {"read", "-"}} {
+		r, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		exit := make(chan int)
+		go func() {
+			a := &app{stdin: r, stdout: io.Discard, stderr: io.Discard}
+			exit <- a.run(ctx, args)
+		}()
+		time.AfterFunc(50*time.Millisecond, cancel)
+		select {
+		case got := <-exit:
+			require.Equal(t, exitInterrupted, got, args)
+		case <-time.After(5 * time.Second):
+			t.Fatal("still waiting", args)
+		}
+		_ = w.Close()
+	}
+}
+
+// What would do nothing, or what nobody can mean, is refused before anything is opened.
+func TestRefusedFlags(t *testing.T) {
+	for line, says := range map[string]string{
+		"read sim:mbus --server 5":                                       "--server is not for mbus",
+		"read sim:mbus --auth hls-gmac":                                  "--auth is not for mbus",
+		"read sim:dlms --address 5":                                      "--address is not for dlms",
+		"read tcp://127.0.0.1:1 --protocol sml --suite 1":                "--suite is not for sml",
+		"read listen+dlms://127.0.0.1:0 --user x":                        "--user is not for dlms",
+		"sim dlms --slaves 5 --listen tcp://127.0.0.1:0":                 "--slaves is not for dlms",
+		"sim mbus --ied X --listen tcp://127.0.0.1:0":                    "--ied is not for mbus",
+		"sim mbus --slaves -1 --listen tcp://127.0.0.1:0":                "--slaves -1",
+		"sim mbus --slaves 100000000 --listen tcp://127.0.0.1:0":         "up to 250",
+		"read sim:dlms --timeout -5s":                                    "--timeout",
+		"read sim:dlms --retries -5":                                     "--retries",
+		"watch sim:dlms --count -1":                                      "--count",
+		"listen tcp://127.0.0.1:1 --count -1":                            "--count",
+		"expose sim:mbus --as coap --auth low --listen coap://127.0.0.1": "--auth is not for mbus",
+	} {
+		got := run(t, "", strings.Fields(line)...)
+		require.Equal(t, exitUsage, got.exit, "%s: %s", line, got.stderr)
+		require.Contains(t, got.stderr, says, line)
+	}
+	for address, open := range map[string]bool{":1": true, "0.0.0.0:1": true, "[::]:1": true, "127.0.0.1:1": false, "[::1]:1": false, "localhost:1": false} {
+		require.Equal(t, open, isOpen(address), address)
+	}
+}
+
+// full is a disk, or a pipe, that takes the first so many writes.
+type full struct {
+	takes int
+	err   error
+}
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.takes--; f.takes < 0 {
+		return 0, f.err
+	}
+	return len(b), nil
+}
+
+// Who reads no more ends the program without a word, a full disk with one; the
+// meter is left in order, so that its counters are believed at the next run.
+func TestOutputEnds(t *testing.T) {
+	keys := filepath.Join(t.TempDir(), "keys")
+	require.NoError(t, os.WriteFile(keys, []byte("ek = 000102030405060708090A0B0C0D0E0F\nak = D0D1D2D3D4D5D6D7D8D9DADBDCDDDEDF\n"), 0o600))
+	state := t.TempDir()
+	frames := strings.Repeat(heat+"\n", 1000)
+	for name, args := range map[string][]string{
+		"watch": {"watch", "sim:dlms", "--interval", "1ms", "--auth", "hls-gmac", "--key-file", keys, "--state", state},
+		"lines": {"decode", "--lines"},
+		"json":  {"decode", "-o", "json"},
+		"table": {"decode", "-o", "table"},
+		"csv":   {"decode", "-o", "csv"},
+		"obis":  {"obis", "1-0:1.8.0"},
+	} {
+		for _, test := range []struct {
+			err  error
+			exit int
+			says string
+		}{{syscall.EPIPE, exitInterrupted, ""}, {syscall.ENOSPC, exitOther, "no space left"}} {
+			takes := 0
+			if name == "watch" {
+				takes = 2
+			}
+			var errs bytes.Buffer
+			a := &app{stdin: strings.NewReader(frames), stdout: &full{takes, &fs.PathError{Op: "write", Path: "|1", Err: test.err}}, stderr: &errs}
+			require.Equal(t, test.exit, a.run(t.Context(), args), "%s: %s", name, errs.String())
+			if test.says == "" {
+				require.NotContains(t, errs.String(), "meterctl:", name)
+			} else {
+				require.Contains(t, errs.String(), test.says, name)
+			}
+		}
+	}
+	got := run(t, "", "read", "sim:dlms", "1.8.0", "--auth", "hls-gmac", "--key-file", keys, "--state", state)
+	require.Equal(t, exitOK, got.exit, got.stderr)
+}
+
+// A line that is too long loses itself.
+func TestLongLineOfMany(t *testing.T) {
+	got := run(t, heat+"\n"+strings.Repeat("A", 3<<20)+"\n"+heat+"\n", "decode", "--lines")
+	require.Equal(t, exitPartial, got.exit, got.stderr)
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	require.Len(t, lines, 3)
+	require.Contains(t, lines[1], `{"error":`)
+	require.Equal(t, lines[0], lines[2])
 }
 
 func TestExplain(t *testing.T) {

@@ -22,7 +22,7 @@ func (a *app) decodeCommand() *cobra.Command {
 		Long: `decode reads a frame or a capture (octets, hexadecimal digits, pcap) and prints its readings.
 
 A capture of up to 1 MiB gives one result. Of a longer one, and with -o ndjson, each message is
-a result of its own, printed as it is read.`,
+a result of its own, printed as it is read. Each conversation of a pcap file is a capture of its own.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.config()
 			if err != nil {
@@ -36,7 +36,7 @@ a result of its own, printed as it is read.`,
 				return err
 			}
 			defer in.Close()
-			return a.decode(in, cfg)
+			return a.all(in, func(in io.Reader) error { return a.decode(in, cfg) })
 		},
 	}
 	a.tableFlags(cmd)
@@ -131,7 +131,7 @@ func (a *app) decodeLines(args []string, cfg *meter.Config) error {
 			return usageError{err}
 		}
 		defer f.Close()
-		in = f
+		in = interruptible(a.ctx, f)
 	}
 	return a.pipeline(bufio.NewReaderSize(in, 1<<16), cfg)
 }
@@ -216,7 +216,11 @@ func readBatch(in *bufio.Reader) (*batch, error) {
 
 // decode appends the JSON object of one line.
 func (b *batch) decode(d *meter.Decoder, line []byte) {
-	r, err := d.DecodeText(line)
+	var r *meter.Result
+	err := errLongLine
+	if len(line) <= maxLine {
+		r, err = d.DecodeText(line)
+	}
 	if err == nil || r != nil && errors.Is(err, meter.ErrPartial) {
 		b.out = append(r.AppendJSON(b.out), '\n')
 		return
@@ -229,12 +233,14 @@ func (b *batch) decode(d *meter.Decoder, line []byte) {
 // maxLine is the longest line of --lines.
 const maxLine = 1 << 20
 
+var errLongLine = fmt.Errorf("%w: a line of more than %d octets", meter.ErrFrame, maxLine)
+
+// readLine reads a line. Of one that is too long it returns no more than tells that it is.
 func readLine(r *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := r.ReadSlice('\n')
-		line = append(line, part...)
-		if len(line) > maxLine {
-			return nil, fmt.Errorf("a line of more than %d octets", maxLine)
+		if len(line) <= maxLine {
+			line = append(line, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			return line, err
@@ -257,7 +263,7 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			defer in.Close()
 			out := bufio.NewWriterSize(a.stdout, 1<<16)
-			err = explain(out, in, cfg)
+			err = a.all(in, func(in io.Reader) error { return explain(out, in, cfg) })
 			return errors.Join(err, out.Flush())
 		},
 	}

@@ -26,12 +26,15 @@ func pcap(packets ...[]byte) []byte {
 }
 
 // tcpPacket makes an IPv4 packet with a TCP segment.
-func tcpPacket(seq uint32, payload []byte) []byte {
+func tcpPacket(seq uint32, payload []byte) []byte { return tcpFrom(40000, seq, payload) }
+
+// tcpFrom is [tcpPacket] to another port of the reader's.
+func tcpFrom(port uint16, seq uint32, payload []byte) []byte {
 	be := binary.BigEndian
 	p := []byte{0x45, 0}
 	p = be.AppendUint16(p, uint16(40+len(payload)))
 	p = append(p, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2)
-	p = be.AppendUint16(be.AppendUint16(p, 4059), 40000)
+	p = be.AppendUint16(be.AppendUint16(p, 4059), port)
 	p = be.AppendUint32(be.AppendUint32(p, seq), 0)
 	p = append(p, 0x50, 0x10, 0xFF, 0xFF, 0, 0, 0, 0)
 	return append(p, payload...)

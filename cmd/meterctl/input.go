@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,10 +13,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
-
 	"github.com/openusm/meter"
 )
 
@@ -23,15 +20,16 @@ import (
 const maxInput = 256 << 20
 
 // input returns the octets that the arguments name: "-" or none is standard
-// input, one existing file its content, anything else hexadecimal digits.
-func (a *app) input(args []string) (io.ReadCloser, error) {
+// input, one existing file its content, anything else hexadecimal digits. A file
+// of packets is as many captures as it has conversations.
+func (a *app) input(args []string) (*captures, error) {
 	if len(args) == 0 || len(args) == 1 && args[0] == "-" {
 		return capture(io.NopCloser(a.stdin))
 	}
 	if len(args) == 1 {
 		f, err := os.Open(args[0])
 		if err == nil {
-			return capture(f)
+			return capture(source{interruptible(a.ctx, f), f})
 		}
 		if !errors.Is(err, fs.ErrNotExist) && len(args[0]) < 256 {
 			return nil, usageError{err}
@@ -41,7 +39,7 @@ func (a *app) input(args []string) (io.ReadCloser, error) {
 	if !ok {
 		return nil, usagef("%q is neither a file nor hexadecimal", strings.Join(args, " "))
 	}
-	return io.NopCloser(bytes.NewReader(b)), nil
+	return &captures{[]io.Reader{bytes.NewReader(b)}, io.NopCloser(nil)}, nil
 }
 
 // whole is input for what must be known as a whole.
@@ -51,11 +49,44 @@ func (a *app) whole(args []string) ([]byte, error) {
 		return nil, err
 	}
 	defer in.Close()
-	b, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	if len(in.each) > 1 {
+		return nil, usagef("%d conversations, or parts of them, in one capture: decode shows each", len(in.each))
+	}
+	b, err := io.ReadAll(io.LimitReader(in.each[0], maxInput+1))
 	if len(b) > maxInput {
 		return nil, usagef("more than %d MiB of input", maxInput>>20)
 	}
 	return b, err
+}
+
+// captures are what a file holds that is to be read one by one, and the file.
+type captures struct {
+	each []io.Reader
+	io.Closer
+}
+
+// all has do read each capture; one that fails is told of, and keeps no other from being read.
+func (a *app) all(in *captures, do func(io.Reader) error) error {
+	if len(in.each) == 1 {
+		return do(in.each[0])
+	}
+	var first error
+	some := false
+	for i, r := range in.each {
+		err := do(r)
+		if a.ctx.Err() != nil {
+			return a.ctx.Err()
+		}
+		if err != nil {
+			fmt.Fprintf(a.stderr, "warning: conversation %d: %v\n", i+1, err)
+			first = cmp.Or(first, err)
+		}
+		some = some || err == nil || errors.Is(err, meter.ErrPartial)
+	}
+	if first != nil && some {
+		return fmt.Errorf("%w: some conversations", meter.ErrPartial)
+	}
+	return first
 }
 
 // source is a reader of what a file means, and the file.
@@ -65,7 +96,7 @@ type source struct {
 }
 
 // capture returns the octets of a capture: of pcap, of hexadecimal text, or as they are.
-func capture(f io.ReadCloser) (io.ReadCloser, error) {
+func capture(f io.ReadCloser) (*captures, error) {
 	b := bufio.NewReaderSize(f, 1<<16)
 	head, err := b.Peek(4096)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -76,19 +107,19 @@ func capture(f io.ReadCloser) (io.ReadCloser, error) {
 		if err == nil && len(raw) > maxInput {
 			err = usagef("more than %d MiB of packets", maxInput>>20)
 		}
-		var payload []byte
+		var each []io.Reader
 		if err == nil {
-			payload, _, err = pcapPayload(raw)
+			each, err = conversations(raw)
 		}
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		return source{bytes.NewReader(payload), f}, nil
+		return &captures{each, f}, nil
 	}
 	if isHexText(head) {
-		return source{&hexReader{in: b}, f}, nil
+		return &captures{[]io.Reader{&hexReader{in: b}}, f}, nil
 	}
-	return source{b, f}, nil
+	return &captures{[]io.Reader{b}, f}, nil
 }
 
 // isHexText reports whether what a capture begins with is hexadecimal text: lines of digits and
@@ -106,12 +137,14 @@ func isHexText(head []byte) bool {
 	return err == nil && len(digits) > 0
 }
 
-// hexReader reads the octets of hexadecimal text.
+// hexReader reads the octets of hexadecimal text, of which a line may be as long as it likes.
 type hexReader struct {
-	in    *bufio.Reader
-	ready []byte // octets
-	odd   []byte // a digit whose octet is not whole
-	err   error
+	in      *bufio.Reader
+	held    []byte // text whose field is not whole
+	comment bool   // the rest of the line is one
+	ready   []byte // octets
+	odd     []byte // a digit whose octet is not whole
+	err     error
 }
 
 func (h *hexReader) Read(b []byte) (int, error) {
@@ -119,13 +152,13 @@ func (h *hexReader) Read(b []byte) (int, error) {
 		if h.err != nil {
 			return 0, h.err
 		}
-		line, err := h.in.ReadString('\n')
-		if h.err = err; len(line) > 0 {
-			digits := hexDigits(h.odd, line)
-			h.odd = append([]byte(nil), digits[len(digits)&^1:]...)
-			if h.ready, err = hex.AppendDecode(nil, digits[:len(digits)&^1]); err != nil {
-				h.err = fmt.Errorf("%w: not hexadecimal: %w", meter.ErrFrame, err)
-			}
+		var text string
+		text, h.err = h.piece()
+		digits := hexDigits(h.odd, text)
+		h.odd = append([]byte(nil), digits[len(digits)&^1:]...)
+		var err error
+		if h.ready, err = hex.AppendDecode(nil, digits[:len(digits)&^1]); err != nil {
+			h.err = fmt.Errorf("%w: not hexadecimal: %w", meter.ErrFrame, err)
 		}
 		if errors.Is(h.err, io.EOF) && len(h.odd) > 0 {
 			h.err = fmt.Errorf("%w: an odd number of hexadecimal digits", meter.ErrFrame)
@@ -135,6 +168,30 @@ func (h *hexReader) Read(b []byte) (int, error) {
 	h.ready = h.ready[n:]
 	return n, nil
 }
+
+// piece returns the next line or, of a long one, as many fields as are there.
+func (h *hexReader) piece() (string, error) {
+	part, err := h.in.ReadSlice('\n')
+	long := errors.Is(err, bufio.ErrBufferFull)
+	if long {
+		err = nil
+	}
+	text := string(h.held) + string(part)
+	h.held = nil
+	if h.comment {
+		text = "#" + text
+	}
+	if h.comment = long && strings.Contains(text, "#"); h.comment || !long {
+		return text, err
+	}
+	if cut := strings.LastIndexFunc(text, between) + 1; cut > 0 {
+		text, h.held = text[:cut], []byte(text[cut:])
+	}
+	return text, nil
+}
+
+// between reports what may stand between hexadecimal digits.
+func between(r rune) bool { return unicode.IsSpace(r) || r == ':' || r == ',' }
 
 // unhex reads hexadecimal digits between which white space, colons and commas
 // may stand, and comments from "#" to the end of the line. It is not ok for
@@ -148,7 +205,7 @@ func unhex(text string) ([]byte, bool) {
 func hexDigits(dst []byte, text string) []byte {
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")
-		for _, field := range strings.FieldsFunc(line, func(r rune) bool { return unicode.IsSpace(r) || r == ':' || r == ',' }) {
+		for _, field := range strings.FieldsFunc(line, between) {
 			field = strings.TrimPrefix(strings.TrimPrefix(field, "0x"), "0X")
 			dst = append(dst, field...)
 		}
@@ -166,53 +223,4 @@ func isPcap(head []byte) bool {
 		return true
 	}
 	return false
-}
-
-// pcapPayload returns what the TCP and UDP packets of a capture carried, one
-// after the other and without retransmissions. It is not ok where raw is no pcap or pcapng file.
-func pcapPayload(raw []byte) (payload []byte, ok bool, err error) {
-	if len(raw) < 4 {
-		return nil, false, nil
-	}
-	var source gopacket.PacketDataSource
-	var link gopacket.Decoder
-	switch [4]byte(raw) {
-	case [4]byte{0xD4, 0xC3, 0xB2, 0xA1}, [4]byte{0xA1, 0xB2, 0xC3, 0xD4}, [4]byte{0x4D, 0x3C, 0xB2, 0xA1}, [4]byte{0xA1, 0xB2, 0x3C, 0x4D}:
-		r, err := pcapgo.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return nil, true, err
-		}
-		source, link = r, r.LinkType()
-	case [4]byte{0x0A, 0x0D, 0x0D, 0x0A}:
-		r, err := pcapgo.NewNgReader(bytes.NewReader(raw), pcapgo.DefaultNgReaderOptions)
-		if err != nil {
-			return nil, true, err
-		}
-		source, link = r, r.LinkType()
-	default:
-		return nil, false, nil
-	}
-	next := map[string]uint32{} // by flow: the sequence number that is due
-	for {
-		data, _, err := source.ReadPacketData()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return payload, true, nil
-		}
-		if err != nil {
-			return payload, true, fmt.Errorf("pcap: %w", err)
-		}
-		packet := gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true})
-		if udp, ok := packet.Layer(layers.LayerTypeUDP).(*layers.UDP); ok {
-			payload = append(payload, udp.Payload...)
-		}
-		if tcp, ok := packet.Layer(layers.LayerTypeTCP).(*layers.TCP); ok && len(tcp.Payload) > 0 {
-			flow := packet.NetworkLayer().NetworkFlow().String() + tcp.TransportFlow().String()
-			due, known := next[flow]
-			if known && int32(tcp.Seq-due) < 0 {
-				continue
-			}
-			next[flow] = tcp.Seq + uint32(len(tcp.Payload))
-			payload = append(payload, tcp.Payload...)
-		}
-	}
 }

@@ -24,6 +24,9 @@ or c1222, and on tcp targets with a wildcard host (tcp://:4059). On a serial por
 Radio receivers need --protocol wmbus, and meters that push their tables by ANSI C12.22 --protocol c1222.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if count < 0 {
+				return usagef("--count %d is less than nothing", count)
+			}
 			cfg, err := a.config()
 			if err != nil {
 				return err

@@ -11,6 +11,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // a write fails, and meters are left in order
+	context.AfterFunc(ctx, stop)   // who asks again does not wait for us
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, terminal: isTerminal(os.Stdout)}
 	exit := a.run(ctx, os.Args[1:])
 	stop()

@@ -87,7 +87,7 @@ func (a *app) document(args []string) ([]byte, error) {
 			return nil, usageError{err}
 		}
 		defer f.Close()
-		in = f
+		in = interruptible(a.ctx, f)
 	}
 	doc, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err == nil && len(doc) > maxInput {

@@ -22,6 +22,9 @@ import (
 // maxClients is how many connections a simulated meter serves at once; the one that was idle longest makes room for more.
 const maxClients = 64
 
+// maxSlaves is how many M-Bus slaves have primary addresses.
+const maxSlaves = 250
+
 func (a *app) simCommand() *cobra.Command {
 	var listen, pty, model, ied string
 	var slaves int
@@ -31,13 +34,18 @@ func (a *app) simCommand() *cobra.Command {
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: append(meter.Simulators(), "iec61850"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if slaves < 0 || slaves > maxSlaves {
+				return usagef("--slaves %d: a line has up to %d", slaves, maxSlaves)
+			}
 			cfg, err := a.config()
 			if err != nil {
 				return err
 			}
 			var sim meter.Simulator
-			if args[0] == "iec61850" {
+			if args[0] == simulatedModel {
 				sim, err = simulatedIED(model, ied)
+			} else if ied != "" {
+				err = fmt.Errorf("--ied is not for %s", args[0])
 			} else {
 				sim, err = meter.NewSimulator(args[0], &meter.SimulatorConfig{Slaves: slaves, Config: *cfg})
 			}
@@ -80,7 +88,7 @@ func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string, se
 	if err != nil || u.Scheme != "tcp" || u.Host == "" {
 		return usagef("--listen %q, want for example tcp://127.0.0.1:4059", target)
 	}
-	if host, _, err := net.SplitHostPort(u.Host); err == nil && host == "" {
+	if isOpen(u.Host) {
 		fmt.Fprintf(a.stderr, "warning: %s is open to all networks of this machine\n", target)
 	}
 	limits := &serve.Config{TLS: secure, Max: maxClients, Idle: -1} // each protocol has its own patience
@@ -95,10 +103,22 @@ func (a *app) simTCP(ctx context.Context, sim meter.Simulator, target string, se
 	return nil
 }
 
+// isOpen reports whether an address is that of all networks of the machine.
+func isOpen(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); ip != nil {
+		return ip.IsUnspecified()
+	}
+	return err == nil && host == ""
+}
+
 func (a *app) simUDP(ctx context.Context, sim meter.Simulator, target string) error {
 	u, err := url.Parse(target)
 	if err != nil || u.Host == "" {
 		return usagef("--listen %q, want for example udp://127.0.0.1:1153", target)
+	}
+	if isOpen(u.Host) {
+		fmt.Fprintf(a.stderr, "warning: %s is open to all networks of this machine\n", target)
 	}
 	packets, ok := sim.(meter.PacketSimulator)
 	if !ok {

@@ -24,6 +24,9 @@ func (a *app) watchCommand() *cobra.Command {
 			if interval <= 0 {
 				return usagef("--interval must be longer than nothing")
 			}
+			if count < 0 {
+				return usagef("--count %d is less than nothing", count)
+			}
 			patterns, err := parsePatterns(args[1:])
 			if err != nil {
 				return err

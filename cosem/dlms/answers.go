@@ -131,14 +131,15 @@ func (c *conversation) ask(m *Message, slot *asked, a asked) {
 			a.list[i].Selection = &cosem.Selection{Selector: s.Selector, Parameters: s.Parameters.Clone()}
 		}
 	}
-	a.unverified = m.Unverified
+	a.unverified, a.number = m.Unverified, c.requests
 	a.doubtful = slot.list != nil && !slices.EqualFunc(slot.list, a.list, sameGet)
 	*slot = a
 }
 
-// unknown reports whether it is not certain that an answer is one to this request.
-func (a *asked) unknown(answer *Message) bool {
-	return a.doubtful || a.unverified && !answer.Unverified
+// unknown reports whether it is not certain that an answer is one to this request:
+// where the server has gone on as far as the client it answers the newest one.
+func (c *conversation) unknown(a *asked, answer *Message) bool {
+	return a.doubtful || a.unverified && !answer.Unverified || answer.Trust == security.Verified && a.number != c.requests
 }
 
 func sameGet(a, b apdu.Get) bool {
@@ -150,7 +151,9 @@ func sameGet(a, b apdu.Get) bool {
 
 // went follows the counters of both sides. Each counts the messages that it sends,
 // so that with every answer the server has gone on as far as the client. Where
-// messages are missing, repeated or in another order it has not.
+// messages are missing, repeated or in another order it has not. The server's half
+// of the HLS handshake can answer nothing but the client's, and both are the newest
+// of their sides where no dedicated key is in use yet, which counts for itself.
 func (c *conversation) went(m *Message) {
 	if m.Trust != security.Verified || len(m.Plain) < 2 {
 		return
@@ -164,13 +167,28 @@ func (c *conversation) went(m *Message) {
 	case apdu.TagGetRequest, apdu.TagSetRequest, apdu.TagActionRequest, apdu.TagAccessRequest, apdu.TagReadRequest, apdu.TagWriteRequest,
 		apdu.TagUnconfirmedWrite, apdu.TagRLRQ:
 		c.lead += m.step
-		c.acting = m.Plain[0] == apdu.TagActionRequest && m.Plain[1] == 1
+		if next := m.Plain[0] == apdu.TagGetRequest && m.Plain[1] == 2; !next { // which asks for more of the same
+			c.requests++
+		}
+		c.acting = provesHLS(m.Plain) && !m.late && !c.counts(m.Title, security.KeyDedicated)
 	default:
 		c.lead -= m.step
-		if action && !c.level && m.Plain[0] == apdu.TagActionResponse { // it can answer nothing else
+		if action && !c.level && !m.late && answersHLS(m.Plain) {
 			c.level, c.lead = true, 0
 		}
 	}
+}
+
+// provesHLS reports whether a PDU is a request for reply_to_HLS_authentication.
+func provesHLS(b []byte) bool {
+	const class, method = 3, 11 // offsets
+	return len(b) > method && b[0] == apdu.TagActionRequest && b[1] == 1 && cosem.Class(b[class])<<8|cosem.Class(b[class+1]) == cosem.ClassAssociationLN && b[method] == 1
+}
+
+// answersHLS reports whether a PDU is the answer of an action that returned an octet string.
+func answersHLS(b []byte) bool {
+	const result, given, choice, data = 3, 4, 5, 6 // offsets
+	return len(b) > data && b[0] == apdu.TagActionResponse && b[1] == 1 && b[result] == 0 && b[given] == 1 && b[choice] == 0 && b[data] == 9
 }
 
 // doubtful reports whether it is not certain what request the message answers.
@@ -257,7 +275,7 @@ func (r *Receiver) accessed(c *conversation, p apdu.AccessResponse) {
 			list = append(list, slot.list[i])
 		}
 	}
-	r.matched(c, list, results, at, doubtful || slot.unknown(&r.message))
+	r.matched(c, list, results, at, doubtful || c.unknown(&slot, &r.message))
 }
 
 // answer reads results under the names that were asked for.
@@ -267,7 +285,7 @@ func (r *Receiver) answer(c *conversation, slot *asked, single bool, results []a
 	if a.single != single {
 		a.list = nil
 	}
-	r.matched(c, a.list, results, obis.Time{}, doubtful || a.unknown(&r.message))
+	r.matched(c, a.list, results, obis.Time{}, doubtful || c.unknown(&a, &r.message))
 }
 
 // matched reads results under the names that were asked for; those of a request

@@ -66,6 +66,46 @@ func knows(ek, ak security.Key) func(security.Title) *Security {
 	}
 }
 
+// Where only meters by their titles have keys, a push that names nobody is that of
+// anybody, whoever it says that it is.
+func TestBelieveUnnamed(t *testing.T) {
+	cfg := ReceiverConfig{Link: LinkWrapper, Keys: knows(pushKey, pushAuth), Unnamed: both}
+	feed := func(cfg ReceiverConfig, pdus ...[]byte) (*Message, error) {
+		r := NewReceiver(&cfg)
+		for _, pdu := range pdus {
+			b, err := wrapper.Frame{Source: 1, Destination: 1, APDU: pdu}.AppendBinary(nil)
+			require.NoError(t, err)
+			r.Feed(b)
+		}
+		var m *Message
+		var err error
+		for range pdus {
+			m, err = r.Next()
+		}
+		return m, err
+	}
+	m, err := feed(cfg, pushPDU(5))
+	require.NoError(t, err)
+	require.True(t, m.Unverified)
+	aare, err := apdu.AARE{Context: apdu.ContextLNCiphered, RespondingAPTitle: []byte("STRANGER")}.AppendBinary(nil)
+	require.NoError(t, err)
+	for name, pdus := range map[string][][]byte{"a push": {pushPDU(5)}, "behind a title that anybody may tell": {aare, pushPDU(5)}} {
+		live := cfg
+		live.Counters = &security.MemoryCounters{}
+		_, err = feed(live, pdus...)
+		require.ErrorIs(t, err, ErrUnprotected, name)
+		live.AcceptUnprotected = func(security.Title) bool { return true }
+		m, err = feed(live, pdus...)
+		require.NoError(t, err, name)
+		require.True(t, m.Unverified, name)
+	}
+	live := cfg
+	live.Counters = &security.MemoryCounters{}
+	m, err = feed(live, glo(t, pusher, both, 9, pushPDU(5)))
+	require.NoError(t, err)
+	require.False(t, m.Unverified)
+}
+
 // What is believed of a push, on a live line and in a capture.
 func TestBelieve(t *testing.T) {
 	forged := func(control security.Control) []byte { return glo(t, pusher, control, 1<<30, pushPDU(666)) }

@@ -361,6 +361,10 @@ func FuzzConversation(f *testing.F) {
 			f.Add(byte(i), []byte{op, 10, 12, op, 17, 200, op, 30, 31})
 		}
 	}
+	for i := range all { // a request under a dedicated key before the handshake ends
+		f.Add(byte(i), []byte("268820802"))
+		f.Add(byte(i), []byte("A\n0\x02\f0,!\n")) // both sides jump by as much
+	}
 	f.Fuzz(func(t *testing.T, which byte, program []byte) {
 		c := all[int(which)%len(all)]
 		if len(program) > 60 {

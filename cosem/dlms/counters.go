@@ -3,6 +3,8 @@ package dlms
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,8 +29,8 @@ import (
 // A counter for sending is never below the seconds since 2020, so that what
 // follows a lost file lies above what was before. The lock file remembers what
 // the file looked like (its number, and when it was written and changed): a file
-// that was restored, copied or edited is not believed, and its counters go on a
-// million further; see [FileCounters.Restored]. What cannot be noticed is a whole
+// that was restored, copied or edited is not believed, and its counters go on one
+// to two million further, as chance has it; see [FileCounters.Restored]. What cannot be noticed is a whole
 // disk that was put back: then only the seconds since 2020 help.
 type FileCounters struct {
 	mu       sync.Mutex
@@ -50,7 +52,7 @@ type span struct{ next, limit uint64 }
 const (
 	ahead = 64      // counters that are reserved at once
 	room  = 16      // the same for what comes: so many may be refused after a crash
-	skip  = 1 << 20 // counters that are left out when the file is not believed
+	skip  = 1 << 20 // counters that are left out at least, and twice that at most, when the file is not believed
 
 	// burst is how soon after a message the next one must come that it be taken
 	// without a write of its own: then the file says that all of a span came, and
@@ -63,6 +65,9 @@ const (
 
 // counterEpoch is when counters began.
 var counterEpoch = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// sinceEpoch returns the seconds since then: no counter that is sent is below.
+func sinceEpoch() uint64 { return uint64(max(0, time.Since(counterEpoch)/time.Second)) }
 
 var _ security.Counters = (*FileCounters)(nil)
 
@@ -117,7 +122,7 @@ func (f *FileCounters) Next(id security.CounterID) (uint32, error) {
 		err := f.locked(func(t *counterTable) error {
 			s.next = max(t.counters[id], 1)
 			if !f.exact[id] {
-				s.next = max(s.next, uint64(time.Since(counterEpoch)/time.Second)+t.extra)
+				s.next = max(s.next, sinceEpoch()+t.extra)
 			}
 			if s.next >= pastCounters-1 {
 				return security.ErrExhausted
@@ -358,12 +363,17 @@ func (t *counterTable) set(id security.CounterID, n uint64) {
 	t.counters[id] = n
 }
 
-// disbelieve leaves out what may have been used since the file was made.
+// disbelieve leaves out what may have been used since the file was made. How much
+// is drawn: the same backup may be put back twice, or in two places.
 func (t *counterTable) disbelieve(known voucher) {
-	t.extra += skip
+	var drawn [4]byte
+	_, _ = rand.Read(drawn[:])
+	jump := skip + uint64(binary.BigEndian.Uint32(drawn[:])%skip)
+	now := sinceEpoch() + t.extra
+	t.extra += jump
 	for id, n := range t.counters {
 		if !id.Receive {
-			t.counters[id] = min(n+skip, pastCounters-1)
+			t.counters[id] = min(max(n, now)+jump, pastCounters-1)
 		}
 	}
 	t.generation, t.changed = max(t.generation, known.last.generation), true

@@ -209,6 +209,42 @@ func TestCountersAreRestored(t *testing.T) {
 	}
 }
 
+// One backup that is put back again and again, as an image is from which a
+// container starts, gives other counters each time.
+func TestCountersAreRestoredTwice(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no cp here")
+	}
+	dir, backup := filepath.Join(t.TempDir(), "state"), filepath.Join(t.TempDir(), "backup")
+	busy := security.CounterID{Title: security.Title{2}} // sends more than once a second
+	f, err := OpenCounters(filepath.Join(dir, "counters"))
+	require.NoError(t, err)
+	require.NoError(t, f.Reset(busy, 1<<30))
+	ids := []security.CounterID{sent, busy}
+	for _, id := range ids {
+		_, err = f.Next(id)
+		require.NoError(t, err)
+	}
+	require.NoError(t, f.Close())
+	run(t, "cp", "-a", dir, backup)
+	used := map[security.CounterID]map[uint32]bool{sent: {}, busy: {}}
+	for range 4 {
+		run(t, "rm", "-r", dir)
+		run(t, "cp", "-a", backup, dir)
+		f, err := OpenCounters(filepath.Join(dir, "counters"))
+		require.NoError(t, err)
+		for _, id := range ids {
+			for range 100 {
+				n, err := f.Next(id)
+				require.NoError(t, err)
+				require.False(t, used[id][n], "%v: counter %d again", id, n)
+				used[id][n] = true
+			}
+		}
+		require.NoError(t, f.Close())
+	}
+}
+
 func run(t *testing.T, name string, arguments ...string) {
 	t.Helper()
 	out, err := exec.Command(name, arguments...).CombinedOutput()

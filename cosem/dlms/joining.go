@@ -104,6 +104,7 @@ type conversation struct {
 	last           []counted
 	opening        bool         // a verified AARQ waits for its answer, and nothing came since
 	acting         bool         // the same for an action
+	requests       uint32       // how many verified requests came
 	level          bool         // lead holds
 	lead           uint32       // by how much the client's counter went further than that of the server
 	told           [2]described // by messages that can be trusted, and by others
@@ -130,6 +131,7 @@ type asked struct {
 	single     bool // not a list
 	unverified bool // nobody can tell who asked
 	doubtful   bool // another request was not answered
+	number     uint32
 }
 
 // forget drops the requests that wait for an answer: what comes may answer another one.

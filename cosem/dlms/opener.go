@@ -3,6 +3,7 @@ package dlms
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/openusm/meter/cosem"
 	"github.com/openusm/meter/cosem/apdu"
@@ -339,20 +340,26 @@ func (r *Receiver) count(c *conversation, s *sealed) error {
 			return fmt.Errorf("dlms: %s of %v, counter %d: %w", s.layer.Name, s.layer.Title, s.layer.Counter, err)
 		}
 	}
-	r.message.step, r.message.counted = c.count(s.layer.Title, key, s.layer.Counter)
+	m := &r.message
+	m.step, m.counted, m.late = c.count(s.layer.Title, key, s.layer.Counter)
 	return nil
 }
 
+// counts reports whether a sender used a key before.
+func (c *conversation) counts(title security.Title, key security.KeyName) bool {
+	return slices.ContainsFunc(c.last, func(l counted) bool { return l.title == title && l.key == key })
+}
+
 // count returns how far a counter went since the message before, if there was one
-// and it lies below.
-func (c *conversation) count(title security.Title, key security.KeyName, counter uint32) (step uint32, ok bool) {
+// and it lies below; a message is late where it does not.
+func (c *conversation) count(title security.Title, key security.KeyName, counter uint32) (step uint32, ok, late bool) {
 	var running *counted
 	for i := range c.last {
 		l := &c.last[i]
 		if l.title == title && l.key == key {
 			step, ok = counter-l.counter, counter > l.counter
 			l.counter = counter
-			return step, ok
+			return step, ok, !ok
 		}
 		if l.title == title && l.key == security.KeyUnicast {
 			running = l
@@ -362,11 +369,11 @@ func (c *conversation) count(title security.Title, key security.KeyName, counter
 		c.last = append(c.last, counted{title, key, counter})
 	}
 	if key != security.KeyDedicated {
-		return 0, false
+		return 0, false, false
 	}
 	// A dedicated key begins at 0, or goes on where the global one is.
 	if running != nil && counter-running.counter < maxRunning {
-		return counter - running.counter, counter > running.counter
+		return counter - running.counter, counter > running.counter, false
 	}
-	return counter, true
+	return counter, true, false
 }

@@ -27,6 +27,10 @@ type ReceiverConfig struct {
 	// named; Peer and Title in what it returns for that are the titles of the meter
 	// and of its client. A nil Keys knows no keys.
 	Keys func(title security.Title) *Security
+	// Unnamed is the protection that is demanded of messages that name no sender,
+	// where Keys has none for the zero title: where meters have keys, one that says
+	// nothing of itself may claim to be any of them.
+	Unnamed security.Control
 	// Counters are those of a live line: a message that is not above all before is
 	// refused with [security.ErrReplay], one that is protected less than the keys
 	// of its sender imply with [ErrUnprotected]. Nil is for captures, whose messages
@@ -62,6 +66,7 @@ type Message struct {
 	keys    *sender // with which it was deciphered
 	step    uint32  // from the counter of the sender's message before
 	counted bool    // step holds
+	late    bool    // the sender's message before had a higher counter, or the same
 	sealed  bool    // it was ciphered or signed
 }
 
@@ -506,6 +511,9 @@ func (r *Receiver) believe(f *flow, values bool) error {
 				demanded = r.sender(title).demanded()
 			}
 		}
+	}
+	if demanded == 0 && m.keys == nil && m.Title == (security.Title{}) {
+		demanded = r.cfg.Unnamed
 	}
 	m.Unverified = m.Trust != security.Verified && (demanded != 0 || m.sealed && m.Trust != security.Plain)
 	less := demanded&security.Authenticated != 0 && m.Trust != security.Verified ||

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/openusm/meter/internal/golden"
@@ -72,6 +73,25 @@ func wired(t testing.TB, line []byte, piece int, key *mbus.Key) map[string]bool 
 	return all
 }
 
+// passes reports whether a line holds a frame that nobody sent and whose checksum
+// is right all the same: a sum of octets cannot tell when two bits make up for one another.
+func passes(line []byte, sent [][]byte) bool {
+	for i := range line {
+		b := line[i:]
+		if len(b) < 6 || b[0] != 0x68 || b[3] != 0x68 || b[1] != b[2] || len(b) < int(b[1])+6 {
+			continue
+		}
+		frame, sum := b[:int(b[1])+6], byte(0)
+		for _, c := range frame[4 : len(frame)-2] {
+			sum += c
+		}
+		if sum == frame[len(frame)-2] && !slices.ContainsFunc(sent, func(m []byte) bool { return bytes.Equal(m, frame) }) {
+			return true
+		}
+	}
+	return false
+}
+
 // FuzzWired: of damaged frames of a wire no reading comes that the intact ones did
 // not have.
 func FuzzWired(f *testing.F) {
@@ -95,11 +115,16 @@ func FuzzWired(f *testing.F) {
 	require.Greater(f, len(intact), 8)
 	f.Add([]byte{4, 0, 3, 1, 200, 0}, 7)
 	f.Add([]byte{0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 6, 6, 5, 5}, 100)
+	f.Add([]byte("\nd0\xfe.R2"), 34) // two bits that make up for one another
 	f.Fuzz(func(t *testing.T, script []byte, piece int) {
 		if piece <= 0 || len(script) > 64 {
 			return
 		}
-		for text, flagged := range wired(t, bytes.Join(golden.Damage(messages, script, nil), nil), piece, key) {
+		line := bytes.Join(golden.Damage(messages, script, nil), nil)
+		if passes(line, messages) {
+			return
+		}
+		for text, flagged := range wired(t, line, piece, key) {
 			if _, had := intact[text]; !had && !flagged {
 				t.Fatalf("%s is not of the intact line", text)
 			}
