@@ -9,7 +9,7 @@ import (
 	"net"
 	"os"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/openusm/meter/internal/stream"
@@ -32,6 +32,8 @@ const (
 	// greeting is how long a meter that calls in may take to say who it is.
 	greeting    = time.Second
 	maxGreeting = 4096
+	// maxStrangers is how many are asked at a time while the first meter is awaited.
+	maxStrangers = 64
 )
 
 // Accept waits at a target such as "listen+dlms://:4059" for meters that call in,
@@ -65,7 +67,8 @@ func Accept(ctx context.Context, target string, cfg *Config, handle func(context
 	return ctx.Err()
 }
 
-// dialIn waits for the first meter with which a session can be opened.
+// dialIn waits for the first meter with which a session can be opened. Others that
+// call keep it from nothing.
 func dialIn(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", t.Address)
@@ -75,21 +78,52 @@ func dialIn(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
-	for {
-		c, err := l.Accept()
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	found, failed := make(chan Session), make(chan error, 1)
+	go func() {
+		places := make(chan struct{}, maxStrangers)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case places <- struct{}{}:
+			default:
+				_ = c.Close()
+				continue
+			}
+			go func() {
+				defer func() { <-places }()
+				own, cancel := context.WithCancel(ctx)
+				stop := context.AfterFunc(waiting, cancel)
+				call, err := answer(own, t, c, cfg)
+				if err != nil {
+					cancel()
+					if cfg.Tried != nil && waiting.Err() == nil {
+						cfg.Tried(fmt.Sprintf("%v, which called in: %v", call.From, err))
+					}
+					return
+				}
+				stop() // the session lives on under own
+				select {
+				case found <- call.Session:
+				case <-waiting.Done():
+					_ = call.Session.Close(context.WithoutCancel(ctx))
+				}
+			}()
+		}
+	}()
+	select {
+	case s := <-found:
+		return s, nil
+	case err := <-failed:
 		if ctx.Err() != nil {
 			return nil, outcome(ctx.Err())
 		}
-		if err != nil {
-			return nil, fmt.Errorf("meter: %w: %w", ErrConnect, err)
-		}
-		call, err := answer(ctx, t, c, cfg)
-		switch {
-		case err == nil:
-			return call.Session, nil
-		case !unheard(err):
-			return nil, err
-		}
+		return nil, fmt.Errorf("meter: %w: %w", ErrConnect, err)
 	}
 }
 
@@ -104,13 +138,9 @@ func answer(ctx context.Context, t Target, c net.Conn, cfg *Config) (*Call, erro
 		return call, outcome(err)
 	}
 	own.Keys = cfg.Keys.For(call.ID)
-	var once sync.Once
-	own.Open = func(context.Context, Target, *Config) (io.ReadWriteCloser, error) {
-		err := fmt.Errorf("meter: %w: a meter that calls in is not called back", ErrConnect)
-		once.Do(func() { err = nil })
-		return conn, err
-	}
+	own.Open = func(context.Context, Target, *Config) (io.ReadWriteCloser, error) { return conn, nil }
 	session, err := dialProtocol(ctx, Target{Scheme: "tcp", Address: c.RemoteAddr().String()}, &own)
+	conn.settled.Store(true)
 	if err != nil {
 		_ = c.Close()
 		return call, err
@@ -154,8 +184,20 @@ func (call *Call) greet(ctx context.Context, c *answered, cfg *Config) error {
 	return nil
 }
 
-// answered is the connection of a meter that called in.
-type answered struct{ net.Conn }
+// answered is the connection of a meter that called in, which several protocols try
+// in turn: it is not called back.
+type answered struct {
+	net.Conn
+	settled atomic.Bool // one of them has it
+}
+
+// Close closes the connection, once it is settled whose it is.
+func (a *answered) Close() error {
+	if a.settled.Load() {
+		return a.Conn.Close()
+	}
+	return a.SetDeadline(time.Time{})
+}
 
 // SetLine accepts any rate: there is no line.
 func (*answered) SetLine(int, string) error { return nil }

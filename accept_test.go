@@ -45,7 +45,6 @@ func TestAccept(t *testing.T) {
 	push[7] = byte(len(push) - 8)
 
 	cfg := &Config{Counters: &security.MemoryCounters{}, Timeout: 500 * time.Millisecond}
-	cfg.Keys.Find = func(id string) (keys.Set, bool) { return set, id == "METER-7" }
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	type told struct {
@@ -99,7 +98,6 @@ func TestAccept(t *testing.T) {
 	callIn(t, address, nil, open)
 	require.Equal(t, "OSM0000012345678", next().name)
 
-	cfg.DLMS.Auth = "" // what follows is of another Accept
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
 	require.Len(t, held, 64)
@@ -109,6 +107,7 @@ func TestAccept(t *testing.T) {
 	defer cancel()
 	own := *cfg
 	own.DLMS.Auth = "hls-gmac"
+	own.Keys.Find = func(id string) (keys.Set, bool) { return set, id == "METER-7" }
 	go func() {
 		done <- Accept(ctx, "listen+dlms://"+address, &own, func(ctx context.Context, c *Call, err error) {
 			if err == nil {
@@ -134,4 +133,38 @@ func TestAcceptRefuses(t *testing.T) {
 	require.NoError(t, err)
 	defer taken.Close()
 	require.ErrorIs(t, Accept(t.Context(), "listen+dlms://"+taken.Addr().String(), nil, nil), ErrConnect)
+}
+
+// Who waits for a meter gets it in spite of strangers that call.
+func TestDialInAfterStrangers(t *testing.T) {
+	sim, err := NewSimulator("dlms", nil)
+	require.NoError(t, err)
+	for name, says := range map[string]string{"silent": "", "web": "GET / HTTP/1.1\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			at := l.Addr().String()
+			require.NoError(t, l.Close())
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			call := func(serve func(net.Conn)) {
+				for ctx.Err() == nil {
+					if c, err := net.Dial("tcp", at); err == nil {
+						serve(c)
+						return
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+			}
+			go func() {
+				for range 3 {
+					call(func(c net.Conn) { _, _ = c.Write([]byte(says)) })
+				}
+				call(func(c net.Conn) { _ = sim.Serve(ctx, c) })
+			}()
+			s, err := Dial(ctx, "listen+dlms://"+at, nil)
+			require.NoError(t, err)
+			_ = s.Close(ctx)
+		})
+	}
 }

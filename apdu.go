@@ -313,9 +313,14 @@ func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
 // simulateDLMS returns the simulated meter, which is read as cfg says.
 func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
 	own := cfg.Config
-	if own.Keys.SystemTitle = own.Keys.MeterSystemTitle; len(own.Keys.SystemTitle) == 0 {
-		own.Keys.SystemTitle = []byte{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+	title := own.Keys.MeterSystemTitle
+	if len(title) != security.TitleLen {
+		title = []byte{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+		if ours := own.Keys.SystemTitle; len(ours) == security.TitleLen { // of another installation, another meter
+			copy(title[3:], ours[3:])
+		}
 	}
+	own.Keys.SystemTitle = title
 	access, err := DLMSAccess(&own)
 	if err != nil {
 		return nil, err

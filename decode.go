@@ -22,7 +22,7 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 // is too long for that, message by message.
 type Decoder struct {
 	cfg     *Config
-	readers []reader // by protocol, made when they are first needed
+	readers []reader // by driver, made when they are first needed
 	result  Result
 	part    Result
 	octets  []byte // of a line
@@ -31,7 +31,7 @@ type Decoder struct {
 }
 
 type reader struct {
-	protocol Protocol
+	driver *Driver
 	Reader
 }
 
@@ -64,7 +64,7 @@ func (d *Decoder) open(driver *Driver) (Reader, error) {
 		return nil, fmt.Errorf("meter: decode %s: %w", driver.Protocol, ErrNotSupported)
 	}
 	for _, known := range d.readers {
-		if known.protocol == driver.Protocol {
+		if known.driver == driver {
 			return known.Reader, nil
 		}
 	}
@@ -72,7 +72,7 @@ func (d *Decoder) open(driver *Driver) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.readers = append(d.readers, reader{driver.Protocol, r})
+	d.readers = append(d.readers, reader{driver, r})
 	return r, nil
 }
 

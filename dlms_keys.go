@@ -94,6 +94,9 @@ func dlmsSecurity(cfg *Config, set keys.Set) (*dlms.Security, error) {
 // receiverConfig says whose keys a receiver knows, and what it believes.
 func receiverConfig(cfg *Config, link dlms.Link) (*dlms.ReceiverConfig, error) {
 	own := &dlms.ReceiverConfig{Link: link, AcceptUnprotected: func(t security.Title) bool { return cfg.accepts(t.String()) }}
+	if ciphers(cfg.Keys) {
+		own.Unnamed = security.Authenticated // who names nobody may not be one of those whose keys are known
+	}
 	own.Keys = func(title security.Title) *dlms.Security {
 		set := cfg.Keys
 		if title != (security.Title{}) {

@@ -204,6 +204,7 @@ func listenOn(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, handle fu
 		case errors.Is(err, os.ErrDeadlineExceeded) && !l.heard && !until.IsZero():
 			return errNothingCame
 		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+			l.end()
 			return nil
 		case err != nil:
 			return fmt.Errorf("meter: %w", err)
@@ -278,13 +279,18 @@ func (l *listener) datagram(b []byte) {
 		heard(r, err)
 	}
 	l.feed(b)
+	l.end()
+	if !found {
+		heard(nil, fmt.Errorf("meter: %w: a datagram of %d octets is no message", ErrFrame, len(b)))
+	}
+}
+
+// end hands on what a line, or a datagram, ends with.
+func (l *listener) end() {
 	for i := 0; i < len(l.finders); i++ {
 		l.finders[i].End()
 		for l.next(&i) {
 		}
-	}
-	if !found {
-		heard(nil, fmt.Errorf("meter: %w: a datagram of %d octets is no message", ErrFrame, len(b)))
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/openusm/meter/keys"
 )
 
 // pusher opens a connection that brings b and then nothing more.
@@ -131,4 +133,39 @@ func TestDamagedTelegramsDoNotFlood(t *testing.T) {
 	for _, err := range told {
 		require.True(t, errors.Is(err, ErrFrame))
 	}
+}
+
+// A decoder that read HDLC frames reads those of the wrapper, too.
+func TestDecoderKnowsBothLinks(t *testing.T) {
+	d := NewDecoder(nil)
+	for _, s := range []string{"7ea019030310fccae6e600c001c100080000010000ff0200601a7e", "000100100001001f601da109060760857405080101be10040e01000000065f1f0400205e9f00c8"} {
+		b, _ := hex.DecodeString(s)
+		_, err := d.Decode(b)
+		require.NoError(t, err)
+	}
+}
+
+// A telegram that ends without a line end is read when the line ends.
+func TestListenReadsWhatTheConnectionEndsWith(t *testing.T) {
+	near, far := net.Pipe()
+	go func() {
+		_, _ = far.Write([]byte("/ISk5\\2MT382-1003\r\n\r\n1-0:1.8.0(000317.695*kWh)\r\n!"))
+		_ = far.Close()
+	}()
+	n := 0
+	_ = listenOn(t.Context(), near, (&Config{}).prepared(true), func(r *Result, err error) {
+		if r != nil {
+			n += len(r.Readings)
+		}
+	}, time.Time{})
+	require.Equal(t, 1, n)
+}
+
+// Of a meter whose key is known, no telegram in the clear is believed on a line.
+func TestPlainTelegramOfAMeterWithKeys(t *testing.T) {
+	cfg := (&Config{Protocol: P1, Keys: keys.Set{ByMeter: map[string]keys.Set{"E0001": {Key: make([]byte, 16)}}}, Counters: nil}).prepared(true)
+	telegram := "/ABC5x\r\n\r\n0-0:96.1.1(4530303031)\r\n1-0:1.8.0(000666.000*kWh)\r\n!\r\n"
+	l, err := newListener(cfg, func(r *Result, err error) { require.Nil(t, r, "%v", err) })
+	require.NoError(t, err)
+	l.datagram([]byte(telegram))
 }

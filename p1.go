@@ -11,6 +11,7 @@ import (
 	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/internal/jsontext"
+	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
 
@@ -34,7 +35,7 @@ func p1Driver() Driver {
 type p1Reader struct {
 	stream   p1.Stream
 	decoder  p1.Decoder
-	cfg      *Config
+	cfg, own *Config     // own has the key of customer ports
 	ciphered *dlmsReader // nil until something is ciphered
 	ended    bool
 	lines    []lineSource
@@ -47,7 +48,7 @@ func newP1Reader(cfg *Config) (*p1Reader, error) {
 	if len(own.Keys.Encryption) == 0 {
 		own.Keys.Encryption = own.Keys.Key // the user key of a customer port
 	}
-	r := &p1Reader{cfg: &own}
+	r := &p1Reader{cfg: cfg, own: &own}
 	if !cfg.live {
 		return r, nil
 	}
@@ -66,20 +67,35 @@ func (r *p1Reader) Next(into *Result) error {
 	switch {
 	case err == nil && m.IsEncrypted():
 		if r.ciphered == nil {
-			if r.ciphered, err = newDLMSReader(r.cfg, dlms.LinkNone); err != nil {
+			if r.ciphered, err = newDLMSReader(r.own, dlms.LinkNone); err != nil {
 				return err
 			}
 		}
 		return r.ciphered.apdu(m.Encrypted.APDU, into)
 	case err == nil:
 		r.telegram(m.Telegram, into)
-		return nil
+		return r.believe(into)
 	case !errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	case !r.ended:
 		return io.ErrUnexpectedEOF
 	}
 	return r.rest(into, err)
+}
+
+// believe asks the policy about a telegram in the clear: of a meter whose key is
+// known it should be ciphered.
+func (r *p1Reader) believe(into *Result) error {
+	all := &r.cfg.Keys // of which a key without a name may be of another protocol
+	named := keys.Set{ByMeter: all.ByMeter, Find: all.Find}.For(into.Meter.ID, into.Meter.Serial)
+	if len(named.Key)+len(named.Encryption)+len(all.Encryption) == 0 && (r.cfg.Protocol != P1 || len(all.Key) == 0) {
+		return nil
+	}
+	if r.cfg.live && !r.cfg.accepts(into.Meter.ID, into.Meter.Serial) {
+		return fmt.Errorf("meter: %w: telegram of %s: %w", ErrAuth, into.Meter.ID, dlms.ErrUnprotected)
+	}
+	into.Mark(obis.Unverified)
+	return nil
 }
 
 // rest reads what a capture holds of a telegram that is cut off, and ends it.
@@ -95,7 +111,7 @@ func (r *p1Reader) rest(into *Result, cut error) error {
 	if err == nil || len(t.Data) > 0 {
 		r.telegram(t, into)
 		into.Warn("the telegram is incomplete: %v", cut)
-		return nil
+		return r.believe(into)
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
 }

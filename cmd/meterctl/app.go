@@ -287,6 +287,11 @@ func (a *app) checkFlags() error {
 	case a.retries < -1:
 		return usagef("--retries %d: want -1 or more", a.retries)
 	}
+	if a.auth != "" {
+		if _, err := dlms.ParseMechanism(a.auth); err != nil {
+			return usagef("--auth %q: want none, low, hls-manufacturer, hls-md5, hls-sha1, hls-gmac, hls-sha256 or hls-ecdsa", a.auth)
+		}
+	}
 	return nil
 }
 

@@ -304,6 +304,8 @@ func TestRefusedFlags(t *testing.T) {
 	for line, says := range map[string]string{
 		"read sim:mbus --server 5":                                       "--server is not for mbus",
 		"read sim:mbus --auth hls-gmac":                                  "--auth is not for mbus",
+		"read sim:mbus --address 300":                                    "want 0 to 254",
+		"read sim:dlms --auth gmac":                                      "want none, low",
 		"read sim:dlms --address 5":                                      "--address is not for dlms",
 		"read tcp://127.0.0.1:1 --protocol sml --suite 1":                "--suite is not for sml",
 		"read listen+dlms://127.0.0.1:0 --user x":                        "--user is not for dlms",
@@ -467,4 +469,19 @@ func TestSimUDP(t *testing.T) {
 	got = run(t, "", "sim", "sml", "--listen", target)
 	require.Equal(t, exitUsage, got.exit)
 	require.Contains(t, got.stderr, "has no UDP")
+}
+
+// A recorded conversation has no password, and is replayed with it all the same.
+func TestRecordHidesPasswords(t *testing.T) {
+	record := filepath.Join(t.TempDir(), "record")
+	flags := []string{"sim:dlms", "0-0:42.0.0", "--password", "geheim12"}
+	got := run(t, "", append([]string{"read", "--record", record}, flags...)...)
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	text, err := os.ReadFile(record)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), hex.EncodeToString([]byte("geheim12")))
+	require.Contains(t, string(text), hex.EncodeToString([]byte("********")))
+	again := run(t, "", append([]string{"read", "--replay", record}, flags...)...)
+	require.Equal(t, exitOK, again.exit, again.stderr)
+	require.Equal(t, got.stdout, again.stdout)
 }

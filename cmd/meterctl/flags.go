@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/mbus/bus"
 )
 
 // flagsOf are the flags that not all protocols know, and those that do. By
@@ -41,6 +42,9 @@ func (a *app) checkProtocol(cmd *cobra.Command, args []string) error {
 	}
 	if p == "" || p == meter.Auto {
 		return nil
+	}
+	if _, err := bus.ParseSlave(a.address); p == meter.MBus && err != nil {
+		return usageError{err}
 	}
 	face, _ := cmd.Flags().GetString("as") // which has protection of its own
 	for _, f := range flagsOf {

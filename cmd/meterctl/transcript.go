@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/keys"
 )
 
 // traceFrame shows a frame with its fields on standard error.
@@ -35,6 +36,7 @@ func (a *app) traceFrame(send bool, frame []byte) {
 
 // transcript makes cfg record the conversation to --record, or take it from --replay.
 func (a *app) transcript(cfg *meter.Config) error {
+	hide := hider(cfg.Keys)
 	if a.replay != "" {
 		f, err := os.Open(a.replay)
 		if err != nil {
@@ -46,11 +48,11 @@ func (a *app) transcript(cfg *meter.Config) error {
 			return configf("%s: %w", a.replay, err)
 		}
 		cfg.Open = func(context.Context, meter.Target, *meter.Config) (io.ReadWriteCloser, error) {
-			return &replayer{steps: steps}, nil
+			return &replayer{steps: steps, hide: hide}, nil
 		}
 		return nil
 	}
-	out, err := os.OpenFile(a.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // it may hold a password
+	out, err := os.OpenFile(a.record, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // what meters say concerns nobody
 	if err != nil {
 		return configError{err}
 	}
@@ -60,12 +62,33 @@ func (a *app) transcript(cfg *meter.Config) error {
 		if err != nil {
 			return nil, err
 		}
-		return &recorder{ReadWriteCloser: rw, out: out, start: start}, nil
+		return &recorder{ReadWriteCloser: rw, out: out, start: start, hide: hide}, nil
 	}
 	return nil
 }
 
-// recorder writes a line for all that is sent (">") and received ("<"):
+// hider returns what replaces passwords in octets by as many "*".
+func hider(set keys.Set) func([]byte) []byte {
+	var passwords [][]byte
+	note := func(s keys.Set) {
+		if len(s.Password) > 0 {
+			passwords = append(passwords, s.Password)
+		}
+	}
+	note(set)
+	for _, own := range set.ByMeter {
+		note(own)
+	}
+	return func(b []byte) []byte {
+		for _, p := range passwords {
+			b = bytes.ReplaceAll(b, p, bytes.Repeat([]byte("*"), len(p)))
+		}
+		return b
+	}
+}
+
+// recorder writes a line for all that is sent (">") and received ("<"), passwords
+// replaced by "*":
 //
 //	> 0.000 7ea0070321930f017e
 //	< 0.012 7ea0070321730f017e
@@ -74,6 +97,7 @@ type recorder struct {
 	mu    sync.Mutex
 	out   *os.File
 	start time.Time
+	hide  func([]byte) []byte
 }
 
 func (r *recorder) line(mark string, b []byte) {
@@ -82,7 +106,7 @@ func (r *recorder) line(mark string, b []byte) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	fmt.Fprintf(r.out, "%s %.3f %x\n", mark, time.Since(r.start).Seconds(), b)
+	fmt.Fprintf(r.out, "%s %.3f %x\n", mark, time.Since(r.start).Seconds(), r.hide(b))
 }
 
 func (r *recorder) Read(b []byte) (int, error) {
@@ -155,6 +179,7 @@ func parseTranscript(r io.Reader) (steps []step, err error) {
 type replayer struct {
 	mu       sync.Mutex
 	steps    []step
+	hide     func([]byte) []byte
 	deadline time.Time
 }
 
@@ -163,7 +188,7 @@ var errDiffers = errors.New("replay: the conversation differs from the recorded 
 func (r *replayer) Write(b []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, c := range b {
+	for i, c := range r.hide(b) {
 		if len(r.steps) > 0 && len(r.steps[0].octets) == 0 {
 			r.steps = r.steps[1:]
 		}
