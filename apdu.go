@@ -245,7 +245,7 @@ func (s *attributeSource) AppendJSON(dst []byte) []byte {
 	return (*cosem.Attribute)(s).AppendJSON(dst)
 }
 
-func (s *attributeSource) Clone() Source { c := *s; return &c }
+func (*attributeSource) Clone(list []Source) int { return len(result.Copies[*attributeSource](list)) }
 
 // dlmsExplainer explains frames, or a bare APDU.
 type dlmsExplainer struct {

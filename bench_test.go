@@ -124,7 +124,7 @@ func TestDecodeAllocates(t *testing.T) {
 		})
 		assert.Zero(t, reused, "%s with a decoder that is used again", protocol)
 		once := testing.AllocsPerRun(100, func() { _, _ = Decode(c.octets, nil) })
-		assert.LessOrEqual(t, once, 40.0, "%s with one for each capture", protocol)
+		assert.LessOrEqual(t, once, 15.0, "%s with one for each capture", protocol)
 	}
 }
 

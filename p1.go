@@ -11,7 +11,9 @@ import (
 	"github.com/openusm/meter/iec62056/iec62056sim"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/internal/jsontext"
+	"github.com/openusm/meter/internal/wire"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // p1Driver hears customer ports: DSMR P1 and its relatives, plain or ciphered.
@@ -138,7 +140,18 @@ func (s *lineSource) AppendJSON(dst []byte) []byte {
 	return append(jsontext.AppendString(append(dst, `{"line":`...), s.line), '}')
 }
 
-func (s *lineSource) Clone() Source { return &lineSource{bytes.Clone(s.line)} }
+func (*lineSource) Clone(list []Source) int {
+	all := result.Copies[*lineSource](list)
+	size := 0
+	for i := range all {
+		size += len(all[i].line)
+	}
+	octets := make([]byte, 0, size)
+	for i := range all {
+		octets = wire.Move(octets, &all[i].line)
+	}
+	return len(all)
+}
 
 // appendLines adds readings, and as their sources the lines on which they stood.
 // It returns memory for the next time.

@@ -2,7 +2,9 @@ package mbus
 
 import (
 	"io"
+	"slices"
 
+	"github.com/openusm/meter/internal/wire"
 	"github.com/openusm/meter/obis"
 )
 
@@ -169,19 +171,19 @@ func (d *Decoder) content(t *Telegram, b []byte, n int) error {
 // Clone returns the telegram with memory of its own.
 func (t Telegram) Clone() Telegram {
 	t.Payload = append([]byte(nil), t.Payload...)
-	records := make([]Record, len(t.Records))
+	t.Records = slices.Clone(t.Records)
 	for i := range t.Records {
-		records[i] = t.Records[i].Clone()
+		t.Records[i].Own(nil)
 	}
-	t.Records = records
 	return t
 }
 
-// Clone returns the record with memory of its own.
-func (r *Record) Clone() Record {
-	c := *r
-	c.ID, c.Data, c.Value = append([]byte(nil), r.ID...), append([]byte(nil), r.Data...), r.Value.Clone()
-	return c
+// Own appends the octets to which the record refers to dst, and makes it refer to
+// them there; those of its value get memory of their own.
+func (r *Record) Own(dst []byte) []byte {
+	dst = wire.Move(wire.Move(dst, &r.ID), &r.Data)
+	r.Value = r.Value.Clone()
+	return dst
 }
 
 // Meter returns the identity of the meter that sent the telegram.

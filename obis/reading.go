@@ -1,7 +1,5 @@
 package obis
 
-import "bytes"
-
 // Rule says how a reading came by its OBIS code.
 type Rule uint8
 
@@ -41,11 +39,28 @@ type Reading struct {
 	Source  uint32  // number of the record in its message, for what the protocol can say besides
 }
 
-// Clone returns the reading with memory of its own.
-func (r Reading) Clone() Reading {
-	r.Value = r.Value.Clone()
-	r.RawID = bytes.Clone(r.RawID)
-	return r
+// CloneReadings returns the readings with memory of their own. Their octets lie in
+// one piece.
+func CloneReadings(list []Reading) []Reading {
+	if list == nil {
+		return nil
+	}
+	size := 0
+	for i := range list {
+		size += len(list[i].RawID) + len(list[i].Value.raw)
+	}
+	out, octets := make([]Reading, len(list)), make([]byte, 0, size)
+	for i := range list {
+		out[i] = list[i]
+		for _, b := range [...]*[]byte{&out[i].RawID, &out[i].Value.raw} {
+			if *b != nil {
+				n := len(octets)
+				octets = append(octets, *b...)
+				*b = octets[n:len(octets):len(octets)]
+			}
+		}
+	}
+	return out
 }
 
 // ID returns the code of the reading as text or, where it has none, its raw id
