@@ -33,7 +33,7 @@ func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error))
 	if err != nil {
 		return r, err
 	}
-	r = r.Clone()
+	r = r.Detach()
 	d.readers = slices.DeleteFunc(d.readers, remembers)
 	pool.Put(d)
 	return r, nil

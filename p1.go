@@ -160,11 +160,11 @@ func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(
 		memory = make([]lineSource, len(from))
 	}
 	memory = memory[:len(from)]
-	r.Readings, r.Sources = slices.Grow(r.Readings, len(from)), slices.Grow(r.Sources, len(from))
+	n := len(r.Readings)
+	r.Readings, r.Sources = append(r.Readings, from...), slices.Grow(r.Sources, len(from))
 	for i := range from {
 		memory[i].line = line(from[i].Source)
-		r.Readings = append(r.Readings, from[i])
-		r.Readings[len(r.Readings)-1].Source = uint32(len(r.Sources))
+		r.Readings[n+i].Source = uint32(len(r.Sources))
 		r.Sources = append(r.Sources, &memory[i])
 	}
 	return memory

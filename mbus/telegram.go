@@ -52,6 +52,7 @@ type Decoder struct {
 	iv      [16]byte
 	stream  [16]byte     // a block of the key stream of CTR
 	headers []byte       // of a full frame
+	last    bool         // nothing comes for which a format would have to be learnt
 	full    []byte       // rebuilt from a compact frame
 	maker   Manufacturer // whose rules these are
 	rules   []manufacturerRow
@@ -131,7 +132,7 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 	if err := d.judge(&t, b, lower); err != nil {
 		return t, err
 	}
-	if d.Formats != nil && t.Broken == nil && (t.Content == ContentRecords || t.Content == ContentCommand) {
+	if d.Formats != nil && !d.last && t.Broken == nil && (t.Content == ContentRecords || t.Content == ContentCommand) {
 		d.learn(&t)
 	}
 	return t, nil

@@ -39,20 +39,15 @@ type Reading struct {
 	Source  uint32  // number of the record in its message, for what the protocol can say besides
 }
 
-// CloneReadings returns the readings with memory of their own. Their octets lie in
-// one piece.
-func CloneReadings(list []Reading) []Reading {
-	if list == nil {
-		return nil
-	}
+// OwnReadings gives readings memory of their own: their octets lie in one piece.
+func OwnReadings(list []Reading) {
 	size := 0
 	for i := range list {
 		size += len(list[i].RawID) + len(list[i].Value.raw)
 	}
-	out, octets := make([]Reading, len(list)), make([]byte, 0, size)
+	octets := make([]byte, 0, size)
 	for i := range list {
-		out[i] = list[i]
-		for _, b := range [...]*[]byte{&out[i].RawID, &out[i].Value.raw} {
+		for _, b := range [...]*[]byte{&list[i].RawID, &list[i].Value.raw} {
 			if *b != nil {
 				n := len(octets)
 				octets = append(octets, *b...)
@@ -60,7 +55,6 @@ func CloneReadings(list []Reading) []Reading {
 			}
 		}
 	}
-	return out
 }
 
 // ID returns the code of the reading as text or, where it has none, its raw id

@@ -70,17 +70,32 @@ func (r *Result) Reset() {
 // Clone returns the result with memory of its own.
 func (r *Result) Clone() *Result {
 	c := *r
-	c.Readings = obis.CloneReadings(r.Readings)
+	c.Readings, c.Sources = slices.Clone(r.Readings), slices.Clone(r.Sources)
+	return c.Detach()
+}
+
+// Detach is Clone that takes the lists of readings and sources along: r has none any more.
+func (r *Result) Detach() *Result {
+	c := *r
+	r.Readings, r.Sources = nil, nil
+	obis.OwnReadings(c.Readings)
 	c.Profiles = make([]*obis.Profile, len(r.Profiles))
 	for i, p := range r.Profiles {
 		c.Profiles[i] = p.Clone()
 	}
 	c.Events = slices.Clone(r.Events)
+	size := 0
 	for i := range c.Events {
-		c.Events[i].Params = obis.CloneReadings(c.Events[i].Params)
+		size += len(c.Events[i].Params)
 	}
+	params := make([]obis.Reading, 0, size)
+	for i := range c.Events {
+		n := len(params)
+		params = append(params, c.Events[i].Params...)
+		c.Events[i].Params = params[n:len(params):len(params)]
+	}
+	obis.OwnReadings(params)
 	c.Layers, c.Warnings = slices.Clone(r.Layers), slices.Clone(r.Warnings)
-	c.Sources = slices.Clone(r.Sources)
 	for rest := c.Sources; len(rest) > 0; {
 		n := 1
 		if rest[0] != nil {

@@ -77,7 +77,8 @@ func (f *coapFace) Update(r *meter.Result) (lost []string) {
 		return nil
 	}
 	d := dataOf(r)
-	d.Readings, d.Profiles = obis.CloneReadings(r.Readings), slices.Clone(r.Profiles)
+	d.Readings, d.Profiles = slices.Clone(r.Readings), slices.Clone(r.Profiles)
+	obis.OwnReadings(d.Readings)
 	for i := range d.Profiles {
 		d.Profiles[i] = d.Profiles[i].Clone()
 	}
