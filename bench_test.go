@@ -190,7 +190,7 @@ func TestListenPushAllocates(t *testing.T) {
 		l.feed(frames[next])
 		next++
 	})
-	require.LessOrEqual(t, allocs, 12.0)
+	require.LessOrEqual(t, allocs, 1.0)
 	require.Equal(t, next, heard)
 }
 

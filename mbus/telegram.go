@@ -183,7 +183,9 @@ func (t Telegram) Clone() Telegram {
 // them there; those of its value get memory of their own.
 func (r *Record) Own(dst []byte) []byte {
 	dst = wire.Move(wire.Move(dst, &r.ID), &r.Data)
-	r.Value = r.Value.Clone()
+	if r.Value.Kind() >= obis.KindBits { // numbers refer to none
+		r.Value = r.Value.Clone()
+	}
 	return dst
 }
 
