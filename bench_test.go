@@ -164,6 +164,21 @@ func TestDecodeOwns(t *testing.T) {
 	wg.Wait()
 }
 
+func TestDecodeOwnsAPDU(t *testing.T) {
+	given, err := apdu.DataNotification{Invoke: 1, Body: cosem.Array(
+		cosem.Structure(cosem.Name(obis.Code{0, 0, 96, 1, 0, 255}), cosem.OctetString([]byte("12345678"))))}.AppendBinary(nil)
+	require.NoError(t, err)
+	for _, cfg := range []*Config{nil, {}} {
+		b := bytes.Clone(given)
+		r, err := Decode(b, cfg)
+		require.NoError(t, err)
+		require.Len(t, r.Readings, 1)
+		doc := r.AppendJSON(nil)
+		clear(b)
+		require.Equal(t, string(doc), string(r.AppendJSON(nil)))
+	}
+}
+
 // A capture is read by what it says itself, not by what another one has taught.
 func TestDecodeForgets(t *testing.T) {
 	frame := func(text string) []byte {
