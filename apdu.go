@@ -107,7 +107,7 @@ func newDLMSReader(cfg *Config, link dlms.Link) (*dlmsReader, error) {
 // Feed adds octets. A bare APDU is what is fed at once.
 func (r *dlmsReader) Feed(b []byte) {
 	if r.link == dlms.LinkNone {
-		r.bare = b
+		r.bare = append(r.bare[:0], b...)
 		return
 	}
 	r.Receiver.Feed(b)
@@ -117,8 +117,8 @@ func (r *dlmsReader) End()         { r.ended = true }
 func (r *dlmsReader) Pending() int { return len(r.bare) + r.Receiver.Pending() + r.Gathered() }
 
 func (r *dlmsReader) Next(into *Result) error {
-	if b := r.bare; b != nil {
-		r.bare = nil
+	if b := r.bare; len(b) > 0 {
+		r.bare = b[:0]
 		return r.apdu(b, into)
 	}
 	m, err := r.Receiver.Next()
@@ -245,7 +245,7 @@ func (s *attributeSource) AppendJSON(dst []byte) []byte {
 	return (*cosem.Attribute)(s).AppendJSON(dst)
 }
 
-func (s *attributeSource) Clone() Source { c := *s; return &c }
+func (*attributeSource) Clone(list []Source) int { return len(result.Copies[*attributeSource](list)) }
 
 // dlmsExplainer explains frames, or a bare APDU.
 type dlmsExplainer struct {

@@ -1,11 +1,15 @@
 package meter
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -123,8 +127,77 @@ func TestDecodeAllocates(t *testing.T) {
 			}
 		})
 		assert.Zero(t, reused, "%s with a decoder that is used again", protocol)
-		once := testing.AllocsPerRun(100, func() { _, _ = Decode(c.octets, nil) })
-		assert.LessOrEqual(t, once, 45.0, "%s with one for each capture", protocol)
+		once := math.Inf(1) // at best: the race detector has pools lose some of what they keep
+		for range 20 {
+			once = min(once, testing.AllocsPerRun(1, func() { _, _ = Decode(c.octets, nil) }))
+		}
+		assert.LessOrEqual(t, once, 15.0, "%s with one for each capture", protocol)
+	}
+}
+
+// What Decode returns is its caller's: neither the octets that were given nor what
+// others decode meanwhile change it.
+func TestDecodeOwns(t *testing.T) {
+	all := captures(t)
+	var wg sync.WaitGroup
+	for range 4 {
+		for protocol, c := range all {
+			wg.Go(func() {
+				given := bytes.Clone(c.octets)
+				r, err := Decode(given, nil)
+				if !assert.NoError(t, err, protocol) {
+					return
+				}
+				doc := r.AppendJSON(nil)
+				clear(given)
+				for _, other := range all {
+					_, _ = Decode(other.octets, nil)
+					_, _ = DecodeText(strings.Repeat("00", len(other.octets)), nil)
+				}
+				assert.Equal(t, string(doc), string(r.AppendJSON(nil)), protocol)
+				again, err := DecodeText(hex.EncodeToString(c.octets), nil)
+				assert.NoError(t, err, protocol)
+				assert.Equal(t, string(doc), string(again.AppendJSON(nil)), protocol)
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestDecodeOwnsAPDU(t *testing.T) {
+	given, err := apdu.DataNotification{Invoke: 1, Body: cosem.Array(
+		cosem.Structure(cosem.Name(obis.Code{0, 0, 96, 1, 0, 255}), cosem.OctetString([]byte("12345678"))))}.AppendBinary(nil)
+	require.NoError(t, err)
+	for _, cfg := range []*Config{nil, {}} {
+		b := bytes.Clone(given)
+		r, err := Decode(b, cfg)
+		require.NoError(t, err)
+		require.Len(t, r.Readings, 1)
+		doc := r.AppendJSON(nil)
+		clear(b)
+		require.Equal(t, string(doc), string(r.AppendJSON(nil)))
+	}
+}
+
+// A capture is read by what it says itself, not by what another one has taught.
+func TestDecodeForgets(t *testing.T) {
+	frame := func(text string) []byte {
+		payload, err := hex.DecodeString(text)
+		require.NoError(t, err)
+		b, err := link.Frame{Form: link.Long, C: link.RspUD, A: 1, Payload: payload}.AppendBinary(nil)
+		require.NoError(t, err)
+		return b
+	}
+	full, compact := frame("780202d20402152e16022a3423"), frame("79313b42a6d2042e163423") // OMS annex G.5
+	for range 2 {
+		r, err := Decode(full, nil)
+		require.NoError(t, err)
+		require.Len(t, r.Readings, 3)
+		_, err = Decode(compact, nil)
+		require.ErrorIs(t, err, mbus.ErrUnknownFormat)
+		r, err = Decode(append(full, compact...), nil)
+		require.NoError(t, err)
+		require.Len(t, r.Readings, 6)
 	}
 }
 
@@ -190,7 +263,7 @@ func TestListenPushAllocates(t *testing.T) {
 		l.feed(frames[next])
 		next++
 	})
-	require.LessOrEqual(t, allocs, 12.0)
+	require.LessOrEqual(t, allocs, 1.0)
 	require.Equal(t, next, heard)
 }
 

@@ -5,6 +5,7 @@ import (
 	"github.com/openusm/meter/ansic12/osgp"
 	"github.com/openusm/meter/ansic12/receive"
 	"github.com/openusm/meter/ansic12/tables"
+	"github.com/openusm/meter/result"
 )
 
 // c1219Driver reads the octets of one table, which Config.C12 names.
@@ -46,7 +47,7 @@ func osgpDriver() Driver {
 // tableSource is what C12.19 knows of a reading beside the model.
 type tableSource struct{ ansic12.Source }
 
-func (s *tableSource) Clone() Source { c := *s; return &c }
+func (*tableSource) Clone(list []Source) int { return len(result.Copies[*tableSource](list)) }
 
 func appendC12Sources(dst []Source, list []ansic12.Source) []Source {
 	all := make([]tableSource, len(list))

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/openusm/meter/mbus/wmbus"
 )
@@ -12,7 +14,43 @@ import (
 // finds out the protocol where cfg does not name it. What could be decoded is
 // returned even beside an error that wraps [ErrPartial].
 func Decode(b []byte, cfg *Config) (*Result, error) {
-	return NewDecoder(cfg).Decode(b)
+	return once(b, cfg, (*Decoder).Decode)
+}
+
+// maxPooled is how long a capture may be whose decoder's memory is kept.
+const maxPooled = 1 << 16
+
+// pool has decoders without configuration that remember nothing of what they decoded.
+var pool = sync.Pool{New: func() any { return NewDecoder(nil) }}
+
+// once decodes with a decoder of its own, or seems to: the result has its own memory.
+func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error)) (*Result, error) {
+	if cfg != nil || len(b) > maxPooled {
+		return decode(NewDecoder(cfg), b)
+	}
+	d := pool.Get().(*Decoder)
+	r, err := decode(d, b)
+	if err != nil {
+		return r, err
+	}
+	r = r.Detach()
+	d.readers = slices.DeleteFunc(d.readers, remembers)
+	pool.Put(d)
+	return r, nil
+}
+
+// remembers reports whether a reader may have learnt from a capture what it would
+// use for the next.
+func remembers(known reader) bool {
+	switch r := known.Reader.(type) {
+	case *smlReader, *iecReader:
+		return false
+	case *p1Reader:
+		return r.ciphered != nil
+	case *mbusReader:
+		return r.carried != nil
+	}
+	return true
 }
 
 // Decoder decodes captures one after the other, and uses its memory again. It
@@ -173,7 +211,7 @@ func (d *Decoder) Next() (*Result, error) {
 // DecodeText decodes one line of a log: the hexadecimal digits of a frame, or
 // a line of a radio receiver (rtl-wmbus, CUL).
 func DecodeText(line string, cfg *Config) (*Result, error) {
-	return NewDecoder(cfg).DecodeText([]byte(line))
+	return once([]byte(line), cfg, (*Decoder).DecodeText)
 }
 
 // DecodeText is [DecodeText], whose result is valid until the next use of d.

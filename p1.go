@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 )
 
 // p1Driver hears customer ports: DSMR P1 and its relatives, plain or ciphered.
@@ -154,7 +155,20 @@ func (s *lineSource) AppendJSON(dst []byte) []byte {
 	return append(jsontext.AppendString(append(dst, `{"line":`...), s.line), '}')
 }
 
-func (s *lineSource) Clone() Source { return &lineSource{bytes.Clone(s.line)} }
+func (*lineSource) Clone(list []Source) int {
+	all := result.Copies[*lineSource](list)
+	size := 0
+	for i := range all {
+		size += len(all[i].line)
+	}
+	octets := make([]byte, 0, size)
+	for i := range all {
+		n := len(octets)
+		octets = append(octets, all[i].line...)
+		all[i].line = octets[n:len(octets):len(octets)]
+	}
+	return len(all)
+}
 
 // appendLines adds readings, and as their sources the lines on which they stood.
 // It returns memory for the next time.
@@ -163,11 +177,11 @@ func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(
 		memory = make([]lineSource, len(from))
 	}
 	memory = memory[:len(from)]
-	r.Readings, r.Sources = slices.Grow(r.Readings, len(from)), slices.Grow(r.Sources, len(from))
+	n := len(r.Readings)
+	r.Readings, r.Sources = append(r.Readings, from...), slices.Grow(r.Sources, len(from))
 	for i := range from {
 		memory[i].line = line(from[i].Source)
-		r.Readings = append(r.Readings, from[i])
-		r.Readings[len(r.Readings)-1].Source = uint32(len(r.Sources))
+		r.Readings[n+i].Source = uint32(len(r.Sources))
 		r.Sources = append(r.Sources, &memory[i])
 	}
 	return memory

@@ -132,19 +132,28 @@ func (k keptCounters) SetCounter(id mbus.CounterID, counter uint32) error {
 	return err
 }
 
-// records are the sources of readings of M-Bus; their memory is used again.
+// records adds telegrams to results.
 type records struct {
-	sources  []recordSource
 	security mbus.Security // of the telegram before, and its text
 	text     string
 }
 
 // recordSource is what M-Bus knows of a reading beside the model.
-type recordSource struct{ *mbus.Record }
+type recordSource mbus.Record
 
-func (s *recordSource) Clone() Source {
-	c := s.Record.Clone()
-	return &recordSource{&c}
+func (s *recordSource) AppendJSON(dst []byte) []byte { return (*mbus.Record)(s).AppendJSON(dst) }
+
+func (*recordSource) Clone(list []Source) int {
+	all := result.Copies[*recordSource](list)
+	size := 0
+	for i := range all {
+		size += len(all[i].ID) + len(all[i].Data)
+	}
+	octets := make([]byte, 0, size)
+	for i := range all {
+		octets = (*mbus.Record)(&all[i]).Own(octets)
+	}
+	return len(all)
 }
 
 // add adds what one telegram says, whether it came by wire or by radio.
@@ -169,14 +178,9 @@ func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error
 	for i := range report.Profiles {
 		into.Profiles = append(into.Profiles, &report.Profiles[i])
 	}
-	if cap(r.sources) < len(t.Records) {
-		r.sources = make([]recordSource, len(t.Records))
-	}
-	r.sources = r.sources[:len(t.Records)]
 	into.Sources = slices.Grow(into.Sources, len(t.Records))
 	for i := range t.Records {
-		r.sources[i].Record = &t.Records[i]
-		into.Sources = append(into.Sources, &r.sources[i])
+		into.Sources = append(into.Sources, (*recordSource)(&t.Records[i]))
 	}
 	if e, ok := t.AppError(); ok {
 		into.Warn("%v", e)

@@ -1,6 +1,7 @@
 package iec62056
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 
@@ -38,6 +39,9 @@ func (s *Stream) Feed(b []byte) {
 	s.buf.Feed(b)
 	rest := s.buf.Rest()
 	rest = rest[len(rest)-len(b):]
+	for ; len(rest) >= 8; rest = rest[8:] {
+		binary.NativeEndian.PutUint64(rest, binary.NativeEndian.Uint64(rest)&0x7F7F7F7F7F7F7F7F)
+	}
 	for i := range rest {
 		rest[i] &= 0x7F
 	}

@@ -66,7 +66,9 @@ func (r *Receiver) Next() (*Message, error) {
 			return &r.message, nil
 		}
 		if CI(frame.Payload[0]).Content() != ContentDLMS {
+			r.last = r.ended && len(r.scanner.Pending()) == 0 && r.forgets() != nil
 			r.telegram, err = r.Parse(frame.Payload, Lower{})
+			r.last = false
 			if err != nil {
 				return nil, err
 			}
@@ -99,10 +101,20 @@ func (r *Receiver) end(err error) error {
 		return &ParseError{Field: "frame", Err: errCut}
 	}
 	r.ended = false
-	if formats, ok := r.Formats.(*MemoryFormats); ok && r.Counters == nil {
+	if formats := r.forgets(); formats != nil {
 		formats.Reset()
 	}
 	return io.EOF
+}
+
+// forgets returns the formats that are forgotten at the end of a capture, nil where
+// they are kept.
+func (r *Receiver) forgets() *MemoryFormats {
+	formats, ok := r.Formats.(*MemoryFormats)
+	if !ok || r.Counters != nil {
+		return nil
+	}
+	return formats
 }
 
 var errCut = fmt.Errorf("the capture ends within a frame: %w", io.ErrUnexpectedEOF)

@@ -2,7 +2,9 @@ package mbus
 
 import (
 	"io"
+	"slices"
 
+	"github.com/openusm/meter/internal/wire"
 	"github.com/openusm/meter/obis"
 )
 
@@ -50,6 +52,7 @@ type Decoder struct {
 	iv      [16]byte
 	stream  [16]byte     // a block of the key stream of CTR
 	headers []byte       // of a full frame
+	last    bool         // nothing comes for which a format would have to be learnt
 	full    []byte       // rebuilt from a compact frame
 	maker   Manufacturer // whose rules these are
 	rules   []manufacturerRow
@@ -129,7 +132,7 @@ func (d *Decoder) Parse(b []byte, lower Lower) (t Telegram, err error) {
 	if err := d.judge(&t, b, lower); err != nil {
 		return t, err
 	}
-	if d.Formats != nil && t.Broken == nil && (t.Content == ContentRecords || t.Content == ContentCommand) {
+	if d.Formats != nil && !d.last && t.Broken == nil && (t.Content == ContentRecords || t.Content == ContentCommand) {
 		d.learn(&t)
 	}
 	return t, nil
@@ -169,19 +172,21 @@ func (d *Decoder) content(t *Telegram, b []byte, n int) error {
 // Clone returns the telegram with memory of its own.
 func (t Telegram) Clone() Telegram {
 	t.Payload = append([]byte(nil), t.Payload...)
-	records := make([]Record, len(t.Records))
+	t.Records = slices.Clone(t.Records)
 	for i := range t.Records {
-		records[i] = t.Records[i].Clone()
+		t.Records[i].Own(nil)
 	}
-	t.Records = records
 	return t
 }
 
-// Clone returns the record with memory of its own.
-func (r *Record) Clone() Record {
-	c := *r
-	c.ID, c.Data, c.Value = append([]byte(nil), r.ID...), append([]byte(nil), r.Data...), r.Value.Clone()
-	return c
+// Own appends the octets to which the record refers to dst, and makes it refer to
+// them there; those of its value get memory of their own.
+func (r *Record) Own(dst []byte) []byte {
+	dst = wire.Move(wire.Move(dst, &r.ID), &r.Data)
+	if r.Value.Kind() >= obis.KindBits { // numbers refer to none
+		r.Value = r.Value.Clone()
+	}
+	return dst
 }
 
 // Meter returns the identity of the meter that sent the telegram.

@@ -1,7 +1,5 @@
 package obis
 
-import "bytes"
-
 // Rule says how a reading came by its OBIS code.
 type Rule uint8
 
@@ -41,11 +39,22 @@ type Reading struct {
 	Source  uint32  // number of the record in its message, for what the protocol can say besides
 }
 
-// Clone returns the reading with memory of its own.
-func (r Reading) Clone() Reading {
-	r.Value = r.Value.Clone()
-	r.RawID = bytes.Clone(r.RawID)
-	return r
+// OwnReadings gives readings memory of their own: their octets lie in one piece.
+func OwnReadings(list []Reading) {
+	size := 0
+	for i := range list {
+		size += len(list[i].RawID) + len(list[i].Value.raw)
+	}
+	octets := make([]byte, 0, size)
+	for i := range list {
+		for _, b := range [...]*[]byte{&list[i].RawID, &list[i].Value.raw} {
+			if *b != nil {
+				n := len(octets)
+				octets = append(octets, *b...)
+				*b = octets[n:len(octets):len(octets)]
+			}
+		}
+	}
 }
 
 // ID returns the code of the reading as text or, where it has none, its raw id

@@ -98,7 +98,7 @@ func (x layerJSON) layer() Layer {
 type textSource []byte
 
 func (s textSource) AppendJSON(dst []byte) []byte { return append(dst, s...) }
-func (s textSource) Clone() Source                { return textSource(bytes.Clone(s)) }
+func (s textSource) Clone(list []Source) int      { list[0] = textSource(bytes.Clone(s)); return 1 }
 
 // UnmarshalJSON reads what MarshalJSON wrote. Numbers stay exact; texts stay
 // texts, so that bits and octets come back as what their prefix says.

@@ -34,8 +34,9 @@ type Result struct {
 type Source interface {
 	// AppendJSON appends a JSON object.
 	AppendJSON(dst []byte) []byte
-	// Clone returns the source with memory of its own.
-	Clone() Source
+	// Clone puts sources with memory of their own in the place of those at the start of
+	// list, of which it is the first, that are of its kind or nil, and returns how many.
+	Clone(list []Source) int
 }
 
 // Layer is one protocol layer of a frame, under its standard's name.
@@ -69,46 +70,63 @@ func (r *Result) Reset() {
 // Clone returns the result with memory of its own.
 func (r *Result) Clone() *Result {
 	c := *r
-	c.Readings = cloneReadings(r.Readings)
+	c.Readings, c.Sources = slices.Clone(r.Readings), slices.Clone(r.Sources)
+	return c.Detach()
+}
+
+// Detach is Clone that takes the lists of readings and sources along: r has none any more.
+func (r *Result) Detach() *Result {
+	c := *r
+	r.Readings, r.Sources = nil, nil
+	obis.OwnReadings(c.Readings)
 	c.Profiles = make([]*obis.Profile, len(r.Profiles))
 	for i, p := range r.Profiles {
 		c.Profiles[i] = p.Clone()
 	}
 	c.Events = slices.Clone(r.Events)
+	size := 0
 	for i := range c.Events {
-		c.Events[i].Params = cloneReadings(c.Events[i].Params)
+		size += len(c.Events[i].Params)
 	}
+	params := make([]obis.Reading, 0, size)
+	for i := range c.Events {
+		n := len(params)
+		params = append(params, c.Events[i].Params...)
+		c.Events[i].Params = params[n:len(params):len(params)]
+	}
+	obis.OwnReadings(params)
 	c.Layers, c.Warnings = slices.Clone(r.Layers), slices.Clone(r.Warnings)
-	c.Sources = make([]Source, len(r.Sources))
-	for i, s := range r.Sources {
-		if s != nil {
-			c.Sources[i] = s.Clone()
+	for rest := c.Sources; len(rest) > 0; {
+		n := 1
+		if rest[0] != nil {
+			n = rest[0].Clone(rest)
 		}
+		rest = rest[n:]
 	}
 	return &c
 }
 
-// cloneReadings copies readings; their raw ids lie in one piece of memory.
-func cloneReadings(list []obis.Reading) []obis.Reading {
-	if list == nil {
-		return nil
-	}
-	size := 0
-	for i := range list {
-		size += len(list[i].RawID)
-	}
-	ids := make([]byte, 0, size)
-	out := make([]obis.Reading, len(list))
-	for i, x := range list {
-		if x.RawID != nil {
-			start := len(ids)
-			ids = append(ids, x.RawID...)
-			x.RawID = ids[start:len(ids):len(ids)]
+// Copies puts copies of the sources at the start of list that are of kind P in
+// their place, and returns the piece of memory in which they lie.
+func Copies[P interface {
+	*T
+	Source
+}, T any](list []Source) []T {
+	n := 0
+	for n < len(list) {
+		if _, same := list[n].(P); !same && list[n] != nil {
+			break
 		}
-		x.Value = x.Value.Clone()
-		out[i] = x
+		n++
 	}
-	return out
+	all := make([]T, n)
+	for i := range all {
+		if s, ok := list[i].(P); ok {
+			all[i] = *s
+			list[i] = P(&all[i])
+		}
+	}
+	return all
 }
 
 // Add appends the content of o, whose memory it goes on to use.

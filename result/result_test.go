@@ -2,6 +2,7 @@ package result
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,47 @@ func TestJSON(t *testing.T) {
 	again, err := json.Marshal(&back)
 	require.NoError(t, err)
 	require.Equal(t, string(doc), string(again))
+}
+
+func TestCloneOwns(t *testing.T) {
+	r := sample()
+	r.Events[0].Params = []obis.Reading{{RawID: []byte("p"), Value: obis.Text([]byte("q"))}}
+	r.Sources = []Source{nil, r.Sources[0], nil, textSource(`{"storage":1}`)}
+	r.Readings[1].Source = 1
+	doc := string(r.AppendJSON(nil))
+	c := r.Clone()
+	require.Equal(t, doc, string(r.AppendJSON(nil)))
+	for _, list := range [][]obis.Reading{r.Readings, r.Events[0].Params} {
+		for i := range list {
+			clear(list[i].RawID)
+			text, _ := list[i].Value.Bytes()
+			clear(text)
+		}
+	}
+	for _, s := range r.Sources {
+		text, _ := s.(textSource)
+		clear(text)
+	}
+	require.Equal(t, doc, string(c.AppendJSON(nil)))
+	require.Equal(t, doc, string(c.Detach().AppendJSON(nil)))
+	require.Empty(t, c.Readings)
+}
+
+// pairSource stands for the sources of which a protocol has a list.
+type pairSource struct{ n int }
+
+func (s *pairSource) AppendJSON(dst []byte) []byte { return strconv.AppendInt(dst, int64(s.n), 10) }
+func (*pairSource) Clone(list []Source) int        { return len(Copies[*pairSource](list)) }
+
+func TestCopies(t *testing.T) {
+	given := []Source{&pairSource{1}, nil, &pairSource{3}, textSource("4"), &pairSource{5}}
+	c := (&Result{Sources: given}).Clone()
+	for _, s := range given {
+		if p, ok := s.(*pairSource); ok {
+			p.n = 0
+		}
+	}
+	require.Equal(t, []Source{&pairSource{1}, nil, &pairSource{3}, textSource("4"), &pairSource{5}}, c.Sources)
 }
 
 func TestJSONRefuses(t *testing.T) {

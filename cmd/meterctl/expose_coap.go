@@ -78,9 +78,7 @@ func (f *coapFace) Update(r *meter.Result) (lost []string) {
 	}
 	d := dataOf(r)
 	d.Readings, d.Profiles = slices.Clone(r.Readings), slices.Clone(r.Profiles)
-	for i := range d.Readings {
-		d.Readings[i] = d.Readings[i].Clone()
-	}
+	obis.OwnReadings(d.Readings)
 	for i := range d.Profiles {
 		d.Profiles[i] = d.Profiles[i].Clone()
 	}

@@ -41,11 +41,14 @@ func (s *Scanner) Next() (Frame, error) {
 		at := bytes.IndexByte(b, flag)
 		if at < 0 {
 			s.skip(len(b))
-			return Frame{}, short("flag", nil)
+			return Frame{}, errNothing
 		}
 		s.skip(at)
 		b = b[at:]
-		if len(b) > 1 && b[1] == flag { // fill between frames
+		if len(b) == 1 {
+			return Frame{}, errFlagOnly
+		}
+		if b[1] == flag { // fill between frames
 			s.in.Take(1)
 			continue
 		}
@@ -73,6 +76,9 @@ func (s *Scanner) Next() (Frame, error) {
 		return Frame{}, err
 	}
 }
+
+// What is left behind a frame, made once.
+var errNothing, errFlagOnly = short("flag", nil), short("format", []byte{flag})
 
 // noFrame reports whether what follows a flag does not even begin as a frame does.
 func noFrame(err error) bool {

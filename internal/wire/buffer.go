@@ -16,6 +16,17 @@ func (s Stats) Since(before Stats) Stats {
 	}
 }
 
+// Move appends the octets of b to dst, and makes b refer to them there.
+func Move(dst []byte, b *[]byte) []byte {
+	if *b == nil {
+		return dst
+	}
+	n := len(dst)
+	dst = append(dst, *b...)
+	*b = dst[n:len(dst):len(dst)]
+	return dst
+}
+
 // Buffer gathers what arrives in pieces until a reader has found the messages
 // in it. The zero Buffer is ready.
 type Buffer struct {
