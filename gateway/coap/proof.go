@@ -29,12 +29,18 @@ const (
 	// guesses is how many message ids that are not ours may come before none proves
 	// anything any more: there are but 65,536.
 	guesses = 8
+	// nearest and farthest are how far such a message id lies above that of the latest
+	// request: clients and libraries keep one record for both directions, and take
+	// for a repetition what comes near their own.
+	nearest, farthest = 0x4100, 0xC000
 )
 
 // proof is what an address has shown of itself. It is guarded by the mutex of its remote.
 type proof struct {
 	proven bool
 	credit int           // octets that may be sent until then
+	owed   int           // of them, those of requests that are being answered
+	latest uint16        // message id of the latest request
 	echo   [echoLen]byte // random
 	probe  int32         // message id that was sent; -1 for none
 	wrong  int           // message ids that came and were not sent
@@ -55,13 +61,24 @@ func (p *proof) prove() {
 	}
 }
 
-// heard counts a request, and looks whether it proves anything.
-func (r *remote) heard(req *pool.Message) {
+// heard counts a request, and looks whether it proves anything. What the request earned
+// is for its answer alone until answered is called.
+func (r *remote) heard(req *pool.Message) (answered func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.credit += amplification * sizeOf(req)
+	earned := amplification * sizeOf(req)
+	r.credit += earned
+	r.owed += earned
+	r.latest = uint16(req.MessageID())
 	if value, err := req.GetOptionBytes(echo); err == nil && subtle.ConstantTimeCompare(value, r.echo[:]) == 1 {
 		r.prove()
+	}
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.owed -= earned; !r.proven && len(r.observations) > 0 {
+			r.wake() // what is left may do for a notification
+		}
 	}
 }
 
@@ -146,9 +163,12 @@ func (r *remote) askEcho(m *pool.Message) {
 // of the remote allows. found is false for a block behind the end, and fits for one
 // of which not even 16 octets may be sent.
 func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, observing bool) (found, fits bool) {
-	proven, reserve := r.isProven(), 0
-	if observing && m.Type() != message.Confirmable { // to ask the observer whether it is there
-		reserve = 3 * pingLen
+	proven, spend := r.isProven(), r.spend
+	switch {
+	case m.Type() == message.Confirmable:
+		spend = r.spendUnasked
+	case observing: // something is left to ask the observer whether it is there
+		spend = func(octets int) bool { return r.spendBeside(octets, 3*pingLen) }
 	}
 	for _, bare := range []bareness{full, withoutEcho, withoutTag, withoutAge} {
 		for smaller := at; smaller.szx >= 0; smaller = smaller.half() {
@@ -169,7 +189,7 @@ func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, ob
 			if bare == full && !proven {
 				m.SetOptionBytes(echo, r.echo[:])
 			}
-			if r.spendBeside(sizeOf(m), reserve) {
+			if spend(sizeOf(m)) {
 				return true, true
 			}
 		}
@@ -187,6 +207,7 @@ const (
 	withoutAge
 )
 
+// spendBeside is spend that leaves a reserve.
 func (r *remote) spendBeside(octets, reserve int) bool {
 	r.mu.Lock()
 	enough := r.proven || r.credit >= octets+reserve
@@ -194,11 +215,28 @@ func (r *remote) spendBeside(octets, reserve int) bool {
 	return enough && r.spend(octets)
 }
 
+// spendUnasked is spend for what no request waits for.
+func (r *remote) spendUnasked(octets int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.proven && octets > r.credit-r.owed {
+		return false
+	}
+	if !r.proven {
+		r.credit -= octets
+	}
+	return true
+}
+
 // half is the same offset in blocks of half the size.
 func (b block) half() block { return block{2 * b.number, b.szx - 1} }
 
-// errUnproven reports an observer at an address that proved nothing.
-var errUnproven = errors.New("no acknowledgement came from the address")
+var (
+	// errUnproven reports an observer at an address that proved nothing.
+	errUnproven = errors.New("no acknowledgement came from the address")
+	// errNoCredit reports that nothing may be sent to it before it asks again.
+	errNoCredit = errors.New("more was sent than the address may get")
+)
 
 // introduce sends a notification, or a ping where the credit does not reach for
 // that, as often as the credit allows, until the address has proven itself. It reports
@@ -212,7 +250,7 @@ func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.
 	m.SetToken(o.token)
 	if rep == nil {
 		refuse(m, code, "")
-		notified = r.spend(sizeOf(m))
+		notified = r.spendUnasked(sizeOf(m))
 	} else {
 		_, notified = r.content(m, rep, block{szx: o.szx}, true)
 	}
@@ -221,15 +259,15 @@ func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.
 		m.SetBody(nil)
 		m.SetToken(nil)
 		m.SetCode(codes.Empty)
-		if !r.spend(pingLen) {
-			return false, errUnproven
+		if !r.spendUnasked(pingLen) {
+			return false, errNoCredit
 		}
 	}
 	var id [2]byte
 	_, _ = rand.Read(id[:]) // never fails
-	number := int32(binary.BigEndian.Uint16(id[:]))
-	m.SetMessageID(number)
 	r.mu.Lock()
+	number := int32(r.latest + nearest + binary.BigEndian.Uint16(id[:])%(farthest-nearest))
+	m.SetMessageID(number)
 	r.probe = number
 	if notified {
 		o.number = number
@@ -250,11 +288,11 @@ func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.
 			return notified, errUnproven
 		case <-timer.C:
 		}
-		if !r.spend(size) {
-			return notified, errUnproven
-		}
 		if r.isProven() {
 			return notified, nil
+		}
+		if !r.spendUnasked(size) {
+			return notified, errNoCredit
 		}
 	}
 }

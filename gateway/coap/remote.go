@@ -2,6 +2,7 @@ package coap
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -116,7 +117,7 @@ func (s *Server) inactive(conn *client.Conn) {
 	}
 	now := time.Now()
 	r.mu.Lock()
-	observes := len(r.observations) > 0
+	observes := len(r.observations) > 0 && (r.proven || now.Sub(r.seen) < s.patience()) // a stranger may not even be asked for long
 	ask := now.Sub(r.asked) > s.patience()
 	if observes && ask {
 		r.asked = now
@@ -278,13 +279,17 @@ func (r *remote) notify() {
 			} else {
 				notified, err = r.introduce(due, rep, code)
 			}
-			if err == nil && !notified {
+			poor := errors.Is(err, errNoCredit)
+			if poor || err == nil && !notified {
 				r.mu.Lock()
 				due.etag, due.sent = [8]byte{}, time.Time{} // it is due still
 				if rep == nil {
 					r.observations[string(due.token)] = due
 				}
 				r.mu.Unlock()
+			}
+			if poor {
+				break
 			}
 			if err != nil {
 				r.server.cfg.Logger.Info("coap: an observer does not answer", "remote", r.conn.RemoteAddr().String(), "path", due.query.path, "err", err)

@@ -85,7 +85,7 @@ func (s *Server) respond(conn *client.Conn, req, answer *pool.Message) {
 		refuse(answer, codes.ServiceUnavailable, "")
 		return
 	}
-	r.heard(req)
+	defer r.heard(req)()
 	if !s.get(r, req, answer) {
 		r.short(answer)
 	}
