@@ -7,7 +7,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/openusm/meter/cosem"
+	"github.com/openusm/meter/cosem/cosemsim"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/obis"
 )
 
@@ -141,4 +144,47 @@ func (b *dlmsBackend) Events(ctx context.Context, from, to time.Time) (events []
 		events = append(events, entries...)
 	}
 	return events, failed
+}
+
+// scanDLMS finds the logical devices that the meter lists, or else the one that answers.
+func scanDLMS(ctx context.Context, t Target, cfg *Config, sc *Scanner) error {
+	opened, err := dialDLMS(ctx, t, cfg)
+	if err != nil {
+		return err
+	}
+	defer opened.Close(context.WithoutCancel(ctx))
+	defer sc.progress(1)
+	s := opened.(*meterSession)
+	devices, err := s.backend.(*dlmsBackend).LogicalDevices(ctx)
+	if err != nil || len(devices) == 0 {
+		r, err := s.result(ctx)
+		if err != nil {
+			return err
+		}
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(max(cfg.DLMS.Server, 1)), Meter: r.Meter})
+		return nil
+	}
+	for _, d := range devices {
+		name := []obis.Reading{{Code: obis.Code{0, 0, 42, 0, 0, 255}, Value: obis.Text([]byte(d.Name))}}
+		sc.found(Found{Protocol: DLMS, Address: fmt.Sprint(d.SAP), Meter: cosem.Identify(name)})
+	}
+	return nil
+}
+
+// simulateDLMS returns the simulated meter, which is read as cfg says.
+func simulateDLMS(cfg *SimulatorConfig) (Simulator, error) {
+	own := cfg.Config
+	title := own.Keys.MeterSystemTitle
+	if len(title) != security.TitleLen {
+		title = []byte{'O', 'S', 'M', 0, 0, 0xBC, 0x61, 0x4E}
+		if ours := own.Keys.SystemTitle; len(ours) == security.TitleLen { // of another installation, another meter
+			copy(title[3:], ours[3:])
+		}
+	}
+	own.Keys.SystemTitle = title
+	access, err := DLMSAccess(&own)
+	if err != nil {
+		return nil, err
+	}
+	return cosemsim.New(&cosemsim.Config{Access: access, Counters: cfg.Counters})
 }

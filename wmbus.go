@@ -1,7 +1,6 @@
 package meter
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,9 +8,7 @@ import (
 
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/mbus"
-	"github.com/openusm/meter/mbus/bus"
 	"github.com/openusm/meter/mbus/wmbus"
-	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 )
 
@@ -196,26 +193,4 @@ func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error
 		return fmt.Errorf("meter: %w: %w", ErrPartial, t.Broken)
 	}
 	return nil
-}
-
-// scanMBus searches both kinds of address.
-func scanMBus(ctx context.Context, t Target, cfg *Config, s *Scanner) error {
-	master, err := openMaster(ctx, t, cfg)
-	if err != nil {
-		return err
-	}
-	defer master.Close()
-	both := s.Primary == s.Secondary
-	return mbusError(master.ScanAll(ctx, both || s.Primary, both || s.Secondary, func(f bus.Found) {
-		out := Found{Protocol: MBus, Address: f.Address.String(), Meter: f.Address.Meter()}
-		if f.Address == (mbus.Address{}) {
-			out.Address, out.Meter = fmt.Sprint(f.Primary), obis.Meter{}
-		}
-		if f.Collision {
-			out.Note = "several slaves answer to this address"
-		} else if f.Primary != 0 && f.Address != (mbus.Address{}) {
-			out.Note = fmt.Sprintf("primary address %d", f.Primary)
-		}
-		s.found(out)
-	}, s.progress))
 }
