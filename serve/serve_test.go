@@ -116,15 +116,6 @@ func TestPerHost(t *testing.T) {
 	require.Eventually(t, func() bool { return served.Load() == 2 }, time.Second, time.Millisecond)
 }
 
-func TestIdleEnds(t *testing.T) {
-	to := start(t, &Config{Idle: 40 * time.Millisecond}, echo)
-	c := dial(t, "127.0.0.1", to)
-	require.True(t, answers(c))
-	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
-	_, err := c.Read(make([]byte, 1))
-	require.ErrorIs(t, err, io.EOF)
-}
-
 // failing is a listener that is out of descriptors at first.
 type failing struct {
 	net.Listener
@@ -177,4 +168,48 @@ func TestListenRefusesABadAddress(t *testing.T) {
 	err := Listen(t.Context(), "tcp", "127.0.0.1:-1", nil, nil, echo)
 	var op *net.OpError
 	require.True(t, errors.As(err, &op), "%v", err)
+}
+
+// Who leaves gives the place free, for its host too, and no more places are
+// given than there are.
+func TestPlacesComeFree(t *testing.T) {
+	var most, served atomic.Int32
+	to := start(t, &Config{Max: 3, PerHost: 2}, func(ctx context.Context, c net.Conn) error {
+		n := served.Add(1)
+		defer served.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		return echo(ctx, c)
+	})
+	for range 8 {
+		c := dial(t, "127.0.0.1", to)
+		require.True(t, answers(c))
+		require.NoError(t, c.Close())
+		require.Eventually(t, func() bool { return served.Load() == 0 }, time.Second, time.Millisecond)
+	}
+	var all []net.Conn
+	for _, host := range []string{"127.0.0.1", "127.0.0.1", "127.0.0.2"} {
+		c := dial(t, host, to)
+		require.True(t, answers(c))
+		all = append(all, c)
+	}
+	require.False(t, answers(dial(t, "127.0.0.3", to)), "the others were heard just now")
+	for _, c := range all {
+		require.True(t, answers(c))
+	}
+	require.EqualValues(t, 3, most.Load())
+}
+
+// A connection on which nothing comes is closed, one on which something comes is not.
+func TestIdleConnectionsEnd(t *testing.T) {
+	const idle = 200 * time.Millisecond
+	to := start(t, &Config{Idle: idle}, echo)
+	quiet, busy := dial(t, "127.0.0.1", to), dial(t, "127.0.0.1", to)
+	for began := time.Now(); time.Since(began) < 3*idle; time.Sleep(idle / 8) {
+		require.True(t, answers(busy))
+	}
+	_ = quiet.SetDeadline(time.Now().Add(time.Second))
+	_, err := quiet.Read(make([]byte, 1))
+	require.ErrorIs(t, err, io.EOF)
+	require.True(t, answers(busy))
 }
