@@ -134,3 +134,13 @@ func FuzzParse(f *testing.F) {
 		_, _ = Parse(strings.NewReader(text))
 	})
 }
+
+// An error names its line, and no secret prints as none.
+func TestWhereAndWhether(t *testing.T) {
+	_, err := Parse(strings.NewReader("# comment\n\nek = 00\n"))
+	require.ErrorContains(t, err, "line 3")
+	_, err = Parse(strings.NewReader("[1\n"))
+	require.ErrorContains(t, err, "line 1")
+	require.Empty(t, Secret(nil).String())
+	require.Equal(t, "redacted", Secret{1}.String())
+}
