@@ -125,11 +125,8 @@ func receiverConfig(cfg *Config, link dlms.Link) (*dlms.ReceiverConfig, error) {
 
 // ciphers reports whether there are keys with which DLMS messages are ciphered.
 func ciphers(set keys.Set) bool {
-	if len(set.Encryption)+len(set.Authentication) > 0 || set.SigningKey != nil || set.Find != nil {
-		return true
-	}
-	for _, own := range set.ByMeter {
-		if ciphers(own) {
+	for own := range set.All {
+		if len(own.Encryption)+len(own.Authentication) > 0 || own.SigningKey != nil || own.Find != nil {
 			return true
 		}
 	}

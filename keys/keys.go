@@ -62,6 +62,18 @@ func (s Set) For(ids ...string) Set {
 	return s
 }
 
+// All yields s and the secrets of each meter in ByMeter.
+func (s Set) All(yield func(Set) bool) {
+	if !yield(s) {
+		return
+	}
+	for _, own := range s.ByMeter {
+		if !yield(own) {
+			return
+		}
+	}
+}
+
 // Remember returns a Find that asks find once for each id, and remembers the
 // answers to the last limit of them, also that there is none.
 func Remember(find func(id string) (Set, bool), limit int) func(id string) (Set, bool) {

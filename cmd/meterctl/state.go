@@ -63,11 +63,8 @@ func (a *app) installation(cfg *meter.Config) error {
 
 // ciphers reports whether there are keys with which DLMS messages are ciphered.
 func ciphers(set keys.Set) bool {
-	if len(set.Encryption)+len(set.Authentication) > 0 || len(set.Key) == 16 || set.SigningKey != nil {
-		return true
-	}
-	for _, own := range set.ByMeter {
-		if ciphers(own) {
+	for own := range set.All {
+		if len(own.Encryption)+len(own.Authentication) > 0 || len(own.Key) == 16 || own.SigningKey != nil {
 			return true
 		}
 	}

@@ -70,14 +70,10 @@ func (a *app) transcript(cfg *meter.Config) error {
 // hider returns what replaces passwords in octets by as many "*".
 func hider(set keys.Set) func([]byte) []byte {
 	var passwords [][]byte
-	note := func(s keys.Set) {
-		if len(s.Password) > 0 {
-			passwords = append(passwords, s.Password)
+	for own := range set.All {
+		if len(own.Password) > 0 {
+			passwords = append(passwords, own.Password)
 		}
-	}
-	note(set)
-	for _, own := range set.ByMeter {
-		note(own)
 	}
 	return func(b []byte) []byte {
 		for _, p := range passwords {
