@@ -20,6 +20,7 @@ import (
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/hdlc"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/iec62056/p1"
 	"github.com/openusm/meter/iec62056/sml"
@@ -232,7 +233,7 @@ func pushes(t testing.TB, n int) ([][]byte, *Config) {
 // receiver of the DLMS tree.
 func BenchmarkListenPush(b *testing.B) {
 	frames, cfg := pushes(b, 1)
-	l, err := newListener(cfg.prepared(false), func(r *Result, err error) {
+	l, err := newListener(driver.Prepared(cfg, false), func(r *Result, err error) {
 		if err != nil || len(r.Readings) != 20 || !r.Verified() {
 			b.Fatal(err)
 		}
@@ -253,7 +254,7 @@ func BenchmarkListenPush(b *testing.B) {
 func TestListenPushAllocates(t *testing.T) {
 	frames, cfg := pushes(t, 200)
 	heard := 0
-	l, err := newListener(cfg.prepared(true), func(r *Result, err error) {
+	l, err := newListener(driver.Prepared(cfg, true), func(r *Result, err error) {
 		require.NoError(t, err)
 		heard++
 	})

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/mbus/wmbus"
 )
 
@@ -42,15 +43,8 @@ func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error))
 // remembers reports whether a reader may have learnt from a capture what it would
 // use for the next.
 func remembers(known reader) bool {
-	switch r := known.Reader.(type) {
-	case *smlReader, *iecReader:
-		return false
-	case *p1Reader:
-		return r.ciphered != nil
-	case *mbusReader:
-		return r.carried != nil
-	}
-	return true
+	f, ok := known.Reader.(driver.Forgetter)
+	return !ok || !f.Forgot()
 }
 
 // Decoder decodes captures one after the other, and uses its memory again. It
@@ -74,14 +68,14 @@ type reader struct {
 }
 
 // NewDecoder returns a decoder; cfg may be nil.
-func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: cfg.prepared(false)} }
+func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: driver.Prepared(cfg, false)} }
 
 // Decode is [Decode], whose result is valid until the next use of d.
 func (d *Decoder) Decode(b []byte) (*Result, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("meter: %w: no octets", ErrFrame)
 	}
-	driver, err := d.cfg.detect(b)
+	driver, err := driver.Detect(d.cfg, b)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +163,7 @@ func gathered(r *Result, decoded int, partial, first error) (*Result, error) {
 // name it: a few hundred octets.
 func (d *Decoder) Feed(b []byte) error {
 	if d.reader == nil {
-		driver, err := d.cfg.detect(b)
+		driver, err := driver.Detect(d.cfg, b)
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/serve"
@@ -32,11 +33,11 @@ import (
 // On a serial port whose target names no rate it tries the usual ones in turn
 // until something comes.
 func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result, error)) error {
-	t, err := ParseTarget(target)
+	t, err := driver.ParseTarget(target)
 	if err != nil {
 		return err
 	}
-	cfg = cfg.prepared(true)
+	cfg = driver.Prepared(cfg, true)
 	if _, err := newListener(cfg, handle); err != nil {
 		return err
 	}
@@ -233,7 +234,7 @@ func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
 	l := &listener{handle: handle, clock: Result{Clock: cfg.Clock}}
 	auto := cfg.Protocol == "" || cfg.Protocol == Auto
 	for _, unchecked := range []bool{false, true} {
-		for d := range cfg.drivers {
+		for d := range driver.All(cfg) {
 			named := !auto && (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol)
 			if d.Reader == nil || d.Unchecked != unchecked || !(named && d.Heard != NotHeard || auto && d.Heard == HeardAlways) {
 				continue

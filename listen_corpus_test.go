@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/keys"
 )
@@ -20,7 +21,7 @@ func heardOf(t *testing.T, cfg *Config, b []byte, piece int) []string {
 	own := *cfg
 	own.Counters = &security.MemoryCounters{}
 	var told []string
-	l, err := newListener(own.prepared(true), func(r *Result, err error) {
+	l, err := newListener(driver.Prepared(&own, true), func(r *Result, err error) {
 		text := fmt.Sprint(err)
 		if err != nil && strings.Contains(err.Error(), "damaged messages") {
 			return // told once a minute

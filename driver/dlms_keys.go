@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"errors"
@@ -178,5 +178,5 @@ func dlmsError(err error) error {
 	case errors.As(err, &netError) && netError.Timeout():
 		return fmt.Errorf("meter: %w: %w", ErrTimeout, err)
 	}
-	return outcome(err)
+	return Outcome(err)
 }

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"errors"
@@ -45,9 +45,9 @@ func partial(r *Result, err error) (*Result, error) {
 	return r, fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
-// choose keeps the readings that match one of the patterns, where there are
+// Choose keeps the readings that match one of the patterns, where there are
 // any, and says which patterns match none.
-func choose(r *Result, patterns []obis.Pattern) (*Result, error) {
+func Choose(r *Result, patterns []obis.Pattern) (*Result, error) {
 	missing := r.Choose(patterns)
 	switch {
 	case missing == nil:

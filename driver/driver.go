@@ -1,9 +1,16 @@
-package meter
+// Package driver speaks each protocol for the front door: a row of one table, and a
+// session, a reader and an explanation of the messages in the terms of all protocols.
+//
+// Programs use it by package meter, which has its types under the same names, and import it
+// only to make drivers of their own. It is the only package that knows every protocol, and
+// composes what crosses them: 62056-21 that hands its port to DLMS, DLMS that M-Bus or a
+// customer port carries.
+package driver
 
 import (
 	"context"
 	"fmt"
-	"strings"
+	"iter"
 	"sync"
 
 	"github.com/openusm/meter/internal/wire"
@@ -27,6 +34,9 @@ type Driver struct {
 	Unchecked bool
 	// Explainer returns what explains messages, one after the other.
 	Explainer func(cfg *Config, note func(Note)) (Explainer, error)
+	// Rate is the rate in baud, 8N1, at which meters push that are heard: without Dial,
+	// a session with one waits for what it sends.
+	Rate int
 	// Dial opens a session.
 	Dial func(ctx context.Context, t Target, cfg *Config) (Session, error)
 	// Tries are ways to reach a meter whose protocol is not known.
@@ -64,6 +74,10 @@ type Reader interface {
 	// Stats returns what was met so far.
 	Stats() Stats
 }
+
+// Forgetter is a Reader that says whether it is, at the end of a capture, as good as
+// new: it learnt nothing from one that it would use for the next.
+type Forgetter interface{ Forgot() bool }
 
 // Stats counts what a Reader met: messages, wrong checksums, what was malformed
 // in another way, and octets that belong to no message.
@@ -105,8 +119,10 @@ func ours() []Driver {
 	return table
 }
 
-// drivers calls yield for each driver until it returns false: ours in their order, those
+// All calls yield for each driver until it returns false: ours in their order, those
 // that cfg brings before them.
+func All(cfg *Config) iter.Seq[*Driver] { return cfg.drivers }
+
 func (cfg *Config) drivers(yield func(*Driver) bool) {
 	for i := range cfg.Drivers {
 		if !yield(&cfg.Drivers[i]) {
@@ -131,8 +147,8 @@ func (cfg *Config) own(p Protocol) *Driver {
 	return nil
 }
 
-// driver returns the driver of a protocol, nil where there is none.
-func (cfg *Config) driver(p Protocol) (found *Driver) {
+// Of returns the driver of a protocol, nil where there is none.
+func Of(cfg *Config, p Protocol) *Driver {
 	for d := range cfg.drivers {
 		if d.Protocol == p {
 			return d
@@ -141,37 +157,16 @@ func (cfg *Config) driver(p Protocol) (found *Driver) {
 	return nil
 }
 
-// ParseProtocol reads the name of a protocol, ours or that of one of the drivers; "" is Auto.
-func ParseProtocol(name string, drivers ...Driver) (Protocol, error) {
-	p := Protocol(strings.ToLower(name))
-	if p == "" || p == Auto {
-		return Auto, nil
-	}
-	if (&Config{Drivers: drivers}).driver(p) == nil {
-		return "", fmt.Errorf("meter: unknown protocol %q", name)
-	}
-	return p, nil
-}
-
-// Detect says which of our protocols the octets at the start of b belong to. It
+// Detect returns the driver of what b begins with, or that of cfg's protocol. It
 // errs on the side of ignorance: an error wraps [ErrUnknown].
-func Detect(b []byte) (Protocol, error) {
-	d, err := (&Config{}).detect(b)
-	if err != nil {
-		return "", err
-	}
-	return d.Protocol, nil
-}
-
-// detect returns the driver of what b begins with, or that of cfg's protocol.
-func (cfg *Config) detect(b []byte) (*Driver, error) {
+func Detect(cfg *Config, b []byte) (*Driver, error) {
 	if cfg.Protocol != "" && cfg.Protocol != Auto {
 		for d := range cfg.drivers {
 			if (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol) && d.Detect != nil && d.Detect(b) {
 				return d, nil
 			}
 		}
-		if d := cfg.driver(cfg.Protocol); d != nil {
+		if d := Of(cfg, cfg.Protocol); d != nil {
 			return d, nil
 		}
 		return nil, fmt.Errorf("meter: %w %q", ErrUnknown, cfg.Protocol)

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"errors"
@@ -24,7 +24,7 @@ func wmbusDriver() Driver {
 			d := &newRadioReader(cfg).Decoder
 			return explains{note, func(b []byte, note fieldNote) (int, error) { return d.Explain(b, note) }, nil}, nil
 		},
-		Dial: dialPush(9600),
+		Rate: 9600,
 	}
 }
 

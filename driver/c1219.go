@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"github.com/openusm/meter/ansic12"

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func smlDriver() Driver {
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			return explains{note, sml.Explain, sml.ExplainCut}, nil
 		},
-		Dial:     dialPush(9600),
+		Rate:     9600,
 		Simulate: func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewSML(nil), nil },
 	}
 }
@@ -36,6 +36,7 @@ func (r *smlReader) Feed(b []byte) { r.stream.Feed(b) }
 func (r *smlReader) End()          { r.ended = true }
 func (r *smlReader) Stats() Stats  { return r.stream.Stats() }
 func (r *smlReader) Pending() int  { return len(r.stream.Pending()) }
+func (r *smlReader) Forgot() bool  { return true }
 
 func (r *smlReader) Next(into *Result) error {
 	frame, err := r.stream.Next()

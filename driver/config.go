@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"context"
@@ -108,8 +108,9 @@ func (cfg *Config) accepts(ids ...string) bool {
 // maxRemembered is how many answers of a key store are remembered.
 const maxRemembered = 10_000
 
-// prepared returns a configuration that may be used many times: of cfg, or the zero one.
-func (cfg *Config) prepared(live bool) *Config {
+// Prepared returns a configuration that may be used many times: of cfg, or the zero
+// one. Live says that messages come from a line, not from a capture.
+func Prepared(cfg *Config, live bool) *Config {
 	var own Config
 	if cfg != nil {
 		own = *cfg

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"context"
@@ -48,14 +48,14 @@ func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
 	if cfg == nil {
 		cfg = &SimulatorConfig{}
 	}
-	if d := cfg.driver(Protocol(name)); d != nil && d.Simulate != nil {
+	if d := Of(&cfg.Config, Protocol(name)); d != nil && d.Simulate != nil {
 		return d.Simulate(cfg)
 	}
 	return nil, fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(cfg.simulators(), ", "))
 }
 
-// simulated returns the protocol of a simulated meter.
-func (cfg *Config) simulated(name string) (Protocol, error) {
+// Simulated returns the protocol of a simulated meter.
+func Simulated(cfg *Config, name string) (Protocol, error) {
 	if names := cfg.simulators(); !slices.Contains(names, name) {
 		return "", fmt.Errorf("meter: no simulator %q: one of %s", name, strings.Join(names, ", "))
 	}

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"errors"
@@ -74,6 +74,8 @@ func newMBusReader(cfg *Config) (Reader, error) {
 	return r, err
 }
 
+func (r *mbusReader) Forgot() bool { return r.carried == nil }
+
 func (r *mbusReader) Next(into *Result) error {
 	m, err := r.Receiver.Next()
 	for r.cfg.live && err == nil && len(m.Frame.Payload) == 0 {
@@ -110,7 +112,7 @@ var mbusCauses = []cause{
 // mbusError gives the errors of the M-Bus packages the sentinel on which callers branch.
 func mbusError(err error) error {
 	if errors.Is(err, bus.ErrGarbled) {
-		return fmt.Errorf("meter: %w: %w: %w (name one with its address)", ErrFrame, errSeveral, err)
+		return fmt.Errorf("meter: %w: %w: %w (name one with its address)", ErrFrame, ErrSeveral, err)
 	}
 	if found := sentinel(err, mbusCauses); found != nil {
 		return found
@@ -118,5 +120,5 @@ func mbusError(err error) error {
 	if errors.As(err, new(*mbus.ParseError)) || errors.As(err, new(*link.ParseError)) {
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
-	return outcome(err)
+	return Outcome(err)
 }

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"context"
@@ -139,7 +139,7 @@ func c12Error(err error) error {
 	case errors.As(err, new(*psem.ParseError)), errors.As(err, new(*epsem.ParseError)), errors.As(err, new(*tables.ParseError)), errors.As(err, new(*osgp.ParseError)):
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
-	return outcome(err)
+	return Outcome(err)
 }
 
 // openC12 opens the conversation, and closes the connection where that fails.

@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"bytes"
@@ -26,8 +26,7 @@ func p1Driver() Driver {
 		Explainer: func(_ *Config, note func(Note)) (Explainer, error) {
 			return explains{note, p1.Explain, p1.ExplainCut}, nil
 		},
-		Dial:     dialPush(115200),
-		Tries:    pushTries,
+		Rate:     115200,
 		Simulate: func(*SimulatorConfig) (Simulator, error) { return iec62056sim.NewP1(nil), nil },
 	}
 }
@@ -62,6 +61,7 @@ func (r *p1Reader) Feed(b []byte) { r.stream.Feed(b) }
 func (r *p1Reader) End()          { r.ended = true }
 func (r *p1Reader) Stats() Stats  { return r.stream.Stats() }
 func (r *p1Reader) Pending() int  { return len(r.stream.Pending()) }
+func (r *p1Reader) Forgot() bool  { return r.ciphered == nil }
 
 func (r *p1Reader) Next(into *Result) error {
 	m, err := r.stream.Next()

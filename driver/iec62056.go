@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"bytes"
@@ -49,6 +49,7 @@ func (r *iecReader) Feed(b []byte) { r.stream.Feed(b) }
 func (r *iecReader) End()          { r.ended = true }
 func (r *iecReader) Stats() Stats  { return r.stream.Stats() }
 func (r *iecReader) Pending() int  { return len(r.stream.Pending()) }
+func (r *iecReader) Forgot() bool  { return true }
 
 func (r *iecReader) Next(into *Result) error {
 	in, err := r.stream.Next()
@@ -154,5 +155,5 @@ func iecError(err error) error {
 	if errors.As(err, new(*iec62056.ParseError)) {
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
-	return outcome(err)
+	return Outcome(err)
 }

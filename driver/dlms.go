@@ -1,4 +1,4 @@
-package meter
+package driver
 
 import (
 	"context"
@@ -36,11 +36,11 @@ func dialDLMS(ctx context.Context, t Target, cfg *Config) (Session, error) {
 	brief, cancel := context.WithTimeout(ctx, probe)
 	defer cancel()
 	s, err := dialOver(dlms.LinkWrapper)(brief, t, &own)
-	if err == nil || ctx.Err() != nil || !unheard(err) || answered && brief.Err() == nil {
+	if err == nil || ctx.Err() != nil || !Unheard(err) || answered && brief.Err() == nil {
 		return s, err
 	}
 	if !answered {
-		if s, err := quick(dialOver(dlms.LinkHDLC))(ctx, t, cfg); err == nil || !unheard(err) {
+		if s, err := quick(dialOver(dlms.LinkHDLC))(ctx, t, cfg); err == nil || !Unheard(err) {
 			return s, err
 		}
 	}
