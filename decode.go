@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -21,15 +22,19 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 // maxPooled is how long a capture may be whose decoder's memory is kept.
 const maxPooled = 1 << 16
 
-// pool has decoders without configuration that remember nothing of what they decoded.
+// pool has decoders whose readers know no key, and remember nothing of what they decoded.
 var pool = sync.Pool{New: func() any { return NewDecoder(nil) }}
 
 // once decodes with a decoder of its own, or seems to: the result has its own memory.
 func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error)) (*Result, error) {
-	if cfg != nil || len(b) > maxPooled {
+	if len(b) > maxPooled || cfg != nil && !keyless(cfg) {
 		return decode(NewDecoder(cfg), b)
 	}
 	d := pool.Get().(*Decoder)
+	*d.cfg = Config{}
+	if cfg != nil {
+		*d.cfg = *cfg
+	}
 	r, err := decode(d, b)
 	if err != nil {
 		return r, err
@@ -38,6 +43,12 @@ func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error))
 	d.readers = slices.DeleteFunc(d.readers, remembers)
 	pool.Put(d)
 	return r, nil
+}
+
+// keyless reports whether the drivers of a configuration are ours, and have nothing to open
+// messages with.
+func keyless(cfg *Config) bool {
+	return reflect.ValueOf(&cfg.Keys).Elem().IsZero() && len(cfg.AcceptUnprotected)+len(cfg.Drivers) == 0
 }
 
 // remembers reports whether a reader may have learnt from a capture what it would
