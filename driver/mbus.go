@@ -122,3 +122,34 @@ func mbusError(err error) error {
 	}
 	return Outcome(err)
 }
+
+// recordSource is what M-Bus knows of a reading beside the model, and originSource the
+// same in memory of its own.
+type (
+	recordSource mbus.Record
+	originSource mbus.Origin
+)
+
+func (s *recordSource) AppendJSON(dst []byte) []byte { return (*mbus.Record)(s).AppendJSON(dst) }
+
+func (s *originSource) AppendJSON(dst []byte) []byte { return (*mbus.Origin)(s).AppendJSON(dst) }
+
+func (*originSource) Clone([]Source) int { return 1 } // it never changes
+
+func (*recordSource) Clone(list []Source) int {
+	n, size := 0, 0
+	for ; n < len(list); n++ {
+		s, ok := list[n].(*recordSource)
+		if !ok {
+			break
+		}
+		size += len(s.ID) + len(s.Data)
+	}
+	octets, all := make([]byte, 0, size), make([]originSource, n)
+	for i := range all {
+		var o mbus.Origin
+		o, octets = (*mbus.Record)(list[i].(*recordSource)).Origin(octets)
+		all[i], list[i] = originSource(o), &all[i]
+	}
+	return n
+}

@@ -135,23 +135,11 @@ type records struct {
 	text     string
 }
 
-// recordSource is what M-Bus knows of a reading beside the model.
-type recordSource mbus.Record
 
-func (s *recordSource) AppendJSON(dst []byte) []byte { return (*mbus.Record)(s).AppendJSON(dst) }
 
-func (*recordSource) Clone(list []Source) int {
-	all := result.Copies[*recordSource](list)
-	size := 0
-	for i := range all {
-		size += len(all[i].ID) + len(all[i].Data)
-	}
-	octets := make([]byte, 0, size)
-	for i := range all {
-		octets = (*mbus.Record)(&all[i]).Own(octets)
-	}
-	return len(all)
-}
+
+
+
 
 // add adds what one telegram says, whether it came by wire or by radio.
 func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error {
