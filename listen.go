@@ -216,7 +216,7 @@ func listenOn(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, handle fu
 // listener finds messages in what one connection brings.
 type listener struct {
 	handle  func(*Result, error)
-	clock   Result // an empty result with the clock
+	clock   obis.Clock
 	result  Result
 	finders []finder
 	heard   bool // finders is the one that was right
@@ -231,7 +231,7 @@ type finder struct {
 }
 
 func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
-	l := &listener{handle: handle, clock: Result{Clock: cfg.Clock}}
+	l := &listener{handle: handle, clock: cfg.Clock}
 	auto := cfg.Protocol == "" || cfg.Protocol == Auto
 	for _, unchecked := range []bool{false, true} {
 		for d := range driver.All(cfg) {
@@ -314,7 +314,7 @@ func (l *listener) waits(i int) bool {
 // next hands on the next message of finder *i, and is false where there is none.
 func (l *listener) next(i *int) bool {
 	l.result.Reset()
-	l.result.Clock = l.clock.Clock
+	l.result.Clock, l.result.Received = l.clock, time.Now()
 	f := l.finders[*i]
 	before := f.Stats()
 	err := f.Next(&l.result)

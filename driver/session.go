@@ -103,6 +103,7 @@ func (s *meterSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Res
 		return nil, err
 	}
 	err = s.backend.Read(ctx, patterns, r)
+	r.Received = time.Now()
 	if err == nil {
 		return Choose(r, patterns)
 	}
@@ -124,6 +125,7 @@ func (s *meterSession) Profile(ctx context.Context, code obis.Code, from, to tim
 		return nil, err
 	}
 	r.Profiles, err = s.backend.Profile(ctx, code, from, to)
+	r.Received = time.Now()
 	switch {
 	case err != nil:
 		return partial(r, s.err(err))
@@ -140,7 +142,8 @@ func (s *meterSession) Events(ctx context.Context, from, to time.Time) (*Result,
 	if err != nil {
 		return nil, err
 	}
-	if r.Events, err = s.backend.Events(ctx, from, to); err != nil {
+	r.Events, err = s.backend.Events(ctx, from, to)
+	if r.Received = time.Now(); err != nil {
 		return partial(r, s.err(err))
 	}
 	return r, nil

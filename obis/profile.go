@@ -210,6 +210,26 @@ func (r Runs) At(row int) Quality {
 	return r[i].Quality
 }
 
+// RunReader reads the qualities of rows that are asked for in their order.
+type RunReader struct {
+	runs Runs
+	next int
+}
+
+// Reader returns a reader of the runs, which is faster than [Runs.At] for row after row.
+func (r Runs) Reader() RunReader { return RunReader{runs: r} }
+
+// At returns the quality of a row, which must not lie before the one asked for last.
+func (r *RunReader) At(row int) Quality {
+	for r.next < len(r.runs) && row >= r.runs[r.next].End {
+		r.next++
+	}
+	if r.next == len(r.runs) {
+		return Quality{}
+	}
+	return r.runs[r.next].Quality
+}
+
 // Between returns the rows from one instant to another, both included, with
 // memory of their own; zero times mean all. Rows without an instant stay.
 func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {

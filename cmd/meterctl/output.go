@@ -49,7 +49,7 @@ func (a *app) print(r *meter.Result) error {
 
 // dataOf returns what a result says, for a mapping.
 func dataOf(r *meter.Result) *mapping.Data {
-	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock}
+	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock, Received: r.Received}
 }
 
 // readingsOf returns the readings of a result alone.
