@@ -46,16 +46,19 @@ func (c Code) Channel() (b uint8, ok bool) { return c[1], 1 <= c[1] && c[1] <= 6
 // Tariff returns the rate in value group E, 0 being the total, and whether E
 // means a rate for this kind of quantity.
 func (c Code) Tariff() (uint8, bool) {
-	switch {
-	case c[4] > 63:
+	q, d := c.quantity()
+	if d == nil || c[4] > maxTariff {
 		return 0, false
-	case c[0] == 1:
-		return c[4], electricityQuantity(c[2]) != 0 && dimension[c[3]]&dimRated != 0
-	case 4 <= c[0] && c[0] <= 9:
-		return c[4], 1 <= c[2] && c[2] <= 92
 	}
-	return 0, false
+	set := d.set(&q)
+	if set != eTariff && set != eTariffOrNone {
+		return 0, false
+	}
+	return c[4], true
 }
+
+// maxTariff is the greatest number of a rate in value group E.
+const maxTariff = 63
 
 // BillingPeriod returns value group F and whether it names a stored billing
 // period (0 to 99). Whether that is an absolute number or a count backwards
