@@ -7,6 +7,7 @@ package mapping
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/openusm/meter/obis"
 )
@@ -18,6 +19,7 @@ type Data struct {
 	Profiles []*obis.Profile
 	Events   []obis.Event
 	Clock    obis.Clock // turns the meter's times into instants
+	Received time.Time  // when it came, by our clock; zero where nobody said
 }
 
 // Part is a part of [Data].
