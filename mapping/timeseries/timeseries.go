@@ -64,7 +64,9 @@ func AppendCSV(dst []byte, d *mapping.Data, at AppendTime) []byte {
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		dst = append(appendCell(dst, d.Meter.ID), ',')
-		dst, _ = r.Code.AppendText(dst)
+		if r.Code.Valid() {
+			dst, _ = r.Code.AppendText(dst)
+		}
 		dst = append(appendCell(append(dst, ','), obis.RawIDText(r.RawID)), ',')
 		dst = append(quote(obis.AppendDescription(dst, r.Code), len(dst)), ',')
 		dst = append(appendValue(dst, r.Value), ',')
@@ -120,7 +122,8 @@ func quote(dst []byte, start int) []byte {
 }
 
 // AppendProfileCSV appends a header, and one row for each row of the profile:
-// time, quality, then its columns.
+// time, quality, then its columns, each with a column for the quality of its cells
+// behind it where that is not good throughout.
 func AppendProfileCSV(dst []byte, p *obis.Profile, at AppendTime) []byte {
 	dst = append(dst, "time,quality"...)
 	for i := range p.Columns {
@@ -133,13 +136,20 @@ func AppendProfileCSV(dst []byte, p *obis.Profile, at AppendTime) []byte {
 			name += " [" + u + "]"
 		}
 		dst = appendCell(append(dst, ','), name)
+		if len(c.Quality) > 0 {
+			dst = appendCell(append(dst, ','), "quality of "+name)
+		}
 	}
 	dst = append(dst, '\n')
 	for row := range p.Len() {
 		dst = append(at(dst, p.Times[row]), ',')
 		dst = appendFlags(dst, p.Quality.At(row).Flags)
 		for i := range p.Columns {
-			dst = appendValue(append(dst, ','), p.Columns[i].At(row))
+			c := &p.Columns[i]
+			dst = appendValue(append(dst, ','), c.At(row))
+			if len(c.Quality) > 0 {
+				dst = appendFlags(append(dst, ','), c.Quality.At(row).Flags)
+			}
 		}
 		dst = append(dst, '\n')
 	}

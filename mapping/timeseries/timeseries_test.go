@@ -182,12 +182,13 @@ func TestPrometheusNames(t *testing.T) {
 
 func TestCSV(t *testing.T) {
 	var b strings.Builder
-	b.Write(AppendCSV(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample[:4]}, plainTime))
+	b.Write(AppendCSV(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample[:5]}, plainTime))
 	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule
 M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none
 M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none
 M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none
 M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none
+M1,,1-1:30D,,7,,,,good,none
 `, b.String())
 }
 
@@ -198,6 +199,16 @@ func TestProfileCSV(t *testing.T) {
 	p.Columns[0].AppendMissing()
 	p.Quality.Add(1, obis.Quality{Flags: obis.PowerDown})
 	var b strings.Builder
+	b.Write(AppendProfileCSV(nil, p, plainTime))
+	p.Columns = append(p.Columns, obis.Column{RawID: []byte("raw")})
+	p.Columns[1].AppendInt(7)
+	p.Columns[1].AppendInt(8)
+	p.Columns[1].Quality.Add(1, obis.Quality{Flags: obis.Estimated})
+	b.Reset()
+	b.Write(AppendProfileCSV(nil, p, plainTime))
+	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh],raw,quality of raw\n2026-01-01T00:15:00Z,good,5,7,good\n2026-01-01T00:30:00Z,power-down,,8,estimated\n", b.String())
+	p.Columns = p.Columns[:1]
+	b.Reset()
 	b.Write(AppendProfileCSV(nil, p, plainTime))
 	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh]\n2026-01-01T00:15:00Z,good,5\n2026-01-01T00:30:00Z,power-down,\n", b.String())
 }
