@@ -38,10 +38,13 @@ var mapTargets = map[string]mapTarget{
 		lines, lost := timeseries.AppendInflux(nil, d)
 		return lines, lost, nil
 	}),
-	"prom": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
-		text, lost := timeseries.AppendPrometheus(nil, d)
+	"prom": func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+		if rules != nil {
+			return nil, nil, usagef("this target has no rules")
+		}
+		text, lost := timeseries.AppendPrometheus(nil, list...)
 		return text, lost, nil
-	}),
+	},
 }
 
 var mapSources = map[string]mapSource{"json": fromJSON, "cim": fromCIM, "espi": fromESPI, "senml": fromSenML(coap.ParseSenML), "senml-cbor": fromSenML(coap.ParseSenMLCBOR)}

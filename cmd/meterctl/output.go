@@ -35,7 +35,7 @@ func (a *app) print(r *meter.Result) error {
 	case "csv":
 		return a.printCSV(r)
 	case "influx":
-		lines, lost := timeseries.AppendInflux(nil, readingsOf(r))
+		lines, lost := timeseries.AppendInflux(nil, dataOf(r))
 		return a.printDocument(lines, lost, r)
 	case "prom":
 		text, lost := timeseries.AppendPrometheus(nil, readingsOf(r))
@@ -63,7 +63,7 @@ func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) er
 	for _, l := range lost {
 		fmt.Fprintln(a.stderr, "warning:", dataOf(r).Describe(l))
 	}
-	if len(r.Profiles)+len(r.Events) > 0 {
+	if len(r.Profiles)+len(r.Events) > 0 && a.output != "influx" {
 		fmt.Fprintf(a.stderr, "warning: %s carries neither profiles nor events\n", a.output)
 	}
 	_, err := a.stdout.Write(doc)
