@@ -10,7 +10,12 @@ import (
 func ExampleLoss() {
 	fmt.Println(mapping.Loss{Index: 3, Flags: obis.Estimated})
 	fmt.Println(mapping.Loss{Index: 4, Reason: "no value"})
+	for _, l := range mapping.Gather([]mapping.Loss{{Index: 1, Reason: "no value"}, {Index: 2, Reason: "no number"}, {Index: 5, Reason: "no value"}}) {
+		fmt.Println(l)
+	}
 	// Output:
 	// reading 3: quality estimated not carried
 	// reading 4: no value
+	// reading 1 and 1 more: no value
+	// reading 2: no number
 }
