@@ -153,7 +153,7 @@ func TestMultipliers(t *testing.T) {
 
 // What a meter did not say of itself is not made up from what else it said.
 func TestMeterWithoutID(t *testing.T) {
-	want := obis.Meter{Serial: "7", Medium: obis.Gas}
+	want := obis.Meter{Serial: "7", Model: " iEM3235  ", Medium: obis.Gas}
 	doc, _ := New(&mapping.Data{Meter: want}, nil)
 	back, err := Parse(doc.AppendXML(nil))
 	require.NoError(t, err)

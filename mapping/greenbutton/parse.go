@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/openusm/meter/internal/xmltext"
 )
@@ -194,7 +195,7 @@ func linkOf(attrs []xmltext.Attr) (l Link) {
 }
 
 func (r *reader) text(to *string) error {
-	b, err := r.Content()
+	b, err := r.Whole()
 	*to = string(b)
 	return err
 }
@@ -233,7 +234,7 @@ func (r *reader) resource() (Resource, error) {
 		case "UsagePoint":
 			u := &UsagePoint{Service: -1, node: n}
 			if kind := n.Child("ServiceCategory").Child("kind"); kind != nil {
-				if k, err := strconv.Atoi(kind.Text); err == nil {
+				if k, err := strconv.Atoi(strings.TrimSpace(kind.Text)); err == nil {
 					u.Service = k
 				}
 			}

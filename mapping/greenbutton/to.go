@@ -338,6 +338,6 @@ func childInt(o *Other, name, child string) (int64, bool) {
 	if n == nil {
 		return 0, false
 	}
-	v, err := strconv.ParseInt(n.Text, 10, 64)
+	v, err := strconv.ParseInt(strings.TrimSpace(n.Text), 10, 64)
 	return v, err == nil
 }
