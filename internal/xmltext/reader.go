@@ -525,6 +525,9 @@ func validName(name string) bool {
 	return ascii || utf8.ValidString(name)
 }
 
+// IsName reports whether a name without a prefix may be that of an element.
+func IsName(name string) bool { return validName(name) && strings.IndexByte(name, ':') < 0 }
+
 // readName reads up to what ends a name.
 func (r *Reader) readName() string {
 	start := r.at

@@ -20,8 +20,8 @@ import (
 
 func TestTables(t *testing.T) {
 	for file, count := range map[string]int{
-		"flows.csv": len(data().flows), "units.csv": len(data().units), "qualities.csv": len(data().qualities), "phases.csv": len(data().phases),
-		"periods.csv": len(data().periods), "events.csv": len(data().events), "reading_types.csv": len(builtin().Rules),
+		"flows.csv": len(data().flows), "units.csv": len(data().units), "qualities.csv": len(data().qualities), "espi_qualities.csv": len(data().espi), "phases.csv": len(data().phases),
+		"periods.csv": len(data().periods), "events.csv": len(data().events), "media.csv": len(data().media), "reading_types.csv": len(builtin().Rules),
 	} {
 		f, err := os.Open(file)
 		require.NoError(t, err)
@@ -101,6 +101,15 @@ func TestQuantityOf(t *testing.T) {
 		"0.0.0.1.1.7.58.0.0.0.0.0.0.0.0.0.166.0":    "7-0:3.0.0*255 m3 0",
 		"0.2.0.6.0.9.58.0.0.0.0.0.0.0.0.0.125.0":    "8-0:2.0.0*255 m3/h 0",
 		"8.0.0.1.1.1.12.0.0.0.0.0.0.0.0.0.72.0":     "",
+		"13.0.0.1.1.1.12.0.0.0.0.0.0.0.0.3.72.0":    "1-0:1.8.0*255 Wh 0",
+		"13.0.0.9.1.1.12.0.0.0.0.2.0.0.0.3.72.0":    "1-0:1.8.2*255 Wh 0",
+		"13.0.0.4.19.1.12.0.0.0.0.0.0.0.0.3.72.0":   "1-0:2.29.0*255 Wh 0",
+		"11.0.0.4.1.1.12.0.0.0.0.0.0.0.0.3.72.0":    "1-0:1.29.0*255 Wh 86400",
+		"0.0.2.4.1.2.12.0.0.0.0.0.0.0.0.3.72.0":     "1-0:1.29.0*255 Wh 900",
+		"0.8.0.6.1.1.8.0.0.0.0.0.0.0.0.3.38.0":      "1-0:1.6.0*255 W 0",
+		"0.2.7.6.0.1.158.0.0.0.0.0.0.0.128.0.29.0":  "1-0:32.24.0*255 V 3600",
+		"0.0.0.1.1.7.58.0.0.0.0.0.0.0.0.0.119.0":    "7-0:3.0.0*255 [cft_i] 0",
+		"0.0.7.4.1.1.0.0.0.0.0.0.0.0.0.0.72.0":      "1-0:1.29.0*255 Wh 3600",
 		"0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0":       "",
 	} {
 		rt, err := ParseReadingType(text)

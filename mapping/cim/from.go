@@ -2,6 +2,7 @@ package cim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -187,23 +188,22 @@ func (b *builder) time(t obis.Time) (DateTime, bool) {
 	return DateTime{text: t.String()}, true
 }
 
-// qualitiesOf returns the quality types of flags, and the flags that have none
-// of their own: those that share one are read back as another flag.
+// qualitiesOf returns the quality types of flags, and the flags that are not read
+// back from them. A flag with which a value is not to be trusted, and which has
+// no type, goes as questionable.
 func qualitiesOf(f obis.Flags) (list []Quality, left obis.Flags) {
 	if f == 0 {
 		return nil, 0
 	}
+	var back obis.Flags
 	for _, q := range data().qualities {
-		if f&q.flag == 0 {
+		if f&q.flag == 0 || slices.ContainsFunc(list, func(have Quality) bool { return have.Type == q.name }) {
 			continue
 		}
 		list = append(list, Quality{Type: q.name})
-		if flagOf(q.name) != q.flag {
-			left |= q.flag
-		}
-		f &^= q.flag
+		back |= flagOf(q.name)
 	}
-	return list, left | f
+	return list, f &^ back
 }
 
 func (b *builder) profile(m *MeterReading, i int) {
