@@ -123,9 +123,9 @@ func Parse(doc []byte) (*Document, error) {
 }
 
 func (r *reader) message(d *Document) error {
-	d.Header = &Header{}
+	d.Header = &Header{message: r.Name.Local}
 	payload := false
-	err := r.each("Message", func(name string) error {
+	err := r.each(d.Header.message, func(name string) error {
 		switch name {
 		case "Header":
 			return r.header(d.Header)

@@ -2,13 +2,13 @@ package greenbutton
 
 import (
 	"bytes"
-	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
+	"github.com/openusm/meter/internal/uuid"
 	"github.com/openusm/meter/internal/xmltext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/cim"
@@ -46,7 +46,7 @@ func New(d *mapping.Data, o *Options) (*Feed, []mapping.Loss) {
 	for i := range d.Events {
 		b.lose(mapping.Event, i, d.Events[i].Quality.Flags, "ESPI has no events")
 	}
-	return b.finish(), mapping.Gather(b.lost)
+	return b.finish(), b.data.Gather(b.lost)
 }
 
 type builder struct {
@@ -72,13 +72,16 @@ func (b *builder) finish() *Feed {
 	}
 	updated := at.UTC().Format(time.RFC3339)
 	root := "/" + pathSegment(b.data.Meter.ID)
-	f := &Feed{ID: uuid(root), Title: "Meter " + b.data.Meter.ID, Updated: updated, Links: []Link{{Rel: "self", Href: root}}, Entries: b.entries}
+	f := &Feed{ID: urn(root), Title: "Meter " + b.data.Meter.ID, Updated: updated, Links: []Link{{Rel: "self", Href: root}}, Entries: b.entries}
 	for i := range f.Entries {
 		e := &f.Entries[i]
-		e.ID, e.Published, e.Updated = uuid(e.Links[0].Href), updated, updated
+		e.ID, e.Published, e.Updated = urn(e.Links[0].Href), updated, updated
 	}
 	return f
 }
+
+// urn returns the id of a link, so that the same meter has the same ids in every file.
+func urn(href string) string { return "urn:uuid:" + uuid.Of(href) }
 
 // pathSegment makes an id one segment of a path.
 func pathSegment(id string) string {
@@ -95,17 +98,6 @@ func pathSegment(id string) string {
 		return "meter"
 	}
 	return string(out)
-}
-
-// uuid returns the URN of the name-based UUID (RFC 9562, version 5) of a link, so
-// that the same meter has the same ids in every file.
-func uuid(href string) string {
-	urlSpace := [16]byte{0x6b, 0xa7, 0xb8, 0x11, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}
-	sum := sha1.Sum(append(urlSpace[:], href...))
-	u := sum[:16]
-	u[6], u[8] = u[6]&0x0F|0x50, u[8]&0x3F|0x80
-	x := hex.EncodeToString(u)
-	return "urn:uuid:" + x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
 }
 
 // point returns the link of the usage point of a service, whose entry it makes where there is none.

@@ -58,8 +58,8 @@ func sample() *mapping.Data {
 func TestThereAndBack(t *testing.T) {
 	d := sample()
 	feed, lost := New(d, nil)
-	require.Equal(t, `[reading 2 and 1 more: ESPI has no reading type for it in "" reading 3: quality dst not carried reading 5: no value reading 6: no number of 48 bits`+
-		` reading 7: its time, which is no instant profile 0: quality power-down not carried (2 rows) profile 0: ESPI has no reading type for column 0-0:96.10.1*255 in ""`+
+	require.Equal(t, `[reading 2 and 1 more: ESPI has no reading type for it in "" (0-1:24.1.0*255, 0-0:96.1.0*255) reading 3: quality dst not carried (0-1:24.2.1*255)`+
+		` reading 5: no value (1-0:2.8.0*255) reading 6: no number of 48 bits (1-0:2.8.0*255) reading 7: its time, which is no instant (1-0:3.8.0*255) profile 0: quality power-down not carried (2 rows) profile 0: ESPI has no reading type for column 0-0:96.10.1*255 in ""`+
 		` event 0: ESPI has no events]`, fmt.Sprint(lost))
 	raw := feed.AppendXML(nil)
 	parsed, err := Parse(raw)
@@ -307,5 +307,5 @@ func Example() {
 	}
 	back, _ := feed.Data(nil)
 	fmt.Println(back[0].Readings[0].Code, back[0].Readings[0].Value, back[0].Readings[0].Unit, lost)
-	// Output: 1-0:1.8.0*255 1234500 Wh [reading 1: ESPI has no reading type for it in ""]
+	// Output: 1-0:1.8.0*255 1234500 Wh [reading 1: ESPI has no reading type for it in "" (0-0:96.1.0*255)]
 }

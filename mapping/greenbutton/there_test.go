@@ -254,7 +254,7 @@ func TestBadRows(t *testing.T) {
 	p.Times[50] = obis.LocalTime(2026, 1, 1, 0, 0, 0)
 	p.Columns[0].Nums[7] = 1 << 60
 	feed, lost := New(&mapping.Data{Profiles: []*obis.Profile{p}}, nil)
-	require.Equal(t, "[profile 0: rows whose time is no instant (1 rows) profile 0: values that are no numbers of 48 bits (1 rows)]", fmt.Sprint(lost))
+	require.Equal(t, "[profile 0: rows whose time is no instant (1 row) profile 0: values that are no numbers of 48 bits (1 row)]", fmt.Sprint(lost))
 	list, _ := feed.Data(nil)
 	require.Equal(t, 99, list[0].Profiles[0].Len())
 }
@@ -278,5 +278,5 @@ func TestForeignTypes(t *testing.T) {
 // Hot water goes as water, which is said; the code is named beside it.
 func TestHotWater(t *testing.T) {
 	_, lost := New(&mapping.Data{Readings: []obis.Reading{{Code: obis.MustParse("9-0:1.0.0"), Unit: obis.CubicMetre, Value: obis.Int(5, 0)}}}, nil)
-	require.Equal(t, "[reading 0: that the water is hot: there is no number for it]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 0: that the water is hot: there is no number for it (9-0:1.0.0*255)]", fmt.Sprint(lost))
 }
