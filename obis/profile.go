@@ -9,9 +9,10 @@ import (
 // Profile is a table that a meter recorded: rows in time, one column for each
 // quantity. It is columnar and meant for reuse: [Profile.Reset] keeps its memory.
 type Profile struct {
-	Code    Code  // of the profile itself
-	Period  int32 // seconds between rows; 0 for rows recorded on events
-	Times   []Time
+	Code    Code   // of the profile itself
+	Period  int32  // seconds between rows; 0 for rows recorded on events
+	Times   []Time // of each row, the end of its interval
+	Starts  []Time // of the intervals, one for each row; empty where each begins a Period before its end, or rows are of moments
 	Columns []Column
 	Quality Runs // of whole rows
 }
@@ -22,6 +23,7 @@ func (p *Profile) Len() int { return len(p.Times) }
 // Reset removes the rows and keeps columns, their descriptions and all memory.
 func (p *Profile) Reset() {
 	p.Times = p.Times[:0]
+	p.Starts = p.Starts[:0]
 	p.Quality = p.Quality[:0]
 	for i := range p.Columns {
 		p.Columns[i].reset()
@@ -32,6 +34,7 @@ func (p *Profile) Reset() {
 func (p *Profile) Clone() *Profile {
 	q := *p
 	q.Times = append([]Time(nil), p.Times...)
+	q.Starts = append([]Time(nil), p.Starts...)
 	q.Quality = append(Runs(nil), p.Quality...)
 	q.Columns = append([]Column(nil), p.Columns...)
 	for i := range q.Columns {
@@ -244,7 +247,13 @@ func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
 			out.Quality.Add(len(out.Times), q)
 		}
 		out.Times = append(out.Times, t)
+		if row < len(p.Starts) {
+			out.Starts = append(out.Starts, p.Starts[row])
+		}
 		for i := range p.Columns {
+			if q := p.Columns[i].Quality.At(row); q != (Quality{}) {
+				out.Columns[i].Quality.Add(len(out.Times)-1, q)
+			}
 			out.Columns[i].Append(p.Columns[i].At(row))
 		}
 	}
