@@ -49,15 +49,56 @@ type seen struct {
 }
 
 // Decode reads all that a readout says, line by line; see [Readout.AppendReadings]
-// for the readings. Where a block check character belongs to the block and was
-// not there all readings are questionable.
+// for the readings. Where a block check character or the CRC of a customer port
+// belongs to the block and was not there nothing of it is good: readings, events
+// and rows of profiles are questionable.
 func (d *Decoder) Decode(r Readout) *Content {
 	c := &d.content
 	c.Events, c.Profiles, c.BadLines, c.Err = c.Events[:0], c.Profiles[:0], c.BadLines[:0], nil
 	c.data, c.lines, d.seen = r.Data, c.lines[:0], seen{}
 	c.Readings = r.read(c.Readings[:0], d)
+	if r.unchecked {
+		d.doubt()
+	}
 	d.identify(&r)
 	return c
+}
+
+// doubt marks what a block without its check holds besides readings.
+func (d *Decoder) doubt() {
+	for i := range d.content.Events {
+		e := &d.content.Events[i]
+		e.Quality.Flags |= obis.Questionable
+		for k := range e.Params {
+			e.Params[k].Quality.Flags |= obis.Questionable
+		}
+	}
+	for _, p := range d.content.Profiles {
+		p.Mark(obis.Questionable)
+	}
+}
+
+// Of a customer port: its telegrams have a CRC from these versions on, and only
+// those have a clock that knows summer.
+var (
+	codePortVersion = obis.Code{1, 3, 0, 2, 8, obis.FCurrent}
+	codePortBelgium = obis.Code{0, 0, 96, 1, 4, obis.FCurrent}
+	codeClock       = obis.Code{0, 0, 1, 0, 0, obis.FCurrent}
+)
+
+// demandsCRC reports whether a line is one of a telegram that has a CRC, and
+// therefore of none that is complete without it.
+func demandsCRC(c obis.Code, set *field.Set) bool {
+	switch n := len(set.Text); {
+	case c[2] != 0 && c[2] != 1 && c[2] != 96:
+		return false
+	case c == codePortVersion:
+		return n == 2 && set.Text[0] >= '4'
+	case c == codePortBelgium:
+		return n == 5 && set.Text[0] >= '5'
+	default:
+		return c == codeClock && n == 13 && set.Text[n-1] > '9'
+	}
 }
 
 // read appends the readings and fills the rest of the content of d, if there is one.
@@ -88,6 +129,9 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 		default:
 			n := len(dst)
 			dst = appendReadings(dst, &set, source)
+			if !r.Framed && !r.checked && len(dst) > n && demandsCRC(dst[n].Code, &set) {
+				r.unchecked = true
+			}
 			switch {
 			case d == nil:
 			case len(dst) > n:
