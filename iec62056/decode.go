@@ -137,7 +137,7 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 			case len(dst) > n:
 				d.seen.note(dst[n].Code, &set)
 			default:
-				d.table(&set, r.offset)
+				d.table(&set, source, r.offset)
 			}
 		}
 	}
@@ -150,13 +150,13 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 }
 
 // table reads a load profile or an entry of a log.
-func (d *Decoder) table(set *field.Set, base int) {
+func (d *Decoder) table(set *field.Set, source uint32, base int) {
 	c := &d.content
 	h, err := parseHeader(DataSet{ID: set.ID, Values: set.Values})
 	switch {
 	case err != nil:
 	case h.log:
-		c.Events = append(c.Events, h.event())
+		c.Events = append(c.Events, h.event(source))
 	case c.Err == nil:
 		if c.Profiles, err = h.appendProfile(c.Profiles); err != nil {
 			c.Err = &ParseError{"profile", base + set.Offset, err}
