@@ -104,7 +104,7 @@ func demandsCRC(c obis.Code, set *field.Set) bool {
 // read appends the readings and fills the rest of the content of d, if there is one.
 func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 	s := newScanner(r.Data, r.offset)
-	ultraheat := r.Identification.isUltraheat()
+	list := r.Identification.list()
 	first := len(dst)
 	var set field.Set
 	for source := uint32(0); ; source++ {
@@ -124,8 +124,11 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 				dst = appendStart(dst, set.ID, source)
 				dst[len(dst)-1].Quality.Flags = obis.Invalid
 			}
-		case ultraheat:
-			dst = appendUltraheat(dst, &set, source)
+		case list != nil:
+			dst = list.appendReadings(dst, &set, source)
+			if d != nil {
+				list.note(&d.seen, &set)
+			}
 		default:
 			n := len(dst)
 			dst = appendReadings(dst, &set, source)
@@ -141,12 +144,43 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 			}
 		}
 	}
+	tellResetsApart(dst[first:])
 	if r.unchecked {
 		for i := range dst[first:] {
 			dst[first+i].Quality.Flags |= obis.Questionable
 		}
 	}
 	return dst
+}
+
+// tellResetsApart takes the code from values that were stored by a manual reset
+// ("1.8.1&12") where the readout has another value that was stored automatically
+// under the same number ("1.8.1*12"): value group F cannot tell them apart, and
+// their ids do.
+func tellResetsApart(all []obis.Reading) {
+	manual := false
+	for i := range all {
+		manual = manual || isManual(&all[i])
+	}
+	if !manual {
+		return
+	}
+	automatic := map[obis.Code]bool{}
+	for i := range all {
+		if r := &all[i]; r.Code.Valid() && !isManual(r) {
+			automatic[r.Code] = true
+		}
+	}
+	for i := range all {
+		if r := &all[i]; isManual(r) && automatic[r.Code] {
+			r.Code, r.Rule = obis.Code{}, obis.RuleNone
+		}
+	}
+}
+
+// isManual reports whether the value was stored by a manual reset.
+func isManual(r *obis.Reading) bool {
+	return r.Code[5] != obis.FCurrent && r.Code.Valid() && bytes.IndexByte(r.RawID, '&') >= 0
 }
 
 // table reads a load profile or an entry of a log.
@@ -199,17 +233,17 @@ func (d *Decoder) identify(r *Readout) {
 	}
 	d.key = append(d.key[:0], key...)
 	m := id.meter()
-	if id.isUltraheat() {
-		m.Medium = obis.Heat
+	if list := id.list(); list != nil {
+		m.Medium = list.medium
 	} else {
 		m.Medium = s.medium
-		m.Firmware = string(s.firmware)
-		if m.Serial = string(s.serial); m.Serial == "" {
-			m.Serial = string(s.utility)
-		}
-		if m.Serial != "" {
-			m.ID = m.Manufacturer + m.Serial
-		}
+	}
+	m.Firmware = string(s.firmware)
+	if m.Serial = string(s.serial); m.Serial == "" {
+		m.Serial = string(s.utility)
+	}
+	if m.Serial != "" {
+		m.ID = m.Manufacturer + m.Serial
 	}
 	d.content.Meter = m
 }

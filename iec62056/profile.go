@@ -202,6 +202,9 @@ func (h header) appendCell(c *obis.Column, column int, f Field, row int) {
 	if f.Unit != nil && u != c.Unit {
 		flags |= obis.Questionable
 	}
+	if c.Code.Contradicts(u) {
+		flags |= obis.Inconsistent
+	}
 	if flags != 0 {
 		c.Quality.Add(row, obis.Quality{Flags: flags})
 	}
@@ -279,7 +282,7 @@ func (h header) event(source uint32) obis.Event {
 		if unit == nil {
 			unit = h.unit(i)
 		}
-		r.Value, r.Unit, r.Quality.Flags = field.Value(field.ClassOf(c.Code), f.Text, unit)
+		field.Put(&r, field.ClassOf(c.Code), f.Text, unit)
 		e.Params = append(e.Params, r)
 	}
 	return e

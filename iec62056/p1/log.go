@@ -27,7 +27,7 @@ func (d *Decoder) failures(code obis.Code, source uint32, rest []byte) {
 			e.Quality.Flags |= obis.ClockInvalid
 		}
 		r := duration
-		r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+		field.Put(&r, field.Number, text, unit)
 		r.Time = e.Time
 		d.params = append(d.params, r)
 		last := len(d.params)

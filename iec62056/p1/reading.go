@@ -142,7 +142,7 @@ func stamped(r *obis.Reading, values []byte) bool {
 		return false
 	}
 	r.Time = t
-	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+	field.Put(r, field.Number, text, unit)
 	if !known {
 		r.Quality.Flags |= obis.Invalid
 	}
@@ -178,7 +178,7 @@ func history(r *obis.Reading, values []byte) bool {
 		return false
 	}
 	r.Code, r.Time = code, t
-	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, f[6], f[5])
+	field.Put(r, field.Number, f[6], f[5])
 	if !known {
 		r.Quality.Flags |= obis.Invalid
 	}
