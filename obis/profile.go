@@ -30,6 +30,18 @@ func (p *Profile) Reset() {
 	}
 }
 
+// Mark adds flags to the quality of each row.
+func (p *Profile) Mark(f Flags) {
+	marked := p.Quality[:0]
+	for _, run := range p.Quality {
+		marked.extend(run.End, run.Quality.With(f))
+	}
+	if marked.end() < p.Len() {
+		marked.extend(p.Len(), Quality{Flags: f})
+	}
+	p.Quality = marked
+}
+
 // Clone returns a profile with memory of its own.
 func (p *Profile) Clone() *Profile {
 	q := *p

@@ -152,7 +152,9 @@ func TestMapIdentityMinusLoss(t *testing.T) {
 				require.NoError(t, err, "%s", doc)
 				require.Empty(t, unread)
 				for i, r := range d.Readings {
-					if slices.ContainsFunc(lost, func(l mapping.Loss) bool { return l.Part == mapping.Reading && (l.Index == i || slices.Contains(l.More, i)) }) {
+					if slices.ContainsFunc(lost, func(l mapping.Loss) bool {
+						return l.Part == mapping.Reading && (l.Index == i || slices.Contains(l.More, i))
+					}) {
 						continue
 					}
 					require.True(t, slices.ContainsFunc(back, func(b *mapping.Data) bool {
