@@ -141,12 +141,13 @@ func TestConvertedUnits(t *testing.T) {
 		reading("1-0:0.9.0", obis.Day, 2, 0), reading("1-0:1.7.0", obis.Watt, 2, 0), {Code: obis.MustParse("0-0:96.5.1"), Unit: obis.Litre, Value: obis.Enum(1)},
 	}
 	in[4].Start = obis.FromTime(time.Unix(100, 0))
+	in[4].Time = obis.LocalTime(2026, 11, 20, 12, 0, 0)
 	d, lost, err := New(obis.Meter{}, in, nil)
 	require.NoError(t, err)
 	requireValues(t, d, map[string]string{"GGIO1.AnIn1.mag.f": "5e-05", "GGIO1.AnIn1.units.SIUnit": "45", "GGIO1.AnIn2.mag.f": "2", "GGIO1.AnIn3.mag.f": "1.5", "GGIO1.AnIn3.units.SIUnit": "42",
 		"GGIO1.AnIn4.mag.f": "48", "GGIO1.AnIn4.units.SIUnit": "84"})
 	require.Equal(t, "reading 0: no logical node has it: GGIO1.AnIn1, unit m3/h shown as m3/s", lost[0].String())
-	require.Equal(t, "reading 4: the start of its interval", lost[len(lost)-1].String())
+	require.Equal(t, "reading 4: its time, which is no instant; the start of its interval", lost[len(lost)-1].String())
 	require.Contains(t, fmt.Sprint(lost), "unit L not carried")
 }
 

@@ -104,10 +104,18 @@ func (u *update) set(p point, r *obis.Reading, i int) (loss mapping.Loss) {
 	if err := u.stamp(p, r, i, stamp{q, at}); err != nil && loss.Reason == "" {
 		loss.Reason = err.Error()
 	}
+	if _, ok := r.Time.Instant(u.d.opts.Clock); !ok && !r.Time.IsZero() {
+		also(&loss, "its time, which is no instant")
+	}
 	if !r.Start.IsZero() {
-		loss.Reason = strings.TrimPrefix(loss.Reason+"; the start of its interval", "; ")
+		also(&loss, "the start of its interval")
 	}
 	return loss
+}
+
+// also adds a reason to a loss.
+func also(loss *mapping.Loss, reason string) {
+	loss.Reason = strings.TrimPrefix(loss.Reason+"; "+reason, "; ")
 }
 
 // stamp sets the quality and the time of an object.
