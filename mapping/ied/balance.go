@@ -2,10 +2,10 @@ package ied
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -100,7 +100,7 @@ func (u *update) balance(n *balance, readings []obis.Reading, keys []id) (index 
 		s.t = t
 	}
 	together := u.together(a, b)
-	v, known := subtract(a.reading.Value, b.reading.Value)
+	v, known := mapping.Difference(a.reading.Value, b.reading.Value)
 	if known && together {
 		known = !failed(u.value(point{object: n.object}, v))
 	}
@@ -126,30 +126,4 @@ func (u *update) together(a, b *side) bool {
 		return x.Equal(y)
 	}
 	return timed == other && a.update == b.update
-}
-
-// subtract returns a - b, exactly where both are decimal numbers.
-func subtract(a, b obis.Value) (obis.Value, bool) {
-	if !number(a) || !number(b) {
-		return obis.Value{}, false
-	}
-	m, exp, decimal := a.Decimal()
-	n, other, both := b.Decimal()
-	if !decimal || !both {
-		x, _ := a.Float64()
-		y, _ := b.Float64()
-		return obis.Float64(math.Float64bits(x-y), 0), true
-	}
-	exp = min(exp, other)
-	x, ok := a.Rescale(exp)
-	y, fits := b.Rescale(exp)
-	if !ok || !fits {
-		return obis.Value{}, false
-	}
-	m, _, _ = x.Decimal()
-	n, _, _ = y.Decimal()
-	if d := m - n; (m >= 0) == (n >= 0) || (d >= 0) == (m >= 0) {
-		return obis.Int(d, exp), true
-	}
-	return obis.Value{}, false
 }
