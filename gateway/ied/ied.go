@@ -40,7 +40,7 @@ func New(cfg *server.Config) *Face {
 
 // Update replaces what is shown, and returns what cannot be shown.
 func (f *Face) Update(r *result.Result) (lost []string) {
-	received := time.Now()
+	received := receivedAt(r)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.device != nil {
@@ -68,6 +68,14 @@ func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 		return errors.Join(ErrNoModel, rw.Close())
 	}
 	return s.Serve(ctx, rw)
+}
+
+// receivedAt returns when a result came: now, where it does not say.
+func receivedAt(r *result.Result) time.Time {
+	if r.Received.IsZero() {
+		return time.Now()
+	}
+	return r.Received
 }
 
 func lossTexts(r *result.Result, lost []mapping.Loss) (texts []string) {
