@@ -338,7 +338,7 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 		return nil, nil, err
 	}
 	for _, d := range list {
-		o.Clock = d.Clock
+		o.Clock, o.Received = d.Clock, d.Received
 		device, l, err := ied.New(d.Meter, d.Readings, o)
 		if err != nil {
 			return nil, nil, err
