@@ -319,7 +319,7 @@ func newMetric(k metricKey) *metric {
 }
 
 // metricWords replaces what promlint takes for a unit or a type.
-var metricWords = strings.NewReplacer("M-Bus", "MBus", "S-FSK", "SFSK", "gauge pressure", "relative pressure", " minutes", " min", " days", " day", "US gallon", "gallon", "therm US", "american therm", "degree Fahrenheit", "degF", "degree Rankine", "degR")
+var metricWords = strings.NewReplacer("counter", "number", "-limit count", "-limit occurrences", "missing count", "missing occurrences", "M-Bus", "MBus", "S-FSK", "SFSK", "gauge pressure", "relative pressure", " minutes", " min", " days", " day", "US gallon", "gallon", "therm US", "american therm", "degree Fahrenheit", "degF", "degree Rankine", "degR")
 
 // appendHead appends the two lines before the samples of a metric, unless they are written.
 func (m *metric) appendHead(dst []byte) []byte {
