@@ -43,7 +43,7 @@ func Describe(c Code) string { return string(AppendDescription(nil, c)) }
 
 // AppendDescription appends the text of [Describe].
 func AppendDescription(dst []byte, c Code) []byte {
-	if int(c[0]) >= len(quantities) || 128 <= c[1] && c[1] <= 199 {
+	if int(c[0]) >= len(quantities) || 65 <= c[1] && c[1] <= 199 { // of utilities and manufacturers
 		return dst
 	}
 	for i := objectsOfC[c[2]]; i < objectsOfC[int(c[2])+1]; i++ {

@@ -141,7 +141,7 @@ func (a *announcement) sensor(i int, r *obis.Reading) {
 		lose("another reading has its id")
 		return
 	case len(state) > maxState+len(`""`):
-		lose("a text of more than 255 characters")
+		lose("a state of more than 255 characters")
 		return
 	}
 	a.seen[object] = true
