@@ -2,40 +2,40 @@
 
 package obis
 
-// setD is a set of values of group D.
+// setD is a set of values of group D, 0 for none.
 type setD uint8
 
 // The sets.
 const (
-	dElectricity setD = 0
-	dAngle       setD = 1
-	dLosses      setD = 2
-	dThermal     setD = 3
-	dGasIndex    setD = 4
-	dGasFlow     setD = 5
-	dGasProcess  setD = 6
-	dGasFactor   setD = 7
-	dGasAnalysis setD = 8
+	dElectricity setD = 1
+	dAngle       setD = 2
+	dLosses      setD = 3
+	dThermal     setD = 4
+	dGasIndex    setD = 5
+	dGasFlow     setD = 6
+	dGasProcess  setD = 7
+	dGasFactor   setD = 8
+	dGasAnalysis setD = 9
 )
 
-// setE is a set of values of group E.
+// setE is a set of values of group E, 0 for none.
 type setE uint8
 
 // The sets.
 const (
-	eNone         setE = 0
-	eTariff       setE = 1
-	eTariffOrNone setE = 2
-	eHarmonic     setE = 3
-	eAngle        setE = 4
-	eDips         setE = 5
-	eLosses       setE = 6
-	eGasAverage   setE = 7
-	eGasMethod    setE = 8
+	eNone         setE = 1
+	eTariff       setE = 2
+	eTariffOrNone setE = 3
+	eHarmonic     setE = 4
+	eAngle        setE = 5
+	eDips         setE = 6
+	eLosses       setE = 7
+	eGasAverage   setE = 8
+	eGasMethod    setE = 9
 )
 
-// quantities holds what value group C stands for, by value group A.
-var quantities = [16]map[byte]quantity{
+// quantities holds what value group C stands for, by value group A and itself.
+var quantities = [16][]quantity{
 	0: {},
 	1: {
 		1:   {name: "active power import", next: dElectricity},
@@ -182,8 +182,8 @@ var quantities = [16]map[byte]quantity{
 	15: {},
 }
 
-// processings holds what value group D stands for, by set.
-var processings = [...]map[byte]*processing{
+// processings holds what value group D stands for, by set and itself.
+var processings = [...][]processing{
 	dElectricity: {
 		0:  {name: "billing period average", next: eTariff},
 		1:  {name: "cumulative minimum 1", next: eTariff},

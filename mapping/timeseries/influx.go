@@ -24,7 +24,7 @@ import (
 // came. Rows of profiles and events without an instant are not carried, as the
 // time of writing would become theirs. Nor are readings without a value or any id.
 func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
-	l := lines{data: d, seen: make(map[lineKey]bool, len(d.Readings)), dst: dst}
+	l := lines{data: d, seen: make(map[lineKey]bool, len(d.Readings)), raw: map[rawKey]bool{}, dst: dst}
 	for i := range d.Readings {
 		l.reading(i, &d.Readings[i])
 	}
@@ -41,6 +41,7 @@ func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 type lines struct {
 	data *mapping.Data
 	seen map[lineKey]bool
+	raw  map[rawKey]bool
 	dst  []byte
 	lost []mapping.Loss
 }
@@ -49,8 +50,25 @@ type lines struct {
 type lineKey struct {
 	code obis.Code
 	unit obis.Unit
-	raw  string
 	at   int64
+}
+
+// rawKey is that of a reading without a code.
+type rawKey struct {
+	lineKey
+	id string
+}
+
+// again reports whether there was a line of the id, unit and time before.
+func (l *lines) again(key lineKey, raw []byte) bool {
+	if key.code.Valid() {
+		was := l.seen[key]
+		l.seen[key] = true
+		return was
+	}
+	was := l.raw[rawKey{key, string(raw)}]
+	l.raw[rawKey{key, string(raw)}] = true
+	return was
 }
 
 func (l *lines) reading(i int, r *obis.Reading) {
@@ -73,17 +91,13 @@ func (l *lines) reading(i int, r *obis.Reading) {
 		at, timed = l.data.Received, true
 	}
 	key := lineKey{code: r.Code, unit: r.Unit}
-	if !r.Code.Valid() {
-		key.raw = string(r.RawID)
-	}
 	if timed {
 		key.at = at.UnixNano()
 	}
-	if l.seen[key] {
+	if l.again(key, r.RawID) {
 		l.lost = append(l.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: "another reading has its id and time"})
 		return
 	}
-	l.seen[key] = true
 	l.begin(r.Code, r.RawID, r.Unit)
 	l.value(r.Value)
 	l.quality(r.Quality.Flags)
@@ -134,15 +148,10 @@ func (l *lines) end(at time.Time, timed bool) {
 // missing and has a quality.
 func (l *lines) profile(i int, p *obis.Profile) {
 	n := rowLosses{doubles: make([]bool, len(p.Columns))}
-	ids := make(map[lineKey]bool, len(p.Columns))
+	ids := lines{seen: map[lineKey]bool{}, raw: map[rawKey]bool{}}
 	for c := range p.Columns {
 		col := &p.Columns[c]
-		key := lineKey{code: col.Code, unit: col.Unit}
-		if !col.Code.Valid() {
-			key.raw = string(col.RawID)
-		}
-		n.doubles[c] = ids[key]
-		ids[key] = true
+		n.doubles[c] = ids.again(lineKey{code: col.Code, unit: col.Unit}, col.RawID)
 	}
 	rows := make(map[int64]bool, len(p.Times))
 	for row, t := range p.Times {
