@@ -183,7 +183,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 	for _, x := range [...]struct {
 		values int
 		reason string
-	}{{n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
+	}{{n.missing, "that are missing"}, {n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
 		if x.values > 0 {
 			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d values %s", x.values, x.reason)})
 		}
@@ -192,7 +192,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 
 // rowLosses counts what is lost of a profile.
 type rowLosses struct {
-	timeless, outside, doubled, unfit, nameless, second, startless int
+	timeless, outside, doubled, unfit, nameless, second, startless, missing int
 
 	doubles []bool // columns with the id of one before
 }
@@ -203,6 +203,7 @@ func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosse
 	flags := p.Quality.At(row).Flags | c.Quality.At(row).Flags
 	switch {
 	case v.IsNone() && flags == 0:
+		n.missing++
 		return
 	case !c.Code.Valid() && len(c.RawID) == 0:
 		n.nameless++
