@@ -33,7 +33,7 @@ func samples() ([]obis.Reading, error) {
 		if i > 0 {
 			doc.WriteByte(',')
 		}
-		fmt.Fprintf(&doc, `{"obis":%q,"unit":%q,"value":%s,"time":"2026-11-20T12:00:00Z","quality":["good"],"rule":"standard"}`, row[0], row[1], row[2])
+		fmt.Fprintf(&doc, `{"obis":%q,"unit":%q,"value":%s,"time":"2026-11-20T12:00:00Z","quality":["good"],"rule":"transmitted"}`, row[0], row[1], row[2])
 	}
 	doc.WriteString("]}")
 	var result meter.Result
