@@ -35,6 +35,9 @@ func unspecified() obis.Time {
 
 // clockStatus returns the quality that the status of a time implies for what it stamps.
 func clockStatus(t obis.Time) obis.Quality {
+	if !t.Possible() {
+		return obis.Quality{Flags: obis.ClockInvalid}
+	}
 	if t.Status == obis.TimeUnspecified || t.Status == 0 {
 		return obis.Quality{}
 	}

@@ -89,8 +89,8 @@ func (r *iecReader) Next(into *Result) error {
 func (r *iecReader) readout(readout iec62056.Readout, into *Result) {
 	c := r.decoder.Decode(readout)
 	into.Protocol, into.Meter = IEC62056, c.Meter
-	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
-	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
+	into.Profiles = append(into.Profiles, c.Profiles...)
+	r.lines = appendLines(into, c.Readings, c.Events, r.lines, c.Line)
 	for i := range c.BadLines {
 		into.Warn("%v", &c.BadLines[i])
 	}

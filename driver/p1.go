@@ -134,8 +134,8 @@ func (r *p1Reader) plain(m *dlms.Message, into *Result) error {
 func (r *p1Reader) telegram(t p1.Telegram, into *Result) {
 	c := r.decoder.Decode(t)
 	into.Protocol, into.Meter = P1, c.Meter
-	into.Events, into.Profiles = append(into.Events, c.Events...), append(into.Profiles, c.Profiles...)
-	r.lines = appendLines(into, c.Readings, r.lines, c.Line)
+	into.Profiles = append(into.Profiles, c.Profiles...)
+	r.lines = appendLines(into, c.Readings, c.Events, r.lines, c.Line)
 	for i := range c.BadLines {
 		into.Warn("%v", &c.BadLines[i])
 	}
@@ -170,19 +170,31 @@ func (*lineSource) Clone(list []Source) int {
 	return len(all)
 }
 
-// appendLines adds readings, and as their sources the lines on which they stood.
-// It returns memory for the next time.
-func appendLines(r *Result, from []obis.Reading, memory []lineSource, line func(uint32) []byte) []lineSource {
-	if cap(memory) < len(from) {
-		memory = make([]lineSource, len(from))
+// appendLines adds readings and events, and as the sources of readings and of
+// what was logged with events the lines on which they stood. It returns memory
+// for the next time.
+func appendLines(r *Result, from []obis.Reading, events []obis.Event, memory []lineSource, line func(uint32) []byte) []lineSource {
+	size := len(from)
+	for i := range events {
+		size += len(events[i].Params)
 	}
-	memory = memory[:len(from)]
-	n := len(r.Readings)
-	r.Readings, r.Sources = append(r.Readings, from...), slices.Grow(r.Sources, len(from))
-	for i := range from {
-		memory[i].line = line(from[i].Source)
-		r.Readings[n+i].Source = uint32(len(r.Sources))
-		r.Sources = append(r.Sources, &memory[i])
+	if cap(memory) < size {
+		memory = make([]lineSource, size)
+	}
+	memory = memory[:0]
+	r.Sources = slices.Grow(r.Sources, size)
+	n, m := len(r.Readings), len(r.Events)
+	r.Readings, r.Events = append(r.Readings, from...), append(r.Events, events...)
+	give := func(list []obis.Reading) {
+		for i := range list {
+			memory = append(memory, lineSource{line(list[i].Source)})
+			list[i].Source = uint32(len(r.Sources))
+			r.Sources = append(r.Sources, &memory[len(memory)-1])
+		}
+	}
+	give(r.Readings[n:])
+	for i := range r.Events[m:] {
+		give(r.Events[m+i].Params)
 	}
 	return memory
 }

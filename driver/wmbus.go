@@ -135,12 +135,6 @@ type records struct {
 	text     string
 }
 
-
-
-
-
-
-
 // add adds what one telegram says, whether it came by wire or by radio.
 func (r *records) add(t *mbus.Telegram, report *mbus.Report, into *Result) error {
 	s := t.Security

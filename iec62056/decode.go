@@ -49,21 +49,62 @@ type seen struct {
 }
 
 // Decode reads all that a readout says, line by line; see [Readout.AppendReadings]
-// for the readings. Where a block check character belongs to the block and was
-// not there all readings are questionable.
+// for the readings. Where a block check character or the CRC of a customer port
+// belongs to the block and was not there nothing of it is good: readings, events
+// and rows of profiles are questionable.
 func (d *Decoder) Decode(r Readout) *Content {
 	c := &d.content
 	c.Events, c.Profiles, c.BadLines, c.Err = c.Events[:0], c.Profiles[:0], c.BadLines[:0], nil
 	c.data, c.lines, d.seen = r.Data, c.lines[:0], seen{}
 	c.Readings = r.read(c.Readings[:0], d)
+	if r.unchecked {
+		d.doubt()
+	}
 	d.identify(&r)
 	return c
+}
+
+// doubt marks what a block without its check holds besides readings.
+func (d *Decoder) doubt() {
+	for i := range d.content.Events {
+		e := &d.content.Events[i]
+		e.Quality.Flags |= obis.Questionable
+		for k := range e.Params {
+			e.Params[k].Quality.Flags |= obis.Questionable
+		}
+	}
+	for _, p := range d.content.Profiles {
+		p.Mark(obis.Questionable)
+	}
+}
+
+// Of a customer port: its telegrams have a CRC from these versions on, and only
+// those have a clock that knows summer.
+var (
+	codePortVersion = obis.Code{1, 3, 0, 2, 8, obis.FCurrent}
+	codePortBelgium = obis.Code{0, 0, 96, 1, 4, obis.FCurrent}
+	codeClock       = obis.Code{0, 0, 1, 0, 0, obis.FCurrent}
+)
+
+// demandsCRC reports whether a line is one of a telegram that has a CRC, and
+// therefore of none that is complete without it.
+func demandsCRC(c obis.Code, set *field.Set) bool {
+	switch n := len(set.Text); {
+	case c[2] != 0 && c[2] != 1 && c[2] != 96:
+		return false
+	case c == codePortVersion:
+		return n == 2 && set.Text[0] >= '4'
+	case c == codePortBelgium:
+		return n == 5 && set.Text[0] >= '5'
+	default:
+		return c == codeClock && n == 13 && set.Text[n-1] > '9'
+	}
 }
 
 // read appends the readings and fills the rest of the content of d, if there is one.
 func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 	s := newScanner(r.Data, r.offset)
-	ultraheat := r.Identification.isUltraheat()
+	list := r.Identification.list()
 	first := len(dst)
 	var set field.Set
 	for source := uint32(0); ; source++ {
@@ -83,20 +124,27 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 				dst = appendStart(dst, set.ID, source)
 				dst[len(dst)-1].Quality.Flags = obis.Invalid
 			}
-		case ultraheat:
-			dst = appendUltraheat(dst, &set, source)
+		case list != nil:
+			dst = list.appendReadings(dst, &set, source)
+			if d != nil {
+				list.note(&d.seen, &set)
+			}
 		default:
 			n := len(dst)
 			dst = appendReadings(dst, &set, source)
+			if !r.Framed && !r.checked && len(dst) > n && demandsCRC(dst[n].Code, &set) {
+				r.unchecked = true
+			}
 			switch {
 			case d == nil:
 			case len(dst) > n:
 				d.seen.note(dst[n].Code, &set)
 			default:
-				d.table(&set, r.offset)
+				d.table(&set, source, r.offset)
 			}
 		}
 	}
+	tellResetsApart(dst[first:])
 	if r.unchecked {
 		for i := range dst[first:] {
 			dst[first+i].Quality.Flags |= obis.Questionable
@@ -105,14 +153,44 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 	return dst
 }
 
+// tellResetsApart takes the code from values that were stored by a manual reset
+// ("1.8.1&12") where the readout has another value that was stored automatically
+// under the same number ("1.8.1*12"): value group F cannot tell them apart, and
+// their ids do.
+func tellResetsApart(all []obis.Reading) {
+	manual := false
+	for i := range all {
+		manual = manual || isManual(&all[i])
+	}
+	if !manual {
+		return
+	}
+	automatic := map[obis.Code]bool{}
+	for i := range all {
+		if r := &all[i]; r.Code.Valid() && !isManual(r) {
+			automatic[r.Code] = true
+		}
+	}
+	for i := range all {
+		if r := &all[i]; isManual(r) && automatic[r.Code] {
+			r.Code, r.Rule = obis.Code{}, obis.RuleNone
+		}
+	}
+}
+
+// isManual reports whether the value was stored by a manual reset.
+func isManual(r *obis.Reading) bool {
+	return r.Code[5] != obis.FCurrent && r.Code.Valid() && bytes.IndexByte(r.RawID, '&') >= 0
+}
+
 // table reads a load profile or an entry of a log.
-func (d *Decoder) table(set *field.Set, base int) {
+func (d *Decoder) table(set *field.Set, source uint32, base int) {
 	c := &d.content
 	h, err := parseHeader(DataSet{ID: set.ID, Values: set.Values})
 	switch {
 	case err != nil:
 	case h.log:
-		c.Events = append(c.Events, h.event())
+		c.Events = append(c.Events, h.event(source))
 	case c.Err == nil:
 		if c.Profiles, err = h.appendProfile(c.Profiles); err != nil {
 			c.Err = &ParseError{"profile", base + set.Offset, err}
@@ -155,17 +233,17 @@ func (d *Decoder) identify(r *Readout) {
 	}
 	d.key = append(d.key[:0], key...)
 	m := id.meter()
-	if id.isUltraheat() {
-		m.Medium = obis.Heat
+	if list := id.list(); list != nil {
+		m.Medium = list.medium
 	} else {
 		m.Medium = s.medium
-		m.Firmware = string(s.firmware)
-		if m.Serial = string(s.serial); m.Serial == "" {
-			m.Serial = string(s.utility)
-		}
-		if m.Serial != "" {
-			m.ID = m.Manufacturer + m.Serial
-		}
+	}
+	m.Firmware = string(s.firmware)
+	if m.Serial = string(s.serial); m.Serial == "" {
+		m.Serial = string(s.utility)
+	}
+	if m.Serial != "" {
+		m.ID = m.Manufacturer + m.Serial
 	}
 	d.content.Meter = m
 }

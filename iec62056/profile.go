@@ -202,6 +202,9 @@ func (h header) appendCell(c *obis.Column, column int, f Field, row int) {
 	if f.Unit != nil && u != c.Unit {
 		flags |= obis.Questionable
 	}
+	if c.Code.Contradicts(u) {
+		flags |= obis.Inconsistent
+	}
 	if flags != 0 {
 		c.Quality.Add(row, obis.Quality{Flags: flags})
 	}
@@ -242,7 +245,9 @@ func later(t obis.Time, minutes int) obis.Time {
 // command. The number of an event is its status word, whose meaning differs from
 // meter to meter beyond the eight bits of the VDEW specification.
 func ParseEvents(b []byte) (events []obis.Event) {
+	source := uint32(0)
 	for d, err := range DataSets(b) {
+		source++
 		if err != nil {
 			continue
 		}
@@ -250,13 +255,14 @@ func ParseEvents(b []byte) (events []obis.Event) {
 		if err != nil || !h.log {
 			continue
 		}
-		events = append(events, h.event())
+		events = append(events, h.event(source-1))
 	}
 	return events
 }
 
-// event returns one log entry, with the values logged beside it.
-func (h header) event() obis.Event {
+// event returns one log entry, with the values logged beside it, which stand in
+// the data set with number source.
+func (h header) event(source uint32) obis.Event {
 	e := obis.Event{
 		Log: h.code, ID: uint32(h.status), Time: h.time,
 		Quality: obis.FromStatus(h.kind, h.status),
@@ -271,12 +277,12 @@ func (h header) event() obis.Event {
 			break
 		}
 		c := &p.Columns[i]
-		r := obis.Reading{Code: c.Code, Rule: c.Rule, RawID: c.RawID, Time: h.time}
+		r := obis.Reading{Code: c.Code, Rule: c.Rule, RawID: c.RawID, Time: h.time, Source: source}
 		unit := f.Unit
 		if unit == nil {
 			unit = h.unit(i)
 		}
-		r.Value, r.Unit, r.Quality.Flags = field.Value(field.ClassOf(c.Code), f.Text, unit)
+		field.Put(&r, field.ClassOf(c.Code), f.Text, unit)
 		e.Params = append(e.Params, r)
 	}
 	return e

@@ -15,8 +15,13 @@ import (
 // A line that cannot be read gives a reading without value, flagged invalid,
 // where at least its id was there; [Readout.BadLines] has all of them. Load
 // profiles and logs give no readings: see [Readout.Profiles] and [Readout.Events].
-// The registers of Landis+Gyr Ultraheat heat meters, which look like OBIS codes
-// and are none, get theirs from a table of the manufacturer where it is public.
+// The registers of some heat meters (Landis+Gyr Ultraheat, Siemens 2WR), which
+// look like OBIS codes and are none, get theirs from a table of the manufacturer
+// where it is public. Values stored by automatic and by manual reset under one
+// number ("1.8.1*12", "1.8.1&12") are told apart: the latter keep their id alone.
+//
+// A value whose unit contradicts its code is inconsistent, one whose unit is not
+// understood questionable.
 func (r Readout) AppendReadings(dst []obis.Reading) []obis.Reading { return r.read(dst, nil) }
 
 // AppendReadings appends the readings of one data set. A date beside a value is
@@ -61,7 +66,7 @@ func appendStart(dst []obis.Reading, id []byte, source uint32) []obis.Reading {
 
 // fill gives a reading the value of the field.
 func (f Field) fill(r *obis.Reading, class field.Class) {
-	r.Value, r.Unit, r.Quality.Flags = field.Value(class, f.Text, f.Unit)
+	field.Put(r, class, f.Text, f.Unit)
 }
 
 // appendMany is for data sets of two values and more. Dates among numbers are

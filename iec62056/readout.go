@@ -26,7 +26,8 @@ type Readout struct {
 	Framed         bool           // the block had STX, ETX and a block check character, which fitted
 
 	offset    int  // of Data in the slice that was parsed
-	unchecked bool // a block check character belongs to it, and was not there
+	checked   bool // it had the CRC of a customer port, which fitted
+	unchecked bool // a block check character or a CRC belongs to it, and was not there
 }
 
 // ParseReadout reads one readout at the start of b, with or without the
@@ -38,7 +39,8 @@ type Readout struct {
 //
 //	lines ! CR LF
 //
-// in which case an identification must come first. Lines are not looked at:
+// in which case an identification must come first. The CRC that customer ports
+// have behind that "!" is made sure of. Lines are not looked at:
 // [Readout.DataSets] reports those that cannot be read.
 func ParseReadout(b []byte) (r Readout, n int, err error) {
 	if len(b) > 0 && b[0] == '/' {
@@ -97,8 +99,26 @@ func (r *Readout) parseBare(b []byte, start int) (n int, err error) {
 	if n == len(b) {
 		return 0, &ParseError{"end", n, io.ErrUnexpectedEOF}
 	}
+	if r.checkCRC(b[:end+1], b[end+1:n]); r.unchecked {
+		return 0, &ParseError{"CRC", end + 1, ErrChecksum}
+	}
 	r.setData(b, start, end)
 	return n + 1, nil
+}
+
+// checkCRC makes sure of what stands behind the "!" that ends b, where that is the
+// CRC of a customer port.
+func (r *Readout) checkCRC(b, behind []byte) {
+	if behind = bytes.TrimSuffix(behind, []byte("\r")); !field.IsCRC(behind) {
+		return
+	}
+	var crc uint16
+	for _, c := range behind {
+		digit, _ := field.HexDigit(c)
+		crc = crc<<4 | uint16(digit)
+	}
+	_, r.checked = field.CheckCRC(b, crc)
+	r.unchecked = r.unchecked || !r.checked
 }
 
 // dataEnd returns where the data of the block from start to end stop: at the
@@ -139,7 +159,7 @@ func (r *Readout) setData(b []byte, start, end int) {
 // Salvage reads what a capture holds of a readout of which parts are missing:
 // the beginning, the end, the block check character. It is for files and never
 // for a line, where more may follow. Framed stays false, and the readings of a
-// block that had a frame are questionable.
+// block that had a frame or a CRC are questionable.
 func Salvage(b []byte) Readout {
 	var r Readout
 	start := 0
@@ -157,7 +177,12 @@ func Salvage(b []byte) Readout {
 		end = start + i
 		r.unchecked = true
 	}
-	r.setData(b, start, dataEnd(b, start, end))
+	bang := dataEnd(b, start, end)
+	if bang < end {
+		behind, _, _ := bytes.Cut(b[bang+1:end], []byte("\n"))
+		r.checkCRC(b[max(0, bytes.IndexByte(b, '/')):bang+1], behind)
+	}
+	r.setData(b, start, bang)
 	return r
 }
 

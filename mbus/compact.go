@@ -152,24 +152,12 @@ func (d *Decoder) knownFormat(signature uint16) []byte {
 func (d *Decoder) rebuild(headers, data []byte) (full []byte, ok bool) {
 	d.full = d.full[:0]
 	for i := 0; i < len(headers); {
-		var r Record
-		j, err := i+1, error(nil)
-		if headers[i]&extension != 0 {
-			if j, err = r.extendDIB(headers, j); err != nil {
-				return nil, false
-			}
+		j, known := d.headerEnd(headers, i, false)
+		if !known {
+			j, known = d.headerEnd(headers, i, true)
 		}
-		if j >= len(headers) {
+		if !known {
 			return nil, false
-		}
-		first := headers[j]
-		if j, err = d.skipVIFE(headers, j, maxExtensions+3); err != nil {
-			return nil, false
-		}
-		if first&0x7F == 0x7C {
-			if j, err = r.plainUnit(headers, i, j); err != nil {
-				return nil, false
-			}
 		}
 		n := int(codeLen[headers[i]&0x0F])
 		if headers[i]&0x0F == codeVariable {

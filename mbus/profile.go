@@ -12,6 +12,10 @@ import (
 //
 //	control | spacing | element | element …
 //
+// The elements follow the base value in time, those of an inverse profile go
+// before it. Of a profile with registers each element is also the register of
+// the next storage number.
+//
 // control: bits 7, 6 mode; 5, 4 unit of the spacing; 3 to 0 the size of an
 // element, as in a DIF. The record of the same storage number, tariff, subunit
 // and VIF without the extension has the base value, the record of the date of
@@ -27,7 +31,7 @@ const (
 	profileDifference                    // the younger minus the older value
 )
 
-const profileQualifiers = QualifierCompactProfile | QualifierInverseCompactProfile
+const profileQualifiers = QualifierCompactProfile | QualifierInverseCompactProfile | QualifierCompactProfileWithRegisters
 
 // AppendProfiles appends a profile of one column for each compact profile among
 // the records. Rows without a known value are missing; rows whose time is not
@@ -151,6 +155,10 @@ func (d *Decoder) scaleOf(r *Record) (s scale) {
 	}
 	if _, err := d.vib(&again, &s, b, 0, i); err != nil {
 		return scale{}
+	}
+	if again.plainLen > 0 {
+		again.ID, again.dibLen = b, r.dibLen
+		again.namePlain(&s)
 	}
 	return s
 }

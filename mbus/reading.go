@@ -75,8 +75,15 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		out.Code, out.Rule = r.code(medium, t.Header.Address.Type)
 		out.Unit, out.Value, out.RawID, out.Source = r.Unit, r.Value, r.ID, uint32(i)
 		out.Quality, out.Start, out.Time = status, obis.Time{}, obis.Time{}
+		out.UnitText = nil
 		if r.Error != 0 || r.flags != 0 || r.Function == ErrorState {
 			out.Quality = r.qualityWith(status)
+		}
+		if r.Unit == obis.OtherUnit {
+			d.unnamed(out, r)
+		}
+		if r.Qualifiers&profileQualifiers != 0 {
+			out.Unit = obis.UnitUnknown // of the elements, not of the octets
 		}
 		if i >= open && !t.Security.Verified {
 			out.Quality.Flags |= obis.Unverified
@@ -91,9 +98,25 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		}
 		if declared {
 			declare(out, t.Records, i)
+			out.Doubt()
 		}
 	}
 	return dst
+}
+
+// unnamed keeps the text of a unit that the model does not have. One in plain
+// text is not understood; what extensions make of a unit is.
+func (d *Decoder) unnamed(out *obis.Reading, r *Record) {
+	if r.plainLen > 0 {
+		out.UnitText = d.reversed(r.ID[r.plainAt : r.plainAt+r.plainLen])
+		out.Quality.Flags |= obis.Questionable
+		return
+	}
+	if r.unitChange != 0 {
+		at := len(d.scratch)
+		d.scratch = append(append(d.scratch, r.baseUnit().String()...), unitChanges[r.unitChange]...)
+		out.UnitText = d.scratch[at:len(d.scratch):len(d.scratch)]
+	}
 }
 
 // qualityWith joins the quality of the record with that of the telegram.

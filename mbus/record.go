@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
+	"strings"
 
 	"github.com/openusm/meter/obis"
 )
@@ -301,6 +302,9 @@ func (d *Decoder) record(r *Record, b []byte, i int) (next int, err error) {
 		return 0, err
 	}
 	r.ID = b[i:j:j]
+	if r.plainLen > 0 {
+		r.namePlain(&s)
+	}
 	if dif&0xB0 == 0 && r.Qualifiers == 0 && r.unitChange == 0 {
 		r.simple = simpleCurrent + simple(dif>>6)
 	}
@@ -535,8 +539,8 @@ func changedUnit(u obis.Unit, change string) obis.Unit {
 }
 
 // plainText reads a unit in plain text that has extensions. The standard puts
-// the text behind them, older meters before them: the order is taken by which
-// what follows can be read.
+// the text behind them, older meters before them: the order is taken in which
+// the text is one, and what follows can be read if all units have that order.
 func (d *Decoder) plainText(r *Record, s *scale, b []byte, i, j int) (next int, err error) {
 	standard, old := *r, *r
 	ss, so := *s, *s
@@ -549,8 +553,9 @@ func (d *Decoder) plainText(r *Record, s *scale, b []byte, i, j int) (next int, 
 		n2, err2 = d.vifes(&old, &so, b, n2)
 	}
 	code := b[i] & 0x0F
-	first := err1 == nil && d.readable(b, n1, code)
-	if !first && err2 == nil && d.readable(b, n2, code) {
+	is1 := err1 == nil && standard.isPlain(b[i:])
+	is2 := err2 == nil && old.isPlain(b[i:])
+	if is2 && !(is1 && d.readable(b, n1, code, false)) && (!is1 || d.readable(b, n2, code, true)) {
 		*r, *s = old, so
 		return n2, nil
 	}
@@ -558,8 +563,33 @@ func (d *Decoder) plainText(r *Record, s *scale, b []byte, i, j int) (next int, 
 	return n1, err1
 }
 
-// readable reports whether data of the code at b[j:] and the next few records can be read.
-func (d *Decoder) readable(b []byte, j int, code byte) bool {
+// namePlain finds the unit of a text, where the model has it.
+func (r *Record) namePlain(s *scale) {
+	text := r.UnitText()
+	u, exp, ok := obis.ParseUnit([]byte(text))
+	if r.Unit = obis.OtherUnit; ok && (len(text) > 1 || strings.Contains(plainLetters, text)) {
+		r.Unit = u
+		s.exp += int(exp)
+	}
+}
+
+// plainLetters are the units of one letter that meters write in plain text; of
+// the others, C and F above all, it is not known what they mean.
+const plainLetters = "%AVWJKLlhs"
+
+// isPlain reports whether the unit of the record, which begins at b[0], is text.
+func (r *Record) isPlain(b []byte) bool {
+	for _, c := range b[r.plainAt : int(r.plainAt)+int(r.plainLen)] {
+		if c < ' ' || 0x7F <= c && c < 0xA0 {
+			return false
+		}
+	}
+	return true
+}
+
+// readable reports whether data of the code at b[j:] and the next few records
+// can be read, with units in plain text in one order or the other.
+func (d *Decoder) readable(b []byte, j int, code byte, old bool) bool {
 	for range 8 {
 		n := int(codeLen[code])
 		if code == codeVariable {
@@ -585,29 +615,44 @@ func (d *Decoder) readable(b []byte, j int, code byte) bool {
 			return false
 		}
 		code = b[j] & 0x0F
-		var r Record
-		var err error
-		at := j
-		j++
-		if b[at]&extension != 0 {
-			if j, err = r.extendDIB(b, j); err != nil {
-				return false
-			}
-		}
-		if j >= len(b) {
+		var ok bool
+		if j, ok = d.headerEnd(b, j, old); !ok {
 			return false
-		}
-		first := b[j]
-		if j, err = d.skipVIFE(b, j, maxExtensions+3); err != nil {
-			return false
-		}
-		if first&0x7F == 0x7C {
-			if j, err = r.plainUnit(b, at, j); err != nil {
-				return false
-			}
 		}
 	}
 	return true
+}
+
+// headerEnd returns where the headers of the record at b[i:] end.
+func (d *Decoder) headerEnd(b []byte, i int, old bool) (j int, ok bool) {
+	var r Record
+	var err error
+	j = i + 1
+	if b[i]&extension != 0 {
+		if j, err = r.extendDIB(b, j); err != nil {
+			return j, false
+		}
+	}
+	if j >= len(b) {
+		return j, false
+	}
+	plain, extended := b[j]&0x7F == 0x7C, b[j]&extension != 0
+	if plain && extended && old {
+		if j, err = r.plainUnit(b, i, j+1); err != nil || !r.isPlain(b[i:]) {
+			return j, false
+		}
+		j, err = d.skipVIFE(b, j, maxExtensions)
+		return j, err == nil
+	}
+	if j, err = d.skipVIFE(b, j, maxExtensions+3); err != nil {
+		return j, false
+	}
+	if plain {
+		if j, err = r.plainUnit(b, i, j); err != nil || !r.isPlain(b[i:]) {
+			return j, false
+		}
+	}
+	return j, true
 }
 
 // plainUnit reads the length and the text of a unit at b[j:].

@@ -15,7 +15,7 @@ type Security struct {
 	Encrypted  bool   // octets of it were encrypted, and are deciphered
 	Verified   bool   // a message authentication code was checked and right
 	Unverified bool   // there is one that could not be checked, or a meter that has a key sent this without protection
-	Ambiguous  bool   // the configuration field names a mode, and what follows can be read as it is: an old meter's signature, or chance
+	Ambiguous  bool   // the configuration field names a mode, and what follows can be read as it is: an old meter's signature, or chance; or the frame may be a damaged one of another format
 	Counted    bool   // Counter was transmitted
 	Counter    uint32 // of the message; as true as the message is verified
 }
@@ -90,7 +90,7 @@ func (e *SecurityError) Error() string {
 func (e *SecurityError) Unwrap() error { return e.Err }
 
 var modeNames = [32]string{
-	0: "none", 2: "DES", 3: "DES with IV", 5: "AES-CBC", 7: "AES-CBC with ephemeral key", 8: "AES-CTR with CMAC", 9: "AES-GCM", 10: "AES-CCM", 13: "TLS",
+	0: "none", 1: "manufacturer's", 2: "DES-CBC without IV", 3: "DES-CBC", 4: "AES-CBC without IV", 5: "AES-CBC", 7: "AES-CBC with ephemeral key", 8: "AES-CTR with CMAC", 9: "AES-GCM", 10: "AES-CCM", 13: "TLS", 15: "manufacturer's",
 }
 
 func modeName(mode int) string {
@@ -112,6 +112,23 @@ func (d *Decoder) encryptable(t *Telegram) bool {
 	}
 }
 
+// announced reports whether the configuration field has the number of encrypted
+// octets where modes 2 to 4 have it, and that it fits what is there. Such a
+// telegram is not read, even where its cipher text looks like records.
+func (t *Telegram) announced(mode int) bool {
+	n := 0
+	switch mode {
+	case 2, 3:
+		n = int(t.Header.Config & 0xFF)
+		if n%8 != 0 {
+			return false
+		}
+	case 4:
+		n = 16 * t.Header.Config.Blocks()
+	}
+	return 0 < n && n <= len(t.Payload)
+}
+
 // suspect judges a wired telegram that names a mode of which it is not known
 // whether it means one. What cannot be read to its end is encrypted.
 func (t *Telegram) suspect(mode int) error {
@@ -119,7 +136,7 @@ func (t *Telegram) suspect(mode int) error {
 	if (mode == 5 || mode == 7) && t.Header.Config.Blocks() == 0 {
 		return nil // by which nothing is encrypted
 	}
-	if t.Broken != nil {
+	if t.Broken != nil || t.announced(mode) {
 		t.Records, t.Broken = nil, nil
 		t.Security.Encrypted = true
 		return &SecurityError{Address: t.Header.Address, Mode: mode, Err: ErrUnsupported}

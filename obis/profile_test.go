@@ -105,3 +105,15 @@ func TestMediumA(t *testing.T) {
 	require.Equal(t, "hot-water", HotWater.String())
 	require.EqualValues(t, 15, Other.A())
 }
+
+func TestMark(t *testing.T) {
+	p := &Profile{Times: make([]Time, 5)}
+	p.Quality.Add(1, Quality{Flags: Estimated})
+	p.Mark(Questionable)
+	require.Equal(t, Runs{
+		{1, Quality{Flags: Questionable}}, {2, Quality{Flags: Questionable | Estimated}}, {5, Quality{Flags: Questionable}},
+	}, p.Quality)
+	p.Mark(Estimated)
+	require.Equal(t, Runs{{5, Quality{Flags: Questionable | Estimated}}}, p.Quality)
+	(&Profile{}).Mark(Invalid)
+}

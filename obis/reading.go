@@ -26,28 +26,29 @@ func (r Rule) String() string {
 // Reading is one value that a meter showed.
 //
 // Two readings of one message may have the same code; RawID and Source tell
-// them apart. RawID and the octets of Value alias the message until cloned.
+// them apart. RawID, UnitText and the octets of Value alias the message until cloned.
 type Reading struct {
-	Code    Code // zero where no rule gave one
-	Unit    Unit // UnitUnknown where it was not transmitted
-	Rule    Rule
-	Value   Value
-	Start   Time    // start of the interval over which the value was taken, if it is of an interval
-	Time    Time    // when the meter took the value, or the end of that interval; zero if not said
-	Quality Quality // the zero Quality is "good"
-	RawID   []byte  // the id as the protocol has it: text, DIB and VIB, logical name and attribute, …
-	Source  uint32  // number of the record in its message, for what the protocol can say besides
+	Code     Code // zero where no rule gave one
+	Unit     Unit // UnitUnknown where it was not transmitted
+	Rule     Rule
+	Value    Value
+	Start    Time    // start of the interval over which the value was taken, if it is of an interval
+	Time     Time    // when the meter took the value, or the end of that interval; zero if not said
+	Quality  Quality // the zero Quality is "good"
+	RawID    []byte  // the id as the protocol has it: text, DIB and VIB, logical name and attribute, …
+	UnitText []byte  // the unit as the meter wrote it, where Unit is OtherUnit; octets as sent, usually ASCII or Latin-1
+	Source   uint32  // number of the record in its message, for what the protocol can say besides
 }
 
 // OwnReadings gives readings memory of their own: their octets lie in one piece.
 func OwnReadings(list []Reading) {
 	size := 0
 	for i := range list {
-		size += len(list[i].RawID) + len(list[i].Value.raw)
+		size += len(list[i].RawID) + len(list[i].UnitText) + len(list[i].Value.raw)
 	}
 	octets := make([]byte, 0, size)
 	for i := range list {
-		for _, b := range [...]*[]byte{&list[i].RawID, &list[i].Value.raw} {
+		for _, b := range [...]*[]byte{&list[i].RawID, &list[i].UnitText, &list[i].Value.raw} {
 			if *b != nil {
 				n := len(octets)
 				octets = append(octets, *b...)

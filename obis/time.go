@@ -102,6 +102,31 @@ func (t Time) HasClock() bool {
 	return t.Hour <= 23 && t.Minute <= 59 && (t.Second <= 59 || t.Second == Unspecified)
 }
 
+// maxDeviation is how many minutes the local time of any place differs from UTC.
+const maxDeviation = 14 * 60
+
+// Possible reports whether each field that is given is one that a date and time
+// can have, and the date is in the calendar. Fields may be missing, all of them
+// even; a date without a year is one of any year. Weekday and hundredths, which
+// name no other moment, are not looked at.
+func (t Time) Possible() bool {
+	if t.relative != 0 || t == (Time{}) {
+		return true
+	}
+	const special = 0xFD // from here on fields are left open, or say "last" and the like
+	switch {
+	case t.Month == 0 || t.Month > 12 && t.Month < special, t.Day == 0 || t.Day > 31 && t.Day < special,
+		t.Hour > 23 && t.Hour != Unspecified, t.Minute > 59 && t.Minute != Unspecified, t.Second > 59 && t.Second != Unspecified,
+		t.Deviation != DeviationUnspecified && (t.Deviation > maxDeviation || t.Deviation < -maxDeviation):
+		return false
+	case t.Month > 12 || t.Day > 31:
+		return true
+	case t.Year == YearUnspecified:
+		return int(t.Day) <= daysIn(2000, t.Month)
+	}
+	return t.HasDate()
+}
+
 func daysIn(year uint16, month uint8) int {
 	switch month {
 	case 4, 6, 9, 11:
@@ -260,7 +285,7 @@ func appendYear(dst []byte, y uint16) []byte {
 
 func (t Time) appendZone(dst []byte) []byte {
 	switch d := int(t.Deviation); {
-	case d == DeviationUnspecified:
+	case d < -maxDeviation || d > maxDeviation: // none, or one that cannot be
 		return dst
 	case d == 0:
 		return append(dst, 'Z')

@@ -43,18 +43,27 @@ type unitText struct {
 
 // ParseUnit reads a unit as meters write it in text ("kWh", "m3", "°C",
 // "kvarh"), and returns the unit without prefix and the prefix's power of ten.
-// It is not ok for texts that it does not know; the empty text is no unit.
+// Capital letters do not matter ("kwh", "KW", "v") where without them the text
+// still has one meaning: "mw" and "a" have two. It is not ok for texts that it
+// does not know; the empty text is no unit.
 func ParseUnit(text []byte) (u Unit, exp int8, ok bool) {
 	if t, found := unitByText[string(text)]; found {
 		return t.unit, 0, true
 	}
-	if len(text) < 2 {
-		return UnitUnknown, 0, false
-	}
 	if string(text) == "dm3" {
 		return CubicMetre, -3, true
 	}
-	switch text[0] {
+	if len(text) >= 2 {
+		exp, ok = unitPrefix(text[0])
+		if t, found := unitByText[string(text[1:])]; ok && found && t.prefix {
+			return t.unit, exp, true
+		}
+	}
+	return foldedUnit(text)
+}
+
+func unitPrefix(c byte) (exp int8, ok bool) {
+	switch c {
 	case 'G':
 		exp = 9
 	case 'M':
@@ -69,11 +78,33 @@ func ParseUnit(text []byte) (u Unit, exp int8, ok bool) {
 		exp = -2
 	case 'm':
 		exp = -3
-	default:
+	}
+	return exp, exp != 0
+}
+
+// foldedUnit is ParseUnit without regard to capital letters, but for those that
+// tell mega from milli.
+func foldedUnit(text []byte) (u Unit, exp int8, ok bool) {
+	var buf [maxFold + 1]byte
+	if len(text) == 0 || len(text) > len(buf) {
 		return UnitUnknown, 0, false
 	}
-	if t, found := unitByText[string(text[1:])]; found && t.prefix {
-		return t.unit, exp, true
+	folded := buf[:len(text)]
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		folded[i] = c
+	}
+	if t, found := unitByFold[string(folded)]; found {
+		return t.unit, 0, true
+	}
+	switch text[0] {
+	case 'k', 'K', 'M', 'G':
+		exp, _ = unitPrefix(text[0])
+		if t, found := unitByFold[string(folded[1:])]; found && t.prefix {
+			return t.unit, exp, true
+		}
 	}
 	return UnitUnknown, 0, false
 }

@@ -125,6 +125,9 @@ func (r *Result) appendReading(dst []byte, x *obis.Reading) []byte {
 	if ucum := x.Unit.UCUM(); ucum != unit {
 		dst = member(dst, `,"ucum":`, ucum)
 	}
+	if len(x.UnitText) > 0 {
+		dst = jsontext.AppendString(append(dst, `,"unit_text":`...), Latin1(obis.Text(x.UnitText)))
+	}
 	switch {
 	case !x.Start.IsZero():
 		dst = r.appendTime(append(dst, `,"start":`...), x.Start)
@@ -157,18 +160,17 @@ func (r *Result) season(t obis.Time) (dst, said bool) {
 	return dst, dst || !zoned
 }
 
-// appendSeason appends "dst", that of the end or the value, and "start_dst" where that is another one.
+// appendSeason appends "dst", that of the end or the value, and "start_dst".
 func (r *Result) appendSeason(dst []byte, x *obis.Reading) []byte {
 	end := x.Time
 	if t, ok := x.Value.Time(); end.IsZero() && ok {
 		end = t
 	}
-	summer, said := r.season(end)
-	if said {
+	if summer, said := r.season(end); said {
 		dst = strconv.AppendBool(append(dst, `,"dst":`...), summer)
 	}
-	if at, known := r.season(x.Start); known && (!said || at != summer) {
-		dst = strconv.AppendBool(append(dst, `,"start_dst":`...), at)
+	if summer, said := r.season(x.Start); said {
+		dst = strconv.AppendBool(append(dst, `,"start_dst":`...), summer)
 	}
 	return dst
 }
@@ -284,7 +286,7 @@ func (r *Result) appendProfile(dst []byte, p *obis.Profile) []byte {
 		cells[i] = p.Columns[i].Quality.Reader()
 	}
 	for row := range p.Len() {
-		dst = r.appendRowTime(append(comma(dst), '['), p.Times[row])
+		dst = r.appendRowTime(append(comma(dst), '['), p, row)
 		switch q := rows.At(row); q.Raw {
 		case 0:
 			dst = jsontext.AppendString(append(dst, ','), q.Flags.String())
@@ -308,13 +310,22 @@ func (r *Result) appendProfile(dst []byte, p *obis.Profile) []byte {
 }
 
 // appendRowTime appends the time of a row, as an object where that says more than its text.
-func (r *Result) appendRowTime(dst []byte, t obis.Time) []byte {
-	summer, said := r.season(t)
-	if _, zoned := t.Instant(r.Clock); !said || zoned {
-		return r.appendTime(dst, t)
+func (r *Result) appendRowTime(dst []byte, p *obis.Profile, row int) []byte {
+	end := p.Times[row]
+	var start obis.Time
+	if row < len(p.Starts) {
+		start = p.Starts[row]
 	}
-	dst = r.appendTime(append(dst, `{"time":`...), t)
-	return append(strconv.AppendBool(append(dst, `,"dst":`...), summer), '}')
+	_, said := r.season(end)
+	if _, zoned := end.Instant(r.Clock); start.IsZero() && (!said || zoned) {
+		return r.appendTime(dst, end)
+	}
+	dst = append(dst, '{')
+	if !start.IsZero() {
+		dst = append(r.appendTime(append(dst, `"start":`...), start), ',')
+	}
+	dst = r.appendTime(append(dst, `"end":`...), end)
+	return append(r.appendSeason(dst, &obis.Reading{Start: start, Time: end}), '}')
 }
 
 func appendColumn(dst []byte, c *obis.Column) []byte {

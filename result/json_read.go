@@ -214,7 +214,7 @@ func (in *reader) flag(name []byte) obis.Flags {
 func (in *reader) reading() (x obis.Reading) {
 	var c cell
 	var raw []byte // the value as a string
-	var season, startSeason *bool
+	var span interval
 	source := -1
 	for in.Open('{'); in.More('}'); {
 		switch key := in.Key(); string(key) {
@@ -226,14 +226,8 @@ func (in *reader) reading() (x obis.Reading) {
 			in.String()
 		case "unit":
 			x.Unit = in.unit()
-		case "start":
-			x.Start = in.time(&c.quality)
-		case "end", "time":
-			x.Time = in.time(&c.quality)
-		case "dst":
-			season = new(in.Bool())
-		case "start_dst":
-			startSeason = new(in.Bool())
+		case "unit_text":
+			x.UnitText = in.String()
 		case "rule":
 			x.Rule = in.rule()
 		case "source":
@@ -254,25 +248,17 @@ func (in *reader) reading() (x obis.Reading) {
 				c.value = in.value()
 			}
 		default:
-			if !in.member(key, &c) {
+			if !in.member(key, &c) && !in.interval(key, &span, &c.quality) {
 				in.Raw()
 			}
 		}
 	}
 	c.settle(raw)
 	x.Value, x.Quality = c.value, c.quality
-	if season != nil {
-		if t, ok := x.Value.Time(); ok && x.Time.IsZero() {
-			x.Value = obis.Moment(inSeason(t, *season))
-		}
-		x.Time = inSeason(x.Time, *season)
-		if startSeason == nil {
-			startSeason = season
-		}
+	if t, ok := x.Value.Time(); ok && span.end.IsZero() && span.season != nil {
+		x.Value = obis.Moment(inSeason(t, *span.season))
 	}
-	if startSeason != nil {
-		x.Start = inSeason(x.Start, *startSeason)
-	}
+	x.Start, x.Time = span.times()
 	r := in.result
 	x.Source = uint32(len(r.Sources))
 	r.Sources = append(r.Sources, nil)
@@ -280,6 +266,41 @@ func (in *reader) reading() (x obis.Reading) {
 		r.Sources[x.Source] = &in.sources[source]
 	}
 	return x
+}
+
+// interval is when something was, or from when to when.
+type interval struct {
+	start, end          obis.Time
+	season, startSeason *bool
+}
+
+// interval reads a member of an interval, and reports whether it is one.
+func (in *reader) interval(key []byte, x *interval, q *obis.Quality) bool {
+	switch string(key) {
+	case "start":
+		x.start = in.time(q)
+	case "end", "time":
+		x.end = in.time(q)
+	case "dst":
+		x.season = new(in.Bool())
+	case "start_dst":
+		x.startSeason = new(in.Bool())
+	default:
+		return false
+	}
+	return true
+}
+
+// times returns both times in their seasons.
+func (x *interval) times() (start, end obis.Time) {
+	start, end = x.start, x.end
+	if x.season != nil {
+		end = inSeason(end, *x.season)
+	}
+	if x.startSeason != nil {
+		start = inSeason(start, *x.startSeason)
+	}
+	return start, end
 }
 
 // inSeason gives a time the bit of daylight saving.
@@ -412,32 +433,26 @@ func bits(digits []byte) ([]byte, bool) {
 
 func (in *reader) event() (e obis.Event) {
 	var c cell
-	var season *bool
+	var span interval
 	for in.Open('{'); in.More('}'); {
 		switch key := in.Key(); string(key) {
 		case "log":
 			e.Log = in.code()
 		case "id":
 			e.ID = uint32(in.Int(0, 1<<32-1))
-		case "time":
-			e.Time = in.time(&c.quality)
-		case "dst":
-			season = new(in.Bool())
 		case "text":
 			e.Text = in.text()
 		case "params":
 			in.list("parameter", func() { e.Params = append(e.Params, in.reading()) })
 		default:
-			if !in.member(key, &c) {
+			if !in.member(key, &c) && !in.interval(key, &span, &c.quality) {
 				in.Raw()
 			}
 		}
 	}
 	c.settle(nil)
 	e.Quality = c.quality
-	if season != nil {
-		e.Time = inSeason(e.Time, *season)
-	}
+	_, e.Time = span.times()
 	return e
 }
 
@@ -516,11 +531,11 @@ func (in *reader) column() (c obis.Column) {
 func (in *reader) row(p *obis.Profile) {
 	n, row := 0, len(p.Times)
 	var whole obis.Quality
-	var at obis.Time
+	var start, end obis.Time
 	for in.Open('['); in.More(']'); n++ {
 		switch i := n - 2; {
 		case n == 0:
-			at = in.rowTime(&whole)
+			start, end = in.rowTime(&whole)
 		case n == 1:
 			q := in.rowQuality()
 			whole = q.With(whole.Flags)
@@ -537,31 +552,29 @@ func (in *reader) row(p *obis.Profile) {
 	if want := len(p.Columns) + 2; n != want && in.Err() == nil {
 		in.Fail(fmt.Errorf("%d cells, want %d", n, want))
 	}
-	p.Times = append(p.Times, at)
+	if !start.IsZero() {
+		for len(p.Starts) < row {
+			p.Starts = append(p.Starts, obis.Time{})
+		}
+		p.Starts = append(p.Starts, start)
+	}
+	p.Times = append(p.Times, end)
 	if whole != (obis.Quality{}) {
 		p.Quality.Add(row, whole)
 	}
 }
 
-func (in *reader) rowTime(q *obis.Quality) (t obis.Time) {
+func (in *reader) rowTime(q *obis.Quality) (start, end obis.Time) {
 	if in.Peek() != '{' {
-		return in.time(q)
+		return obis.Time{}, in.time(q)
 	}
-	summer, said := false, false
+	var span interval
 	for in.Open('{'); in.More('}'); {
-		switch string(in.Key()) {
-		case "time":
-			t = in.time(q)
-		case "dst":
-			summer, said = in.Bool(), true
-		default:
+		if key := in.Key(); !in.interval(key, &span, q) {
 			in.Raw()
 		}
 	}
-	if said {
-		t = inSeason(t, summer)
-	}
-	return t
+	return span.times()
 }
 
 func (in *reader) rowQuality() obis.Quality {

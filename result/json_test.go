@@ -58,7 +58,12 @@ func full() *Result {
 	}
 	p.Columns[0].Quality.Add(2, obis.Quality{Flags: obis.Overflow, Raw: 2, Kind: obis.StatusC1219LP})
 	p.Columns[1].Quality.Add(4, obis.Quality{Flags: obis.Invalid})
-	r.Profiles = []*obis.Profile{p}
+	q := &obis.Profile{Times: []obis.Time{at, summer, winter}, Starts: []obis.Time{{}, at, summer}, Columns: []obis.Column{{RawID: []byte("raw")}}}
+	for row := range q.Times {
+		q.Columns[0].AppendInt(int64(row))
+	}
+	r.Readings[5].Unit, r.Readings[5].UnitText = obis.OtherUnit, []byte("furlong")
+	r.Profiles = []*obis.Profile{p, q}
 	return r
 }
 
@@ -92,6 +97,7 @@ func TestJSONKeepsAll(t *testing.T) {
 		for i, p := range want.Profiles {
 			q := got.Profiles[i]
 			require.Equal(t, p.Times, q.Times)
+			require.Equal(t, p.Starts, q.Starts)
 			for row := range p.Times {
 				require.Equal(t, p.Quality.At(row), q.Quality.At(row))
 				for i := range p.Columns {

@@ -147,6 +147,11 @@ func (r *Result) Add(o *Result) {
 	for i := n; i < len(r.Readings); i++ {
 		r.Readings[i].Source += base
 	}
+	for i := range o.Events {
+		for k := range o.Events[i].Params {
+			o.Events[i].Params[k].Source += base
+		}
+	}
 	r.Sources = append(r.Sources, o.Sources...)
 	r.Profiles = append(r.Profiles, o.Profiles...)
 	r.Events = append(r.Events, o.Events...)

@@ -126,6 +126,7 @@ var streamed = map[string]bool{"influx": true, "senml": true, "senml-cbor": true
 // mapStream maps results of meterctl, each as it comes where the target allows that.
 func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock) error {
 	var list []*mapping.Data
+	var nothing error // of one result could be written
 	documents := json.NewDecoder(in)
 	for n := 1; ; n++ {
 		var raw json.RawMessage
@@ -145,7 +146,10 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 				return err
 			}
 		case streamed[to]:
-			if err := a.mapTo([]*mapping.Data{dataOf(r)}, mapTargets[to], rules); err != nil {
+			err := a.mapTo([]*mapping.Data{dataOf(r)}, mapTargets[to], rules)
+			if errors.Is(err, errNothingCarried) {
+				nothing = err
+			} else if err != nil {
 				return err
 			}
 		default:
@@ -153,7 +157,7 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 		}
 	}
 	if to == "json" || streamed[to] {
-		return nil
+		return nothing
 	}
 	return a.mapTo(list, mapTargets[to], rules)
 }
@@ -189,8 +193,10 @@ func (a *app) mapTo(list []*mapping.Data, target mapTarget, rules []byte) error 
 	for _, l := range lost {
 		fmt.Fprintf(a.stderr, "warning: not carried: %v\n", l)
 	}
-	_, err = a.stdout.Write(out)
-	return err
+	if _, err = a.stdout.Write(out); err != nil {
+		return err
+	}
+	return carried(out, list...)
 }
 
 // reader returns a reader of a file of rules, nil where there is none.
@@ -242,15 +248,11 @@ func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, er
 }
 
 func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
-	for _, d := range list {
-		at := timeIn(d.Clock)
-		out = timeseries.AppendCSV(out, d, at)
-		for _, p := range d.Profiles {
-			out = timeseries.AppendProfileCSV(out, p, at)
+	for i, d := range list {
+		if i > 0 {
+			out = append(out, "\r\n"...)
 		}
-		for i := range d.Events {
-			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
-		}
+		out = timeseries.AppendCSV(out, d, timeIn(d.Clock))
 	}
 	return out, lost, nil
 }
@@ -336,7 +338,7 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 		return nil, nil, err
 	}
 	for _, d := range list {
-		o.Clock = d.Clock
+		o.Clock, o.Received = d.Clock, d.Received
 		device, l, err := ied.New(d.Meter, d.Readings, o)
 		if err != nil {
 			return nil, nil, err

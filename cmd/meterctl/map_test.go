@@ -66,6 +66,19 @@ func TestMapKeepsResults(t *testing.T) {
 	require.Equal(t, wide.stdout, run(t, wide.stdout, "map", "--to", "json").stdout)
 }
 
+// Whoever asks for a document gets told where it has nothing.
+func TestMapToNothing(t *testing.T) {
+	doc := `{"schema":"meterctl/v1","meter":{"id":"A"},"readings":[{"obis":"0-0:96.1.0*255","value":"text"}]}`
+	got := run(t, doc, "map", "--to", "prom")
+	require.Equal(t, exitPartial, got.exit)
+	require.Contains(t, got.stderr, "nothing of it")
+	require.Equal(t, exitPartial, run(t, "", "profile", "sim:dlms", "-o", "prom").exit)
+	influx := run(t, "", "profile", "sim:dlms", "-o", "influx")
+	require.Zero(t, influx.exit, influx.stderr)
+	require.NotEmpty(t, influx.stdout)
+	require.Zero(t, run(t, `{"schema":"meterctl/v1"}`, "map", "--to", "influx").exit)
+}
+
 // The hour that comes twice is told apart by what the meter said, also behind the pipe.
 func TestMapZone(t *testing.T) {
 	telegram := filepath.Join(t.TempDir(), "p1")
@@ -152,7 +165,9 @@ func TestMapIdentityMinusLoss(t *testing.T) {
 				require.NoError(t, err, "%s", doc)
 				require.Empty(t, unread)
 				for i, r := range d.Readings {
-					if slices.ContainsFunc(lost, func(l mapping.Loss) bool { return l.Part == mapping.Reading && (l.Index == i || slices.Contains(l.More, i)) }) {
+					if slices.ContainsFunc(lost, func(l mapping.Loss) bool {
+						return l.Part == mapping.Reading && (l.Index == i || slices.Contains(l.More, i))
+					}) {
 						continue
 					}
 					require.True(t, slices.ContainsFunc(back, func(b *mapping.Data) bool {

@@ -53,12 +53,13 @@ type Decoder struct {
 type seen struct {
 	id, dsmr, emucs                     []byte
 	logical, total, tariffs, electrical bool
+	season                              bool // the clock says whether it is summer
 }
 
 // Decode reads all that a telegram says, line by line. A line that cannot be
 // read gives a reading without value, flagged invalid, where at least its id was
-// there. Where a CRC belongs to the telegram and was not checked all readings
-// are questionable.
+// there. Where a CRC belongs to the telegram and was not checked nothing of it is
+// good: readings, events and rows of profiles are questionable.
 func (d *Decoder) Decode(t Telegram) *Content {
 	d.content.Readings = d.read(d.content.Readings[:0], t)
 	return &d.content
@@ -114,7 +115,7 @@ func (d *Decoder) read(dst []obis.Reading, t Telegram) []obis.Reading {
 			continue
 		}
 		if ok {
-			d.note(code, &set)
+			d.note(code, source, &set)
 		}
 		if set.Single {
 			d.fill(r, &set)
@@ -123,31 +124,50 @@ func (d *Decoder) read(dst []obis.Reading, t Telegram) []obis.Reading {
 		}
 	}
 	d.identify(&t)
-	if !t.Checked && (t.salvaged || d.demandsCRC()) {
-		for i := range dst[first:] {
-			dst[first+i].Quality.Flags |= obis.Questionable
+	switch {
+	case t.Checked:
+		return dst
+	case t.salvaged:
+	case !d.demandsCRC():
+		return dst
+	default:
+		c.BadLines = append(c.BadLines, ParseError{"CRC", t.end + 1, errNoCRC})
+	}
+	for i := range dst[first:] {
+		dst[first+i].Quality.Flags |= obis.Questionable
+	}
+	for i := range c.Events {
+		e := &c.Events[i]
+		e.Quality.Flags |= obis.Questionable
+		for k := range e.Params {
+			e.Params[k].Quality.Flags |= obis.Questionable
 		}
+	}
+	for _, p := range c.Profiles {
+		p.Mark(obis.Questionable)
 	}
 	return dst
 }
 
 // demandsCRC reports whether the version of the telegram has a CRC: DSMR from
-// version 4 on, and e-MUCS.
+// version 4 on, and e-MUCS. Only these have a clock that knows summer.
 func (d *Decoder) demandsCRC() bool {
-	return len(d.seen.emucs) > 0 || len(d.seen.dsmr) > 0 && d.seen.dsmr[0] >= '4'
+	return d.seen.season || len(d.seen.emucs) > 0 || len(d.seen.dsmr) > 0 && d.seen.dsmr[0] >= '4'
 }
 
 // note keeps what a data set says of meter, version, log and peaks.
-func (d *Decoder) note(code obis.Code, set *field.Set) {
+func (d *Decoder) note(code obis.Code, source uint32, set *field.Set) {
 	switch c := code[2]; {
 	case code[0] == 1 && c != 0 && c < 94:
 		d.seen.electrical = true
 		d.seen.total = d.seen.total || code == codeImportTotal
 		d.seen.tariffs = d.seen.tariffs || code == codeImport1
 	case c == 99 && code[3] == 97:
-		d.failures(code, set.Values)
+		d.failures(code, source, set.Values)
 	case c == 98:
 		d.peaks(code, set.Values)
+	case code == codeClock:
+		d.seen.season = len(set.Text) == stampLen && set.Text[stampLen-1] > '9'
 	case code == codeVersionDSMR:
 		d.seen.dsmr = set.Text
 	case code == codeVersionEMUCS:

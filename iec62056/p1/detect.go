@@ -1,6 +1,10 @@
 package p1
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/openusm/meter/iec62056/internal/field"
+)
 
 // Detect reports whether b begins with a telegram of a customer port, with or
 // without parity bits: an identification, and lines whose ids are all written
@@ -28,12 +32,12 @@ func Detect(b []byte) bool {
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		switch {
 		case len(line) > 0 && line[0] == '!':
-			return lines > 0 || isCRC(line[1:])
+			return lines > 0 || field.IsCRC(line[1:])
 		case !whole: // cut off
 			return lines > 0
 		case len(line) == 0 || line[0] == '(' && lines > 0:
 		case !isID(line):
-			return isCRC(crcLine(rest))
+			return field.IsCRC(crcLine(rest))
 		default:
 			lines++
 		}
@@ -47,15 +51,6 @@ func crcLine(b []byte) []byte {
 	_, crc, _ := bytes.Cut(b, []byte("\n!"))
 	crc, _, _ = bytes.Cut(crc, []byte("\n"))
 	return bytes.TrimSuffix(crc, []byte("\r"))
-}
-
-func isCRC(b []byte) bool {
-	for _, c := range b {
-		if _, ok := hexDigit(c); !ok {
-			return false
-		}
-	}
-	return len(b) == 4
 }
 
 // isID reports whether a line begins with A-B:C.D.E and a value.

@@ -170,7 +170,7 @@ func explainValue(class field.Class, text, unit []byte) string {
 		return "no time"
 	}
 	v, _, _ := field.Value(class, text, unit)
-	if s, ok := new(Decoder).unhex(text); ok && class == field.Text {
+	if s, ok := new(Decoder).unhex(text, isMessageText); ok && class == field.Text {
 		return fmt.Sprintf("text %q, if hexadecimal %q", text, s)
 	}
 	return fmt.Sprintf("%v %q", v.Kind(), text)

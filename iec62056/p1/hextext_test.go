@@ -15,7 +15,7 @@ func TestIsHexText(t *testing.T) {
 	} {
 		c, err := obis.ParseCode(code)
 		require.NoError(t, err)
-		require.Equal(t, want, isHexText(c), code)
+		require.Equal(t, want, isIDCode(c) || isMessage(c), code)
 	}
 }
 

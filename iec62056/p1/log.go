@@ -6,13 +6,13 @@ import (
 )
 
 // failures takes the entries of the power failure log.
-func (d *Decoder) failures(code obis.Code, rest []byte) {
+func (d *Decoder) failures(code obis.Code, source uint32, rest []byte) {
 	field.Cut(&rest) // the number of entries; what is there counts
 	id, _, ok := field.Cut(&rest)
 	if !ok {
 		return
 	}
-	duration := obis.Reading{RawID: id}
+	duration := obis.Reading{RawID: id, Source: source}
 	if code, ok := field.Code(id); ok {
 		duration.Code, duration.Rule = code, obis.RuleTransmitted
 	}
@@ -27,7 +27,7 @@ func (d *Decoder) failures(code obis.Code, rest []byte) {
 			e.Quality.Flags |= obis.ClockInvalid
 		}
 		r := duration
-		r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+		field.Put(&r, field.Number, text, unit)
 		r.Time = e.Time
 		d.params = append(d.params, r)
 		last := len(d.params)

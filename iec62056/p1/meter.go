@@ -40,6 +40,7 @@ func (d Dialect) String() string {
 var (
 	codeVersionDSMR  = obis.Code{1, 3, 0, 2, 8, obis.FCurrent}
 	codeVersionEMUCS = obis.Code{0, 0, 96, 1, 4, obis.FCurrent}
+	codeClock        = obis.Code{0, 0, 1, 0, 0, obis.FCurrent}
 	codeLogicalName  = obis.Code{0, 0, 42, 0, 0, obis.FCurrent}
 	codeEquipment    = obis.Code{0, 0, 96, 1, 1, obis.FCurrent}
 	codeEquipment0   = obis.Code{0, 0, 96, 1, 0, obis.FCurrent}
@@ -57,7 +58,7 @@ func dotted(b []byte) string {
 
 // idText returns an equipment id, decoded where it is hexadecimal text.
 func idText(text []byte) string {
-	if decoded, ok := new(Decoder).unhex(text); ok {
+	if decoded, ok := new(Decoder).unhex(text, isIDText); ok {
 		return strings.TrimSpace(string(decoded))
 	}
 	return strings.TrimSpace(string(text))

@@ -1,7 +1,10 @@
 package p1
 
 import (
+	"bytes"
 	"encoding/hex"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/openusm/meter/iec62056"
 	"github.com/openusm/meter/iec62056/internal/field"
@@ -16,35 +19,83 @@ func (t Telegram) AppendReadings(dst []obis.Reading) []obis.Reading {
 // fill gives a reading the only value of its line.
 func (d *Decoder) fill(r *obis.Reading, set *field.Set) {
 	field.Fill(r, set)
-	if set.Unit == nil && isHexText(r.Code) {
-		if text, ok := d.unhex(set.Text); ok {
+	if set.Unit != nil {
+		return
+	}
+	switch {
+	case isIDCode(r.Code):
+		if text, ok := d.unhex(set.Text, isIDText); ok {
+			r.Value = obis.Text(text)
+		}
+	case isMessage(r.Code):
+		if text, ok := d.unhex(set.Text, isMessageText); ok {
 			r.Value = obis.Text(text)
 		}
 	}
 }
 
-// isHexText reports whether values of the object are octet strings, which
-// telegrams write as hexadecimal digits: ids and text messages.
-func isHexText(c obis.Code) bool {
-	return c[2] == 96 && (c[3] == 1 && c[4] != 4 || c[3] == 13) || c[0] == 0 && c[2] == 42
+// isIDCode reports whether values of the object are equipment ids, octet strings
+// that telegrams write as hexadecimal digits.
+func isIDCode(c obis.Code) bool {
+	return c[2] == 96 && c[3] == 1 && c[4] != 4 || c[0] == 0 && c[2] == 42
 }
 
-// unhex decodes text into the Decoder's memory. It is not ok where text is not
-// hexadecimal, and where what it stands for is not printable: such ids are
-// digits themselves.
-func (d *Decoder) unhex(text []byte) ([]byte, bool) {
-	if len(text) == 0 || len(text)%2 != 0 {
+// isMessage is [isIDCode] for the text messages.
+func isMessage(c obis.Code) bool { return c[2] == 96 && c[3] == 13 }
+
+// shortestID is how many digits the ids have that are hexadecimal text although
+// none of the digits is a letter: eight characters. Meters that do not follow
+// DSMR write their number, of fewer digits, as it is.
+const shortestID = 16
+
+// isIDText tells hexadecimal text from an id that is digits itself: by a letter
+// among the digits, or by being longer than numbers are and letters and digits
+// within.
+func isIDText(digits, text []byte) bool {
+	plain := len(digits) < shortestID
+	for _, c := range text {
+		if c < ' ' || c > '~' {
+			return false
+		}
+	}
+	for _, c := range digits {
+		if c-'0' > 9 {
+			return true
+		}
+	}
+	for _, c := range text {
+		plain = plain || c != ' ' && c-'0' > 9 && c|0x20-'a' > 'z'-'a'
+	}
+	return !plain
+}
+
+// isMessageText tells the text of a message, ASCII or what national alphabets
+// make of it, from anything else.
+func isMessageText(_, text []byte) bool {
+	if !utf8.Valid(text) {
+		for _, c := range text {
+			if c < 0xA0 && isControl(rune(c)) {
+				return false
+			}
+		}
+		return true
+	}
+	return bytes.IndexFunc(text, isControl) < 0
+}
+
+// isControl reports whether r is a control character other than those that end lines.
+func isControl(r rune) bool { return unicode.IsControl(r) && r != '\r' && r != '\n' && r != '\t' }
+
+// unhex decodes the digits into the Decoder's memory. It is not ok where they are
+// not hexadecimal, and where is says that they stand for themselves.
+func (d *Decoder) unhex(digits []byte, is func(digits, text []byte) bool) ([]byte, bool) {
+	if len(digits) == 0 || len(digits)%2 != 0 {
 		return nil, false
 	}
 	start := len(d.text)
-	out, err := hex.AppendDecode(d.text, text)
-	if err != nil {
+	out, err := hex.AppendDecode(d.text, digits)
+	if err != nil || !is(digits, out[start:]) {
 		return nil, false
-	}
-	for _, c := range out[start:] {
-		if c < ' ' || c == 0x7F {
-			return nil, false
-		}
 	}
 	d.text = out
 	return out[start:len(out):len(out)], true
@@ -91,7 +142,7 @@ func stamped(r *obis.Reading, values []byte) bool {
 		return false
 	}
 	r.Time = t
-	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, text, unit)
+	field.Put(r, field.Number, text, unit)
 	if !known {
 		r.Quality.Flags |= obis.Invalid
 	}
@@ -127,7 +178,7 @@ func history(r *obis.Reading, values []byte) bool {
 		return false
 	}
 	r.Code, r.Time = code, t
-	r.Value, r.Unit, r.Quality.Flags = field.Value(field.Number, f[6], f[5])
+	field.Put(r, field.Number, f[6], f[5])
 	if !known {
 		r.Quality.Flags |= obis.Invalid
 	}

@@ -8,6 +8,8 @@
 //	!CRC CR LF
 //
 // The check covers everything from "/" to "!", and is missing before version 4.
+// It was made over lines that end in CR LF; telegrams that were copied as text
+// often come with LF alone, and are checked as they were sent.
 // Meters that encrypt send a DLMS general-glo-ciphering APDU instead, whose
 // plaintext is such a telegram: [ParseEncrypted] takes it apart, deciphering is
 // not done here.
@@ -21,6 +23,7 @@ import (
 	"iter"
 
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/internal/crc16"
 )
 
@@ -35,6 +38,7 @@ type Telegram struct {
 	Checked        bool   // there was a CRC, and it fitted
 
 	offset   int  // of Data in the slice that was parsed
+	end      int  // of the "!" there
 	salvaged bool // its end or its CRC are missing
 }
 
@@ -51,7 +55,7 @@ func Parse(b []byte) (t Telegram, n int, err error) {
 	}
 	n, err = t.trailer(b, end)
 	if err == nil && t.Checked {
-		if crc := crc16.ARC(b[:end+1]); crc != t.CRC {
+		if crc, fits := field.CheckCRC(b[:end+1], t.CRC); !fits {
 			err = &ParseError{"CRC", end + 1, fmt.Errorf("%w: %04X, want %04X", ErrChecksum, t.CRC, crc)}
 		}
 	}
@@ -59,6 +63,7 @@ func Parse(b []byte) (t Telegram, n int, err error) {
 		return Telegram{}, 0, err
 	}
 	t.setData(b, head, end)
+	t.end = end
 	return t, n, nil
 }
 
@@ -106,7 +111,7 @@ func findEnd(b []byte, from int) int {
 func (t *Telegram) trailer(b []byte, end int) (n int, err error) {
 	digits, i := 0, end+1
 	for ; i < len(b) && digits < 4; i, digits = i+1, digits+1 {
-		d, ok := hexDigit(b[i])
+		d, ok := field.HexDigit(b[i])
 		if !ok {
 			break
 		}
@@ -126,16 +131,6 @@ func (t *Telegram) trailer(b []byte, end int) (n int, err error) {
 		return i + 2, nil
 	}
 	return i + 1, nil
-}
-
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case c-'0' <= 9:
-		return c - '0', true
-	case c|0x20-'a' <= 5:
-		return c | 0x20 - 'a' + 10, true
-	}
-	return 0, false
 }
 
 func (t *Telegram) setData(b []byte, start, end int) {
@@ -228,4 +223,5 @@ var (
 	errTooLong = errors.New("longer than 65,536 octets")
 	errStart   = errors.New("no identification")
 	errSTX     = errors.New("STX: this is a readout of IEC 62056-21")
+	errNoCRC   = errors.New("missing, although this version has one")
 )

@@ -173,6 +173,7 @@ func (e *Entry) fill(r *obis.Reading) {
 	if e.Value.IsNone() {
 		r.Quality.Flags = obis.Missing
 	}
+	r.Doubt()
 }
 
 // isPower reports whether the code is the active power of all phases or one.

@@ -36,6 +36,9 @@ func (m Message) Profile() (p ProfileResponse, err error) {
 	if c.err != nil {
 		return ProfileResponse{}, c.err
 	}
+	for i := range p.Profile.Columns {
+		p.Profile.Columns[i].Doubt()
+	}
 	return p, nil
 }
 

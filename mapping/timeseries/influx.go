@@ -87,9 +87,7 @@ func (l *lines) reading(i int, r *obis.Reading) {
 	l.begin(r.Code, r.RawID, r.Unit)
 	l.value(r.Value)
 	l.quality(r.Quality.Flags)
-	if start, ok := r.Start.Instant(l.data.Clock); ok && inNanoseconds(start) {
-		l.dst = append(strconv.AppendInt(append(l.dst, ",start="...), start.UnixNano(), 10), 'i')
-	} else if !r.Start.IsZero() {
+	if !r.Start.IsZero() && !l.start(r.Start) {
 		lose("the start of its interval, which is no instant")
 	}
 	if received {
@@ -166,21 +164,26 @@ func (l *lines) profile(i int, p *obis.Profile) {
 		}
 	}
 	for _, x := range [...]struct {
-		count  int
+		rows   int
 		reason string
-	}{
-		{n.timeless, "rows whose time is no instant"}, {n.outside, "rows outside of 1678 to 2261"}, {n.doubled, "rows of the time of another row"},
-		{n.unfit, "values that are no finite number"}, {n.nameless, "values of columns without an id"}, {n.second, "values of columns with the id of another"},
-	} {
-		if x.count > 0 {
-			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d %s", x.count, x.reason)})
+	}{{n.timeless, "rows whose time is no instant"}, {n.outside, "rows outside of 1678 to 2261"}, {n.doubled, "rows of the time of another row"}} {
+		if x.rows > 0 {
+			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: x.rows, Reason: x.reason})
+		}
+	}
+	for _, x := range [...]struct {
+		values int
+		reason string
+	}{{n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
+		if x.values > 0 {
+			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d values %s", x.values, x.reason)})
 		}
 	}
 }
 
 // rowLosses counts what is lost of a profile.
 type rowLosses struct {
-	timeless, outside, doubled, unfit, nameless, second int
+	timeless, outside, doubled, unfit, nameless, second, startless int
 
 	doubles []bool // columns with the id of one before
 }
@@ -213,7 +216,19 @@ func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosse
 		l.value(v)
 		l.quality(flags)
 	}
+	if row < len(p.Starts) && !p.Starts[row].IsZero() && !l.start(p.Starts[row]) {
+		n.startless++
+	}
 	l.end(at, true)
+}
+
+// start appends the field of the start of an interval, where it is an instant.
+func (l *lines) start(t obis.Time) bool {
+	at, ok := t.Instant(l.data.Clock)
+	if ok = ok && inNanoseconds(at); ok {
+		l.dst = append(strconv.AppendInt(append(l.dst, ",start="...), at.UnixNano(), 10), 'i')
+	}
+	return ok
 }
 
 // event appends the line of an event.

@@ -70,6 +70,9 @@ func AppendPrometheus(dst []byte, list ...*mapping.Data) ([]byte, []mapping.Loss
 		dst = append(s.appendLabels(append(dst, s.metric.name...), "", ""), ' ')
 		dst = append(s.value.Append(dst), '\n')
 	}
+	if len(e.samples) == 0 {
+		return dst, e.lost
+	}
 	dst = e.appendQuality(dst)
 	return e.appendTimes(dst, list), e.lost
 }

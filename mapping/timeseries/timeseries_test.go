@@ -1,6 +1,7 @@
 package timeseries
 
 import (
+	"encoding/csv"
 	"fmt"
 	"math"
 	"regexp"
@@ -68,22 +69,23 @@ func TestInfluxProfile(t *testing.T) {
 		}
 	}
 	p.Times[2] = obis.LocalTime(2026, 1, 1, 0, 30, 0)
+	p.Starts = []obis.Time{utc(2025, 12, 31, 23, 50, 0), {}, {}, {}, obis.LocalTime(2026, 1, 1, 0, 45, 0)}
 	p.Times[3] = p.Times[1]
 	p.Columns[0].Nums[4], p.Columns[0].Present = 0, obis.Bitmap{0b1111}
 	p.Columns[0].Quality.Add(1, obis.Quality{Flags: obis.Estimated})
 	p.Quality.Add(4, obis.Quality{Flags: obis.PowerDown})
 	event := obis.Event{Log: obis.MustParse("0-0:99.98.0"), ID: 12, Text: "cover opened", Time: utc(2026, 1, 1, 1, 0, 0), Params: sample[:1], Quality: obis.Quality{Flags: obis.Tamper}}
 	lines, lost := AppendInflux(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p}, Events: []obis.Event{event, {}}})
-	require.Equal(t, `meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=0 1767225600000000000
-meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok" 1767225600000000000
+	require.Equal(t, `meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=0.0,start=1767225000000000000i 1767225600000000000
+meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok",start=1767225000000000000i 1767225600000000000
 meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=0.1,quality="estimated" 1767226500000000000
 meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok" 1767226500000000000
 meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 quality="power-down" 1767229200000000000
 meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok",quality="power-down" 1767229200000000000
 meter_event,id=M1,log=0-0:99.98.0*255,event=12 text="cover opened",quality="tamper" 1767229200000000000
 `, strings.ReplaceAll(string(lines), "0.0 ", "0 "))
-	require.Equal(t, "[profile 0: 1 rows whose time is no instant profile 0: 1 rows of the time of another row profile 0: 3 values of columns without an id "+
-		"profile 0: 3 values of columns with the id of another event 0: what was logged with it event 1: its time is no instant]", fmt.Sprint(lost))
+	require.Equal(t, "[profile 0: rows whose time is no instant (1 rows) profile 0: rows of the time of another row (1 rows) profile 0: 3 values of columns without an id "+
+		"profile 0: 3 values of columns with the id of another profile 0: 2 values whose start is no instant, without it event 0: what was logged with it event 1: its time is no instant]", fmt.Sprint(lost))
 }
 
 func TestPrometheus(t *testing.T) {
@@ -181,36 +183,57 @@ func TestPrometheusNames(t *testing.T) {
 }
 
 func TestCSV(t *testing.T) {
-	var b strings.Builder
-	b.Write(AppendCSV(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample[:5]}, plainTime))
-	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule
-M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none
-M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none
-M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none
-M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none
-M1,,1-1:30D,,7,,,,good,none
-`, b.String())
+	list := append([]obis.Reading(nil), sample[:5]...)
+	list[4].Quality = obis.Quality{Raw: 0x80, Kind: obis.StatusVendor}
+	list[4].Unit, list[4].UnitText = obis.OtherUnit, []byte("furlong")
+	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule,status
+M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none,
+M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none,
+M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none,
+M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none,
+M1,,1-1:30D,,7,furlong,,,good,none,0x80
+`, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: list}))
+	require.Equal(t, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status\n", csvOf(t, &mapping.Data{}))
 }
 
-func TestProfileCSV(t *testing.T) {
+// csvOf returns the tables with lines that end as here, once a reader of RFC 4180 has read each.
+func csvOf(t *testing.T, d *mapping.Data) string {
+	text := string(AppendCSV(nil, d, plainTime))
+	for _, table := range strings.Split(text, "\r\n\r\n") {
+		_, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+		require.NoError(t, err, "%s", table)
+	}
+	lines := strings.ReplaceAll(text, "\r\n", "\n")
+	require.NotContains(t, lines, "\r")
+	return lines
+}
+
+func TestCSVTables(t *testing.T) {
 	p := &obis.Profile{Times: []obis.Time{utc(2026, 1, 1, 0, 15, 0), utc(2026, 1, 1, 0, 30, 0)}, Columns: []obis.Column{
 		{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}}}
 	p.Columns[0].Append(obis.Int(5, 0))
 	p.Columns[0].AppendMissing()
 	p.Quality.Add(1, obis.Quality{Flags: obis.PowerDown})
-	var b strings.Builder
-	b.Write(AppendProfileCSV(nil, p, plainTime))
-	p.Columns = append(p.Columns, obis.Column{RawID: []byte("raw")})
-	p.Columns[1].AppendInt(7)
-	p.Columns[1].AppendInt(8)
-	p.Columns[1].Quality.Add(1, obis.Quality{Flags: obis.Estimated})
-	b.Reset()
-	b.Write(AppendProfileCSV(nil, p, plainTime))
-	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh],raw,quality of raw\n2026-01-01T00:15:00Z,good,5,7,good\n2026-01-01T00:30:00Z,power-down,,8,estimated\n", b.String())
-	p.Columns = p.Columns[:1]
-	b.Reset()
-	b.Write(AppendProfileCSV(nil, p, plainTime))
-	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh]\n2026-01-01T00:15:00Z,good,5\n2026-01-01T00:30:00Z,power-down,\n", b.String())
+	q := p.Clone()
+	q.Starts = []obis.Time{utc(2026, 1, 1, 0, 0, 0)}
+	q.Columns = append(q.Columns, obis.Column{RawID: []byte("raw")})
+	q.Columns[1].Append(obis.Text([]byte("a,b")))
+	q.Columns[1].Append(obis.Moment(utc(2026, 1, 1, 0, 0, 0)))
+	q.Columns[1].Quality.Add(1, obis.Quality{Flags: obis.Estimated | obis.Old})
+	events := []obis.Event{{Log: obis.MustParse("0-0:99.98.0"), ID: 7, Time: utc(2026, 1, 1, 0, 0, 0), Text: "say \"no\"\n",
+		Params: []obis.Reading{sample[0], {Value: obis.Text([]byte("x"))}}, Quality: obis.Quality{Raw: 1, Kind: obis.StatusVDEW}}}
+	require.Equal(t, `time,quality,1-0:1.29.0*255 [Wh]
+2026-01-01T00:15:00Z,good,5
+2026-01-01T00:30:00Z,power-down,
+
+time,quality,start,1-0:1.29.0*255 [Wh],raw,quality of raw
+2026-01-01T00:15:00Z,good,2026-01-01T00:00:00Z,5,"a,b",good
+2026-01-01T00:30:00Z,power-down,,,2026-01-01T00:00:00Z,"old,estimated"
+
+meter,log,id,time,text,params,quality,status
+M1,0-0:99.98.0*255,7,2026-01-01T00:00:00Z,"say ""no""
+",1-0:1.8.0*255=1234500 Wh; x,good,0x1
+`, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p, q}, Events: events}))
 }
 
 func ExampleAppendInflux() {

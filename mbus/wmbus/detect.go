@@ -19,7 +19,14 @@ func DetectTelegram(b []byte) bool {
 	if len(b) <= headerLen || !plausible(b) || damagedWire(b) {
 		return false
 	}
-	return fitsA(b) || fitsB(b) || areBare(b)
+	if fitsA(b) || fitsB(b) {
+		return true
+	}
+	if !areBare(b) {
+		return false
+	}
+	_, _, _, err := Detect(b)
+	return err == nil
 }
 
 // areBare reports whether b is bare telegrams, one behind the other.
@@ -35,5 +42,25 @@ func areBare(b []byte) bool {
 	}
 }
 
-// damagedWire reports whether b is a frame of a wire but for its first octet.
-func damagedWire(b []byte) bool { return b[1] == b[2] && b[3] == 0x68 }
+// damagedWire reports whether b is a frame of a wire but for one octet of its
+// header or its end:
+//
+//	68 L L 68 … 16
+func damagedWire(b []byte) bool {
+	const (
+		start, stop = 0x68, 0x16
+		around      = 5 // octets that L does not count before the stop
+	)
+	signs := 0
+	for _, sign := range [...]bool{
+		b[0] == start, b[3] == start, b[1] == b[2],
+		endsIn(b, around+int(b[1]), stop) || endsIn(b, around+int(b[2]), stop),
+	} {
+		if sign {
+			signs++
+		}
+	}
+	return signs >= 3 || b[1] == b[2] && b[3] == start
+}
+
+func endsIn(b []byte, at int, stop byte) bool { return at < len(b) && b[at] == stop }

@@ -217,8 +217,8 @@ const (
 )
 
 // Detect reads a frame of which the format is not known: it takes the one whose
-// CRCs are right, or Bare where the length alone fits. A sync word of mode C in
-// front says which format it is.
+// CRCs are right, or Bare where the length alone fits and it is not one with CRCs
+// of which a bit was flipped. A sync word of mode C in front says which format it is.
 func Detect(b []byte) (f Frame, format Format, n int, err error) { return detect(nil, b) }
 
 func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
@@ -240,12 +240,13 @@ func detect(buf, b []byte) (f Frame, format Format, n int, err error) {
 		f, n, err = parse(buf, b, FormatA)
 		return f, FormatA, n, err
 	}
-	f, n, err = parse(buf, b, Bare)
-	if err == nil && n < len(b) && damagedA(b) {
-		_, _, err = parse(buf, b, FormatA)
-		return Frame{}, FormatA, 0, err
+	if f, n, err = parse(buf, b, Bare); err != nil {
+		return f, Bare, n, err
 	}
-	return f, Bare, n, err
+	if format, err = damaged(f, n, b); err != nil {
+		return Frame{}, format, 0, err
+	}
+	return f, Bare, n, nil
 }
 
 // fitsA reports whether b begins with a frame of format A whose CRCs are right.
@@ -278,14 +279,6 @@ func crcsFit(b []byte, octets, first, others int) bool {
 		n, octets = n+size+crcLen, octets-size
 	}
 	return true
-}
-
-// damagedA reports whether the length is that of a frame of format A, although
-// its CRCs are wrong.
-func damagedA(b []byte) bool {
-	octets := 1 + int(b[0])
-	blocks := 1 + (octets-headerLen+blockLen-1)/blockLen
-	return len(b) == octets+crcLen*blocks
 }
 
 // ErrCRC reports a wrong checksum.

@@ -35,7 +35,11 @@ func (l *Listener) Next() (*Telegram, error) {
 		if err != nil {
 			return nil, l.end(err)
 		}
-		l.telegram, err = l.Parse(reception.Frame)
+		if reception.checked() {
+			l.telegram, err = l.ParseFormat(reception.Frame, Bare)
+		} else {
+			l.telegram, err = l.Parse(reception.Frame)
+		}
 		switch {
 		case err == nil:
 			l.begun = nil

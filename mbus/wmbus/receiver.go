@@ -19,6 +19,16 @@ type Reception struct {
 	RSSI     int    // signal strength in dBm, 0 if not told
 }
 
+// checked reports whether the receiver is one that checks the CRCs itself and
+// takes them away.
+func (r Reception) checked() bool {
+	switch r.Receiver {
+	case "im871a", "amb", "cul", "rtl-wmbus":
+		return true
+	}
+	return false
+}
+
 // Stats counts what a receiver of octets met.
 type Stats = wire.Stats
 

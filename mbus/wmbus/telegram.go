@@ -37,7 +37,11 @@ func (d *Decoder) Parse(b []byte) (t Telegram, err error) {
 		return Telegram{}, err
 	}
 	t.sync = syncLen(b)
-	return t, d.layers(&t)
+	err = d.layers(&t)
+	if t.Format == Bare && damagedB(b) {
+		t.Security.Ambiguous = true
+	}
+	return t, err
 }
 
 // ParseFormat reads a telegram of a known format.

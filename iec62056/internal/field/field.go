@@ -4,7 +4,11 @@ package field
 
 import (
 	"bytes"
+	_ "embed"
+	"strconv"
+	"sync"
 
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/obis"
 )
 
@@ -19,12 +23,6 @@ const (
 	Clock                  // date and time
 	TimeOfDay              // a time without date
 	Date                   // a date without time
-)
-
-// Units of the meter constants, which package obis has without names.
-const (
-	pulsesPerWattHour obis.Unit = 45
-	pulsesPerVarHour  obis.Unit = 46
 )
 
 // ClassOf returns the class of the values of an object. The zero Code, where
@@ -154,10 +152,28 @@ func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 	return obis.Text(text), obis.UnitUnknown, 0
 }
 
-// Fill gives a reading the value of a data set that has one.
+// Put gives a reading the value, which contradicts its code or is not understood
+// where that is marked.
+func Put(r *obis.Reading, class Class, text, unit []byte) {
+	r.Value, r.Unit, r.Quality.Flags = Value(class, text, unit)
+	doubt(r, unit)
+}
+
+// doubt marks a unit that is not understood, and keeps its text, and one that
+// contradicts the code.
+func doubt(r *obis.Reading, unit []byte) {
+	if r.Unit == obis.OtherUnit {
+		r.UnitText = unit
+		r.Quality.Flags |= obis.Questionable
+	} else if r.Code.Contradicts(r.Unit) {
+		r.Quality.Flags |= obis.Inconsistent
+	}
+}
+
+// Fill is [Put] for a data set that has one value.
 func Fill(r *obis.Reading, set *Set) {
 	if len(set.Unit) == 0 {
-		r.Value, r.Unit, r.Quality.Flags = Value(ClassOf(r.Code), set.Text, nil)
+		Put(r, ClassOf(r.Code), set.Text, nil)
 		return
 	}
 	// Nearly all values are plain digits with a unit: the value is written where it belongs.
@@ -165,9 +181,10 @@ func Fill(r *obis.Reading, set *Set) {
 		var exp int
 		r.Unit, exp = Unit(set.Unit)
 		r.Value = obis.Int(m, int8(point+exp))
+		doubt(r, set.Unit)
 		return
 	}
-	r.Value, r.Unit, r.Quality.Flags = quantity(set.Text, set.Unit)
+	Put(r, Number, set.Text, set.Unit)
 }
 
 func (c Class) time(text []byte) (obis.Time, bool) {
@@ -182,6 +199,10 @@ func (c Class) time(text []byte) (obis.Time, bool) {
 
 func quantity(text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 	u, exp := Unit(unit)
+	var flags obis.Flags
+	if u == obis.OtherUnit {
+		flags = obis.Questionable
+	}
 	v, ok := parseNumber(text)
 	switch {
 	case ok:
@@ -190,7 +211,7 @@ func quantity(text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 				return obis.Text(text), u, obis.Invalid
 			}
 		}
-		return v, u, 0
+		return v, u, flags
 	case blank(text):
 		return obis.Value{}, u, obis.Missing
 	}
@@ -258,17 +279,52 @@ func Unit(text []byte) (u obis.Unit, exp int) {
 		return obis.Var, 3
 	case "s":
 		return obis.Second, 0
-	case "imp/kWh", "1/kWh", "p/kWh", "Imp/kWh":
-		return pulsesPerWattHour, -3
-	case "imp/kvarh", "1/kvarh", "p/kvarh", "Imp/kvarh":
-		return pulsesPerVarHour, -3
+	}
+	if u, exp, ok := special(text); ok {
+		return u, exp
+	}
+	if trimmed := bytes.TrimSpace(text); len(trimmed) < len(text) && len(trimmed) > 0 {
+		return Unit(trimmed)
 	}
 	u, prefix, ok := obis.ParseUnit(text)
 	if !ok {
-		trimmed := bytes.TrimSpace(text)
-		if u, prefix, ok = obis.ParseUnit(trimmed); !ok {
-			return obis.OtherUnit, 0
-		}
+		return obis.OtherUnit, 0
 	}
 	return u, int(prefix)
+}
+
+//go:embed units.csv
+var unitsCSV []byte
+
+type meant struct {
+	unit obis.Unit
+	exp  int
+}
+
+var units = sync.OnceValue(func() map[string]meant {
+	rows, err := csvrows.Read(unitsCSV)
+	if err != nil {
+		panic(err) // the table is part of the program, and tested
+	}
+	all := make(map[string]meant, len(rows))
+	for _, row := range rows {
+		m := meant{unit: obis.OtherUnit}
+		if row[1] != "" {
+			var ok bool
+			if m.unit, ok = obis.UnitByName(row[1]); !ok {
+				panic("units.csv: no unit " + row[1])
+			}
+		}
+		if m.exp, err = strconv.Atoi(row[2]); err != nil {
+			panic(err)
+		}
+		all[row[0]] = m
+	}
+	return all
+})
+
+// special reads the units that meters mean otherwise than the model does.
+func special(text []byte) (u obis.Unit, exp int, ok bool) {
+	m, ok := units()[string(text)]
+	return m.unit, m.exp, ok
 }

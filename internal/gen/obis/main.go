@@ -17,6 +17,7 @@ func main() {
 		gen.File{Name: "zunit.go", Write: units},
 		gen.File{Name: "zquality.go", Write: quality},
 		gen.File{Name: "zdescribe.go", Write: describe},
+		gen.File{Name: "zquantity.go", Write: measures},
 	)
 }
 
@@ -36,7 +37,7 @@ func units(b *bytes.Buffer) error {
 		fmt.Fprintf(b, "%s: {%q, %q, %q, %q, %q},\n", r["code"], r["name"], r["ucum"], r["symbol"], r["description"], r["quantity"])
 	}
 	b.WriteString("}\n\n// unitByText holds the texts that meters write for units without a prefix.\nvar unitByText = map[string]unitText{\n")
-	seen := map[string]bool{}
+	seen, folds, order := map[string]bool{}, map[string]map[string]string{}, []string{}
 	for _, r := range rows {
 		for _, alias := range strings.Split(r["aliases"]+"|"+r["name"], "|") {
 			if alias == "" || alias == "1" || seen[alias] {
@@ -44,11 +45,32 @@ func units(b *bytes.Buffer) error {
 			}
 			seen[alias] = true
 			fmt.Fprintf(b, "%q: {%s, %t},\n", alias, r["code"], r["prefix"] == "yes")
+			folded := strings.ToLower(alias)
+			if len(alias) == 1 && (folded == alias || r["prefix"] != "yes") && folded != "a" {
+				continue // one small letter, or one of a unit that no meter has, may be anything in capitals
+			}
+			if folds[folded] == nil {
+				folds[folded] = r
+				order = append(order, folded)
+			} else if folds[folded]["code"] != r["code"] {
+				folds[folded] = map[string]string{} // two units, told apart by capital letters
+			}
+		}
+	}
+	fmt.Fprintf(b, "}\n\nconst maxFold = %d // the longest text in unitByFold\n\n", maxFold)
+	b.WriteString("// unitByFold holds the texts in lower case that stand for one unit alone.\nvar unitByFold = map[string]unitText{\n")
+	for _, folded := range order {
+		if r := folds[folded]; r["code"] != "" && len(folded) <= maxFold {
+			fmt.Fprintf(b, "%q: {%s, %t},\n", folded, r["code"], r["prefix"] == "yes")
 		}
 	}
 	b.WriteString("}\n")
 	return nil
 }
+
+// maxFold is the longest text whose capital letters meters are forgiven; longer
+// ones are names that nobody writes.
+const maxFold = 8
 
 func quality(b *bytes.Buffer) error {
 	rows, err := gen.Table("quality.csv")
@@ -290,4 +312,100 @@ func pattern(s string) (lo, hi [6]int, err error) {
 		}
 	}
 	return lo, hi, nil
+}
+
+// measures writes which quantities a unit and a code are of, as sets of bits.
+func measures(b *bytes.Buffer) error {
+	rows, err := gen.Table("quantities.csv")
+	if err != nil {
+		return err
+	}
+	bits := map[string]uint32{}
+	type key struct{ a, c int }
+	of := map[key][2]uint32{}
+	for _, r := range rows {
+		var set uint32
+		for _, q := range strings.Split(r["quantities"], "|") {
+			if bits[q] == 0 {
+				bits[q] = 1 << (len(bits) + 1)
+			}
+			set |= bits[q]
+		}
+		medium, err := values(r["a"])
+		if err != nil {
+			return err
+		}
+		group, err := values(r["c"])
+		if err != nil {
+			return err
+		}
+		for _, a := range medium {
+			for _, c := range group {
+				for _, c := range phases(a, c) {
+					m := of[key{a, c}]
+					if r["d"] != "rate" {
+						m[0] |= set
+					}
+					if r["d"] != "integral" {
+						m[1] |= set
+					}
+					of[key{a, c}] = m
+				}
+			}
+		}
+	}
+	units, err := gen.Table("units.csv")
+	if err != nil {
+		return err
+	}
+	b.WriteString("// unitQuantity is the quantity of each unit as a bit; bit 0 is any that no code here measures.\nvar unitQuantity = [...]uint32{\n")
+	for _, r := range units {
+		if bit := bits[r["quantity"]]; bit != 0 {
+			fmt.Fprintf(b, "%s: %#x, // %s\n", r["code"], bit, r["quantity"])
+		} else if r["quantity"] != "other" && r["quantity"] != "none" {
+			fmt.Fprintf(b, "%s: 1, // %s\n", r["code"], r["quantity"])
+		}
+	}
+	b.WriteString("}\n\n// measures holds the quantities of value groups A and C: where D integrates, and where it does not.\nvar measures = [10][128][2]uint32{\n")
+	for a := range 10 {
+		fmt.Fprintf(b, "%d: {\n", a)
+		for c := range 128 {
+			if m := of[key{a, c}]; m != [2]uint32{} {
+				fmt.Fprintf(b, "%d: {%#x, %#x},\n", c, m[0], m[1])
+			}
+		}
+		b.WriteString("},\n")
+	}
+	b.WriteString("}\n")
+	return nil
+}
+
+// values reads "1-3|7".
+func values(s string) (all []int, err error) {
+	for _, part := range strings.Split(s, "|") {
+		lo, hi, ranged := strings.Cut(part, "-")
+		if !ranged {
+			hi = lo
+		}
+		first, err := strconv.Atoi(lo)
+		if err != nil {
+			return nil, err
+		}
+		last, err := strconv.Atoi(hi)
+		if err != nil {
+			return nil, err
+		}
+		for ; first <= last; first++ {
+			all = append(all, first)
+		}
+	}
+	return all, nil
+}
+
+// phases returns C of electricity for the total and for each phase.
+func phases(a, c int) []int {
+	if a == 1 && c <= 20 {
+		return []int{c, c + 20, c + 40, c + 60}
+	}
+	return []int{c}
 }
