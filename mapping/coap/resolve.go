@@ -351,22 +351,25 @@ func addProfiles(d *mapping.Data, order []series) {
 			seen[k][same].Columns = append(seen[k][same].Columns, s.column)
 			continue
 		}
-		p := &obis.Profile{Code: s.profile, Period: period(s.times), Times: s.times, Columns: []obis.Column{s.column}}
+		step := period(len(s.times), func(row int) time.Time {
+			at, _ := s.times[row].Instant(obis.Clock{})
+			return at
+		})
+		p := &obis.Profile{Code: s.profile, Period: step, Times: s.times, Columns: []obis.Column{s.column}}
 		seen[k] = append(seen[k], p)
 		d.Profiles = append(d.Profiles, p)
 	}
 }
 
-// period returns the seconds between rows where they are always the same.
-func period(times []obis.Time) int32 {
+// period returns the seconds between so many rows where they are always the same.
+func period(rows int, at func(row int) time.Time) int32 {
 	var step time.Duration
-	for i := 1; i < len(times); i++ {
-		a, _ := times[i-1].Instant(obis.Clock{})
-		b, _ := times[i].Instant(obis.Clock{})
-		if i > 1 && b.Sub(a) != step {
+	for i := 1; i < rows; i++ {
+		own := at(i).Sub(at(i - 1))
+		if i > 1 && own != step {
 			return 0
 		}
-		step = b.Sub(a)
+		step = own
 	}
 	if step < 0 || step > math.MaxInt32*time.Second {
 		return 0

@@ -5,6 +5,7 @@ package coap
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // units.csv
 	"encoding/base64"
 	"errors"
@@ -126,7 +127,9 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 		if !r.Start.IsZero() {
 			lose(mapping.Reading, i, 0, "the start of its interval")
 		}
+		lose(mapping.Reading, i, 0, mapping.TimeLost(r.Time))
 		lose(mapping.Reading, i, 0, ruleLost(r.Code, r.Rule))
+		lose(mapping.Reading, i, 0, kindLost(r.Unit, r.Value))
 		use(rec)
 	}
 	for i, p := range d.Profiles {
@@ -146,6 +149,20 @@ func ruleLost(code obis.Code, rule obis.Rule) string {
 	return "by what rule it has its code: " + rule.String()
 }
 
+// kindLost says what a value is whose like SenML does not have, "" where it has.
+func kindLost(unit obis.Unit, v obis.Value) string {
+	if u, ok := written()[unit]; ok {
+		if back := byName()[u.name]; back.unit != unit && u.name != "" {
+			return "its unit " + unit.String() + ", for which stands " + back.unit.String()
+		}
+	}
+	switch k := v.Kind(); k {
+	case obis.KindEnum, obis.KindBits, obis.KindTime, obis.KindTree:
+		return "what kind of value it is: " + k.String()
+	}
+	return ""
+}
+
 // eachCell calls use with the record of each value of a profile that SenML can carry.
 func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost []mapping.Loss) {
 	lose := func(rows int, f obis.Flags, reason string) {
@@ -158,7 +175,7 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 	for row, t := range p.Times {
 		times[row], _ = t.Instant(d.Clock)
 	}
-	if p.Period != 0 && !steps(times, p.Period) {
+	if p.Period != period(len(times), func(row int) time.Time { return times[row] }) {
 		lose(0, 0, "its period, which is not that of its rows")
 	}
 	for c := range p.Columns {
@@ -181,7 +198,9 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 			if reason == "" {
 				rec.profile = p.Code
 				use(rec)
-				continue
+				if reason = cmp.Or(kindLost(col.Unit, col.At(row)), mapping.TimeLost(p.Times[row])); reason == "" {
+					continue
+				}
 			}
 			if reasons[reason]++; reasons[reason] == 1 {
 				order = append(order, reason)
@@ -195,16 +214,6 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 		}
 	}
 	return lost
-}
-
-// steps reports whether the times are a period apart, as a reader takes it from them.
-func steps(times []time.Time, period int32) bool {
-	for i := 1; i < len(times); i++ {
-		if times[i].Sub(times[i-1]) != time.Duration(period)*time.Second {
-			return false
-		}
-	}
-	return len(times) > 1
 }
 
 // newRecord makes the record of a value, or says why it cannot.

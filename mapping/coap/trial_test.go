@@ -1,0 +1,26 @@
+package coap
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+
+	"github.com/openusm/meter/internal/trial"
+	"github.com/openusm/meter/mapping"
+)
+
+// What does not come back as it was has been said to be lost.
+func TestTrial(t *testing.T) {
+	for _, c := range trial.Cases() {
+		pack, lost := AppendSenML(nil, c.Data)
+		back, _, err := ParseSenML(pack)
+		if assert.NoError(t, err) {
+			assert.Empty(t, trial.Unsaid(c.Data, lost, []*mapping.Data{back}), "%s: %s: %v: %s", c.Section, c.Name, lost, pack)
+		}
+		pack, lost = AppendSenMLCBOR(nil, c.Data)
+		back, _, err = ParseSenMLCBOR(pack)
+		if assert.NoError(t, err) {
+			assert.Empty(t, trial.Unsaid(c.Data, lost, []*mapping.Data{back}), "%s: %s: %v", c.Section, c.Name, lost)
+		}
+	}
+}
