@@ -84,7 +84,7 @@ meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 qualit
 meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok",quality="power-down" 1767229200000000000
 meter_event,id=M1,log=0-0:99.98.0*255,event=12 text="cover opened",quality="tamper" 1767229200000000000
 `, strings.ReplaceAll(string(lines), "0.0 ", "0 "))
-	require.Equal(t, "[profile 0: rows whose time is no instant (1 rows) profile 0: rows of the time of another row (1 rows) profile 0: 3 values of columns without an id "+
+	require.Equal(t, "[profile 0: rows whose time is no instant (1 row) profile 0: rows of the time of another row (1 row) profile 0: 3 values of columns without an id "+
 		"profile 0: 3 values of columns with the id of another profile 0: 2 values whose start is no instant, without it event 0: what was logged with it event 1: its time is no instant]", fmt.Sprint(lost))
 }
 
