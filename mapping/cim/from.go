@@ -195,6 +195,9 @@ func (b *builder) reading(m *MeterReading, i int) {
 	if t.lost != "" {
 		b.lose(mapping.Reading, i, 0, "%s", t.lost)
 	}
+	if r.Value.Kind() == obis.KindEnum {
+		b.lose(mapping.Reading, i, 0, "what kind of value it is: enum")
+	}
 	out := Reading{Value: value, Type: t.ref}
 	timed := true
 	if !r.Time.IsZero() {
@@ -340,8 +343,11 @@ func (b *builder) column(m *MeterReading, i, c int) {
 	}
 	block := IntervalBlock{Type: t.ref, Readings: make([]Reading, 0, p.Len())}
 	var lost obis.Flags
-	flagged, bad := 0, 0
+	flagged, bad, enums := 0, 0, 0
 	for row := range p.Len() {
+		if col.At(row).Kind() == obis.KindEnum {
+			enums++
+		}
 		flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
 		value, number := finite(col.At(row), t.exp)
 		if !number {
@@ -369,6 +375,7 @@ func (b *builder) column(m *MeterReading, i, c int) {
 		block.Readings = append(block.Readings, out)
 	}
 	b.loseRows(i, bad, 0, "values that are no numbers")
+	b.loseRows(i, enums, 0, "what kind of value they are: enum")
 	b.loseRows(i, flagged, lost, "")
 	m.IntervalBlocks = append(m.IntervalBlocks, block)
 }

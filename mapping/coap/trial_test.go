@@ -1,9 +1,11 @@
 package coap
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/internal/trial"
 	"github.com/openusm/meter/mapping"
@@ -22,5 +24,17 @@ func TestTrial(t *testing.T) {
 		if assert.NoError(t, err) {
 			assert.Empty(t, trial.Unsaid(c.Data, lost, []*mapping.Data{back}), "%s: %s: %v", c.Section, c.Name, lost)
 		}
+	}
+}
+
+// So it is where several things are out of the ordinary at once.
+func TestRandomTrial(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3123, 13))
+	for range 400 {
+		d := trial.Random(rnd)
+		pack, lost := AppendSenML(nil, d)
+		back, _, err := ParseSenML(pack)
+		require.NoError(t, err)
+		require.Empty(t, trial.Unsaid(d, lost, []*mapping.Data{back}), "%v: %v: %s", lost, d.Readings, pack)
 	}
 }

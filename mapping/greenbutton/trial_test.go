@@ -1,9 +1,11 @@
 package greenbutton
 
 import (
+	"math/rand/v2"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/internal/trial"
 )
@@ -17,5 +19,18 @@ func TestTrial(t *testing.T) {
 			list, _ := parsed.Data(nil)
 			assert.Empty(t, trial.Unsaid(c.Data, lost, list), "%s: %s: %v", c.Section, c.Name, lost)
 		}
+	}
+}
+
+// So it is where several things are out of the ordinary at once.
+func TestRandomTrial(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(2123, 13))
+	for range 400 {
+		d := trial.Random(rnd)
+		feed, lost := New(d, nil)
+		parsed, err := Parse(feed.AppendXML(nil))
+		require.NoError(t, err)
+		list, _ := parsed.Data(nil)
+		require.Empty(t, trial.Unsaid(d, lost, list), "%v: %v: %s", lost, d.Readings, feed.AppendXML(nil))
 	}
 }
