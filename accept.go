@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/serve"
 )
@@ -42,14 +43,14 @@ const (
 // tells. Errors of single meters come as calls without session. It returns when
 // ctx ends.
 func Accept(ctx context.Context, target string, cfg *Config, handle func(context.Context, *Call, error)) error {
-	t, err := ParseTarget(target)
+	t, err := driver.ParseTarget(target)
 	if err != nil {
 		return err
 	}
 	if t.Scheme != "listen" {
 		return fmt.Errorf("meter: %s: %w: want for example listen+dlms://:4059", t, ErrNotSupported)
 	}
-	cfg = cfg.prepared(true)
+	cfg = driver.Prepared(cfg, true)
 	limits := &serve.Config{Max: maxCallers, Idle: -1, Logger: cfg.Logger}
 	err = serve.Listen(ctx, "tcp", t.Address, limits, nil, func(ctx context.Context, c net.Conn) error {
 		call, err := answer(ctx, t, c, cfg)
@@ -57,7 +58,7 @@ func Accept(ctx context.Context, target string, cfg *Config, handle func(context
 		if call.Session == nil {
 			return c.Close()
 		}
-		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), detectTimeout)
+		leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), driver.DetectTimeout)
 		defer cancel()
 		return call.Session.Close(leave)
 	})
@@ -121,7 +122,7 @@ func dialIn(ctx context.Context, t Target, cfg *Config) (Session, error) {
 		return s, nil
 	case err := <-failed:
 		if ctx.Err() != nil {
-			return nil, outcome(ctx.Err())
+			return nil, driver.Outcome(ctx.Err())
 		}
 		return nil, fmt.Errorf("meter: %w: %w", ErrConnect, err)
 	}
@@ -135,7 +136,7 @@ func answer(ctx context.Context, t Target, c net.Conn, cfg *Config) (*Call, erro
 	conn := &answered{Conn: c}
 	if err := call.greet(ctx, conn, &own); err != nil {
 		_ = c.Close()
-		return call, outcome(err)
+		return call, driver.Outcome(err)
 	}
 	own.Keys = cfg.Keys.For(call.ID)
 	own.Open = func(context.Context, Target, *Config) (io.ReadWriteCloser, error) { return conn, nil }

@@ -13,6 +13,7 @@ import (
 	"github.com/openusm/meter/ansic12/psem"
 	"github.com/openusm/meter/ansic12/session"
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
 )
@@ -223,7 +224,7 @@ func TestC1222Listen(t *testing.T) {
 			require.ErrorIs(t, (<-results).error, ErrPartial)
 		})
 	}
-	l, err := newListener(&Config{Protocol: C1222, live: true}, func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
+	l, err := newListener(driver.Prepared(&Config{Protocol: C1222}, true), func(r *Result, err error) { require.ErrorIs(t, err, ErrFrame) })
 	require.NoError(t, err)
 	l.datagram([]byte("nothing"))
 	l.datagram(known[:20])

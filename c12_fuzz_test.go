@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/ansic12/osgp"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/keys"
 )
@@ -34,7 +35,7 @@ func FuzzDecodeC12(f *testing.F) {
 			_ = Explain(b, cfg, func(n Note) { require.NotEmpty(t, n.Field) })
 		}
 		_, _ = Decode(b, &Config{Protocol: OSGP, Keys: keys.Set{Key: key}})
-		l, err := newListener(&Config{Protocol: C1222, live: true}, func(*Result, error) {})
+		l, err := newListener(driver.Prepared(&Config{Protocol: C1222}, true), func(*Result, error) {})
 		require.NoError(t, err)
 		l.datagram(b)
 		require.Zero(t, l.finders[0].Pending())

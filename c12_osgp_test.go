@@ -46,7 +46,7 @@ func osgpCapture(t *testing.T, key osgp.Key, to osgp.Address, tables ...uint16) 
 func TestOSGP(t *testing.T) {
 	key, to := osgp.Key(secret(7, osgp.KeyLen)), osgp.Address{Subnet: 1, Node: 2}
 	capture := osgpCapture(t, key, to, 0, 1, 5, 11, 12, 15, 16, 21, 22, 23, 71, 74)
-	cfg := &Config{Protocol: OSGP, OSGP: OSGPConfig{"1.2"}, Keys: keys.Set{Key: key[:]}}
+	cfg := &Config{Protocol: OSGP, OSGP: OSGPConfig{Address: "1.2"}, Keys: keys.Set{Key: key[:]}}
 	r, err := Decode(capture, cfg)
 	require.NoError(t, err)
 	require.Equal(t, "OUSM", r.Meter.Manufacturer)

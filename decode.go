@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"sync"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/mbus/wmbus"
 )
 
@@ -20,15 +22,19 @@ func Decode(b []byte, cfg *Config) (*Result, error) {
 // maxPooled is how long a capture may be whose decoder's memory is kept.
 const maxPooled = 1 << 16
 
-// pool has decoders without configuration that remember nothing of what they decoded.
+// pool has decoders whose readers know no key, and remember nothing of what they decoded.
 var pool = sync.Pool{New: func() any { return NewDecoder(nil) }}
 
 // once decodes with a decoder of its own, or seems to: the result has its own memory.
 func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error)) (*Result, error) {
-	if cfg != nil || len(b) > maxPooled {
+	if len(b) > maxPooled || cfg != nil && !keyless(cfg) {
 		return decode(NewDecoder(cfg), b)
 	}
 	d := pool.Get().(*Decoder)
+	*d.cfg = Config{}
+	if cfg != nil {
+		*d.cfg = *cfg
+	}
 	r, err := decode(d, b)
 	if err != nil {
 		return r, err
@@ -39,18 +45,17 @@ func once(b []byte, cfg *Config, decode func(*Decoder, []byte) (*Result, error))
 	return r, nil
 }
 
+// keyless reports whether the drivers of a configuration are ours, and have nothing to open
+// messages with.
+func keyless(cfg *Config) bool {
+	return reflect.ValueOf(&cfg.Keys).Elem().IsZero() && len(cfg.AcceptUnprotected)+len(cfg.Drivers) == 0
+}
+
 // remembers reports whether a reader may have learnt from a capture what it would
 // use for the next.
 func remembers(known reader) bool {
-	switch r := known.Reader.(type) {
-	case *smlReader, *iecReader:
-		return false
-	case *p1Reader:
-		return r.ciphered != nil
-	case *mbusReader:
-		return r.carried != nil
-	}
-	return true
+	f, ok := known.Reader.(driver.Forgetter)
+	return !ok || !f.Forgot()
 }
 
 // Decoder decodes captures one after the other, and uses its memory again. It
@@ -74,14 +79,14 @@ type reader struct {
 }
 
 // NewDecoder returns a decoder; cfg may be nil.
-func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: cfg.prepared(false)} }
+func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: driver.Prepared(cfg, false)} }
 
 // Decode is [Decode], whose result is valid until the next use of d.
 func (d *Decoder) Decode(b []byte) (*Result, error) {
 	if len(b) == 0 {
 		return nil, fmt.Errorf("meter: %w: no octets", ErrFrame)
 	}
-	driver, err := d.cfg.detect(b)
+	driver, err := driver.Detect(d.cfg, b)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +174,7 @@ func gathered(r *Result, decoded int, partial, first error) (*Result, error) {
 // name it: a few hundred octets.
 func (d *Decoder) Feed(b []byte) error {
 	if d.reader == nil {
-		driver, err := d.cfg.detect(b)
+		driver, err := driver.Detect(d.cfg, b)
 		if err != nil {
 			return err
 		}

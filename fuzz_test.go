@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/crc16"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/obis"
@@ -83,7 +84,7 @@ func FuzzListen(f *testing.F) {
 			own.Protocol = Auto
 		}
 		counter := uint32(0)
-		l, err := newListener(own.prepared(true), func(r *Result, err error) {
+		l, err := newListener(driver.Prepared(&own, true), func(r *Result, err error) {
 			if r == nil || len(r.Readings) == 0 {
 				return
 			}

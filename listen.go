@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/serve"
@@ -32,11 +33,11 @@ import (
 // On a serial port whose target names no rate it tries the usual ones in turn
 // until something comes.
 func Listen(ctx context.Context, target string, cfg *Config, handle func(*Result, error)) error {
-	t, err := ParseTarget(target)
+	t, err := driver.ParseTarget(target)
 	if err != nil {
 		return err
 	}
-	cfg = cfg.prepared(true)
+	cfg = driver.Prepared(cfg, true)
 	if _, err := newListener(cfg, handle); err != nil {
 		return err
 	}
@@ -215,7 +216,7 @@ func listenOn(ctx context.Context, rw io.ReadWriteCloser, cfg *Config, handle fu
 // listener finds messages in what one connection brings.
 type listener struct {
 	handle  func(*Result, error)
-	clock   Result // an empty result with the clock
+	clock   obis.Clock
 	result  Result
 	finders []finder
 	heard   bool // finders is the one that was right
@@ -230,10 +231,10 @@ type finder struct {
 }
 
 func newListener(cfg *Config, handle func(*Result, error)) (*listener, error) {
-	l := &listener{handle: handle, clock: Result{Clock: cfg.Clock}}
+	l := &listener{handle: handle, clock: cfg.Clock}
 	auto := cfg.Protocol == "" || cfg.Protocol == Auto
 	for _, unchecked := range []bool{false, true} {
-		for d := range cfg.drivers {
+		for d := range driver.All(cfg) {
 			named := !auto && (d.Protocol == cfg.Protocol || d.Of == cfg.Protocol)
 			if d.Reader == nil || d.Unchecked != unchecked || !(named && d.Heard != NotHeard || auto && d.Heard == HeardAlways) {
 				continue
@@ -313,7 +314,7 @@ func (l *listener) waits(i int) bool {
 // next hands on the next message of finder *i, and is false where there is none.
 func (l *listener) next(i *int) bool {
 	l.result.Reset()
-	l.result.Clock = l.clock.Clock
+	l.result.Clock, l.result.Received = l.clock, time.Now()
 	f := l.finders[*i]
 	before := f.Stats()
 	err := f.Next(&l.result)

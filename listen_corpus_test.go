@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/cosem/security"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/keys"
+	"github.com/openusm/meter/obis"
 )
 
 // heardOf returns what a listener tells of octets that come in pieces, or in one datagram.
@@ -20,12 +23,14 @@ func heardOf(t *testing.T, cfg *Config, b []byte, piece int) []string {
 	own := *cfg
 	own.Counters = &security.MemoryCounters{}
 	var told []string
-	l, err := newListener(own.prepared(true), func(r *Result, err error) {
+	l, err := newListener(driver.Prepared(&own, true), func(r *Result, err error) {
 		text := fmt.Sprint(err)
 		if err != nil && strings.Contains(err.Error(), "damaged messages") {
 			return // told once a minute
 		}
 		if r != nil {
+			require.NotZero(t, r.Received)
+			r.Received = time.Time{}
 			doc, failed := json.Marshal(r)
 			require.NoError(t, failed)
 			text += string(doc)
@@ -86,4 +91,35 @@ func assertSame(t *testing.T, want, got []string, format string, args ...any) bo
 	}
 	t.Errorf(format+": %.300q, want %.300q", append(args, got, want)...)
 	return false
+}
+
+// What is read of each frame of the corpus is read back from its JSON as it was.
+func TestJSONOfCorpus(t *testing.T) {
+	decoded := 0
+	for _, file := range []string{"dlms.jsonl", "mbus.jsonl", "ansi_iec.jsonl"} {
+		for _, row := range golden.Corpus[row](t, file) {
+			r, _ := Decode(row.octets(t), nil)
+			if r == nil {
+				continue
+			}
+			decoded++
+			doc := r.AppendJSON(nil)
+			var back Result
+			require.NoError(t, back.UnmarshalJSON(doc), "%s", doc)
+			require.Equal(t, string(doc), string(back.AppendJSON(nil)))
+			require.Len(t, back.Warnings, len(r.Warnings), "%s", doc)
+			for i := range r.Readings {
+				a, b := r.Readings[i], back.Readings[i]
+				if _, _, float := a.Value.FloatBits(); !float && a.Value.Kind() != obis.KindTime {
+					require.True(t, a.Value.Equal(b.Value), "%v %v is %v", a.Value.Kind(), a.Value, b.Value)
+				}
+				if _, ok := a.Time.Instant(r.Clock); !ok {
+					require.Equal(t, a.Time.Status&obis.TimeDST, b.Time.Status&obis.TimeDST, "%v", a.Time)
+				}
+				require.Equal(t, a.Quality.Flags, b.Quality.Flags)
+				require.Equal(t, a.Quality.Raw, b.Quality.Raw)
+			}
+		}
+	}
+	require.Greater(t, decoded, 300)
 }

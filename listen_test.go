@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/keys"
 )
 
@@ -153,7 +154,7 @@ func TestListenReadsWhatTheConnectionEndsWith(t *testing.T) {
 		_ = far.Close()
 	}()
 	n := 0
-	_ = listenOn(t.Context(), near, (&Config{}).prepared(true), func(r *Result, err error) {
+	_ = listenOn(t.Context(), near, driver.Prepared(&Config{}, true), func(r *Result, err error) {
 		if r != nil {
 			n += len(r.Readings)
 		}
@@ -163,7 +164,7 @@ func TestListenReadsWhatTheConnectionEndsWith(t *testing.T) {
 
 // Of a meter whose key is known, no telegram in the clear is believed on a line.
 func TestPlainTelegramOfAMeterWithKeys(t *testing.T) {
-	cfg := (&Config{Protocol: P1, Keys: keys.Set{ByMeter: map[string]keys.Set{"E0045003883449817": {Key: make([]byte, 16)}}}, Counters: nil}).prepared(true)
+	cfg := driver.Prepared(&Config{Protocol: P1, Keys: keys.Set{ByMeter: map[string]keys.Set{"E0045003883449817": {Key: make([]byte, 16)}}}, Counters: nil}, true)
 	telegram := "/ABC5x\r\n\r\n0-0:96.1.1(4530303435303033383833343439383137)\r\n1-0:1.8.0(000666.000*kWh)\r\n!\r\n"
 	l, err := newListener(cfg, func(r *Result, err error) { require.Nil(t, r, "%v", err) })
 	require.NoError(t, err)

@@ -9,16 +9,18 @@
 //	defer s.Close(ctx)
 //	result, err := s.Read(ctx)
 //
-// It is the only package that knows every protocol, and the place where what
-// crosses them is composed. Programs that need one protocol only, or no
-// allocation, import its package (cosem, mbus, iec62056, …) instead.
+// What a target needs is in a [Config]. How each protocol is spoken is in package driver.
+// Programs that need one protocol only, or no allocation, import its package
+// (cosem, mbus, iec62056, …) instead.
 package meter
 
 import (
 	"context"
-	"time"
+	"fmt"
+	"io"
+	"strings"
 
-	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/result"
 )
 
@@ -34,39 +36,117 @@ type (
 	Source = result.Source
 )
 
-// The protocols. Auto finds out.
-const (
-	Auto     Protocol = "auto"
-	DLMS     Protocol = "dlms"     // DLMS/COSEM in HDLC or wrapper frames
-	IEC62056 Protocol = "iec62056" // IEC 62056-21
-	P1       Protocol = "p1"       // DSMR P1 and its relatives
-	SML      Protocol = "sml"
-	MBus     Protocol = "mbus"  // EN 13757-2/-3
-	WMBus    Protocol = "wmbus" // EN 13757-4
-	C1218    Protocol = "c1218" // ANSI C12.18 and C12.21
-	C1222    Protocol = "c1222" // ANSI C12.22
-	APDU     Protocol = "apdu"  // a bare xDLMS or ACSE APDU, for Decode and Explain
-	C1219    Protocol = "c1219" // the octets of one C12.19 table, for Decode
-	OSGP     Protocol = "osgp"  // ETSI GS OSG 001: application messages, for Decode and Explain
-	MMS      Protocol = "mms"   // IEC 61850-8-1: the packets of an association, for Explain
-	GOOSE    Protocol = "goose" // IEC 61850-8-1: messages behind their EtherType, for Explain
+// What the drivers of the protocols are told, and what they are, is in package driver.
+type (
+	// Config tells what a target needs. A nil *Config is all zero values.
+	Config = driver.Config
+	// DLMSConfig are the settings of DLMS/COSEM associations.
+	DLMSConfig = driver.DLMSConfig
+	// C12Config are the settings of ANSI C12.18, C12.21 and C12.22.
+	C12Config = driver.C12Config
+	// OSGPConfig are the settings of OSGP messages.
+	OSGPConfig = driver.OSGPConfig
+	// Target is where a meter is.
+	Target = driver.Target
+	// Session is a conversation with one meter.
+	Session = driver.Session
+	// Note is one field of an explained message.
+	Note = driver.Note
+	// Found is a meter that a scan found.
+	Found = driver.Found
+	// Scanner is told how a scan goes.
+	Scanner = driver.Scanner
+	// Simulator is the meter's side of a protocol.
+	Simulator = driver.Simulator
+	// PacketSimulator is a simulator that answers datagrams, too.
+	PacketSimulator = driver.PacketSimulator
+	// SimulatorConfig describes a simulated meter.
+	SimulatorConfig = driver.SimulatorConfig
+	// Driver is how the front door speaks one protocol; a program may bring its own.
+	Driver = driver.Driver
+	// Reader finds the messages of one protocol.
+	Reader = driver.Reader
+	// Explainer explains the messages of one protocol.
+	Explainer = driver.Explainer
+	// Stats counts what a Reader met.
+	Stats = driver.Stats
+	// Try is one way to reach a meter.
+	Try = driver.Try
 )
 
-// Session is a conversation with one meter. It is for one goroutine at a time.
-type Session interface {
-	// Read reads the registers that match one of the patterns; without patterns
-	// identity, clock and the meter's main registers. What could be read is
-	// returned even beside an error that wraps [ErrPartial].
-	Read(ctx context.Context, patterns ...obis.Pattern) (*Result, error)
-	// Profiles lists the profiles that the meter has, without their rows.
-	Profiles(ctx context.Context) ([]*obis.Profile, error)
-	// Profile reads the rows of a profile from one time to another, both
-	// included; zero times mean all. The zero code is the meter's load profile.
-	Profile(ctx context.Context, code obis.Code, from, to time.Time) (*Result, error)
-	// Events reads the meter's event logs.
-	Events(ctx context.Context, from, to time.Time) (*Result, error)
-	// Protocol says what the meter speaks.
-	Protocol() Protocol
-	// Close takes leave of the meter and closes the connection.
-	Close(ctx context.Context) error
+// The protocols. Auto finds out.
+const (
+	Auto     = driver.Auto
+	DLMS     = driver.DLMS
+	IEC62056 = driver.IEC62056
+	P1       = driver.P1
+	SML      = driver.SML
+	MBus     = driver.MBus
+	WMBus    = driver.WMBus
+	C1218    = driver.C1218
+	C1222    = driver.C1222
+	APDU     = driver.APDU
+	C1219    = driver.C1219
+	OSGP     = driver.OSGP
+	MMS      = driver.MMS
+	GOOSE    = driver.GOOSE
+)
+
+// When [Listen] hears a protocol.
+const (
+	NotHeard    = driver.NotHeard
+	HeardByName = driver.HeardByName
+	HeardAlways = driver.HeardAlways
+)
+
+// Errors on which callers branch. They are wrapped, with the cause in words.
+var (
+	ErrPartial      = driver.ErrPartial
+	ErrConnect      = driver.ErrConnect
+	ErrTimeout      = driver.ErrTimeout
+	ErrHungUp       = driver.ErrHungUp
+	ErrAuth         = driver.ErrAuth
+	ErrMissingKey   = driver.ErrMissingKey
+	ErrRefused      = driver.ErrRefused
+	ErrFrame        = driver.ErrFrame
+	ErrUnknown      = driver.ErrUnknown
+	ErrNotSupported = driver.ErrNotSupported
+)
+
+// ParseProtocol reads the name of a protocol, ours or that of one of the drivers; "" is Auto.
+func ParseProtocol(name string, drivers ...Driver) (Protocol, error) {
+	p := Protocol(strings.ToLower(name))
+	if p == "" || p == Auto {
+		return Auto, nil
+	}
+	if driver.Of(&Config{Drivers: drivers}, p) == nil {
+		return "", fmt.Errorf("meter: unknown protocol %q", name)
+	}
+	return p, nil
+}
+
+// Detect says which of our protocols the octets at the start of b belong to. It
+// errs on the side of ignorance: an error wraps [ErrUnknown].
+func Detect(b []byte) (Protocol, error) {
+	d, err := driver.Detect(&Config{}, b)
+	if err != nil {
+		return "", err
+	}
+	return d.Protocol, nil
+}
+
+// ParseTarget reads where a meter is: see [driver.ParseTarget].
+func ParseTarget(s string) (Target, error) { return driver.ParseTarget(s) }
+
+// Open opens the connection of a target; Config.Open falls back on it.
+func Open(ctx context.Context, t Target, cfg *Config) (io.ReadWriteCloser, error) {
+	return driver.Open(ctx, t, cfg)
+}
+
+// Simulators returns the names of our simulated meters.
+func Simulators() []string { return driver.Simulators() }
+
+// NewSimulator returns a simulated meter by its name.
+func NewSimulator(name string, cfg *SimulatorConfig) (Simulator, error) {
+	return driver.NewSimulator(name, cfg)
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 )
@@ -24,13 +25,6 @@ type pushSession struct {
 
 // pushWait is how long a read waits for a message: meters of DSMR 2 to 4 push every ten seconds.
 const pushWait = 12 * time.Second
-
-// dialPush returns a way to dial a meter that pushes, at the usual rate of its protocol.
-func dialPush(baud int) func(context.Context, Target, *Config) (Session, error) {
-	return func(ctx context.Context, t Target, cfg *Config) (Session, error) {
-		return openPush(ctx, t, cfg, baud, "8N1")
-	}
-}
 
 func openPush(ctx context.Context, t Target, cfg *Config, baud int, framing string) (*pushSession, error) {
 	s := &pushSession{cfg: cfg, wait: cfg.Timeout}
@@ -58,15 +52,15 @@ func openPush(ctx context.Context, t Target, cfg *Config, baud int, framing stri
 // pushTries are the ways to hear a meter that talks unasked, whatever it speaks.
 func pushTries(t Target) []Try {
 	if t.Scheme == "tcp" {
-		return []Try{{"push", 90, heardPush(0, "", 12*time.Second)}}
+		return []Try{{Name: "push", Rank: 90, Dial: heardPush(0, "", 12*time.Second)}}
 	}
 	if t.Scheme != "serial" {
 		return nil
 	}
 	return []Try{
-		{"push at 115200 8N1", 1, heardPush(115200, "8N1", 11*time.Second)},
-		{"push at 9600 8N1", 2, heardPush(9600, "8N1", 11*time.Second)},
-		{"push at 2400 8E1", 3, heardPush(2400, "8E1", 6*time.Second)},
+		{Name: "push at 115200 8N1", Rank: 1, Dial: heardPush(115200, "8N1", 11*time.Second)},
+		{Name: "push at 9600 8N1", Rank: 2, Dial: heardPush(9600, "8N1", 11*time.Second)},
+		{Name: "push at 2400 8E1", Rank: 3, Dial: heardPush(2400, "8E1", 6*time.Second)},
 	}
 }
 
@@ -127,7 +121,7 @@ func (s *pushSession) next(ctx context.Context) (*Result, error) {
 		case errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("meter: %w", ErrHungUp)
 		case err != nil:
-			return nil, outcome(err)
+			return nil, driver.Outcome(err)
 		}
 	}
 	r := s.waiting[0]
@@ -140,7 +134,7 @@ func (s *pushSession) Read(ctx context.Context, patterns ...obis.Pattern) (*Resu
 	if err != nil {
 		return nil, err
 	}
-	return choose(r, patterns)
+	return driver.Choose(r, patterns)
 }
 
 func (s *pushSession) Profiles(context.Context) ([]*obis.Profile, error) {

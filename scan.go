@@ -4,37 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/driver"
 )
-
-// Found is a meter that a scan found.
-type Found struct {
-	Protocol Protocol
-	Address  string // what Config.Address or Config.DLMS.Server must be to reach it
-	Meter    obis.Meter
-	Note     string // what else there is to say: a collision that could not be resolved
-}
-
-// Scanner is told how a scan goes. Nil functions hear nothing.
-type Scanner struct {
-	Found    func(Found)
-	Progress func(done float64) // from 0 to 1
-	// Primary tries all primary addresses of an M-Bus; Secondary searches the
-	// secondary ones. Neither means both.
-	Primary, Secondary bool
-}
-
-func (s *Scanner) found(f Found) {
-	if s.Found != nil {
-		s.Found(f)
-	}
-}
-
-func (s *Scanner) progress(done float64) {
-	if s.Progress != nil {
-		s.Progress(done)
-	}
-}
 
 // Scan finds the meters at a target: the slaves of an M-Bus by primary and by
 // secondary address, the logical devices of a DLMS meter, or the one meter that
@@ -43,31 +14,31 @@ func Scan(ctx context.Context, target string, cfg *Config, s *Scanner) error {
 	if s == nil {
 		s = &Scanner{}
 	}
-	t, err := ParseTarget(target)
+	t, err := driver.ParseTarget(target)
 	if err != nil {
 		return err
 	}
-	cfg = cfg.prepared(true)
+	cfg = driver.Prepared(cfg, true)
 	if t.Scheme == "sim" {
-		if cfg.Protocol, err = cfg.simulated(t.Address); err != nil {
+		if cfg.Protocol, err = driver.Simulated(cfg, t.Address); err != nil {
 			return err
 		}
 		if cfg.Address == "" {
 			cfg.Address = "0" // all slaves, not one
 		}
 	}
-	if d := cfg.driver(cfg.Protocol); d != nil && d.Scan != nil {
+	if d := driver.Of(cfg, cfg.Protocol); d != nil && d.Scan != nil {
 		return d.Scan(ctx, t, cfg, s)
 	}
 	session, err := Dial(ctx, target, cfg)
 	if err != nil {
-		if d := cfg.driver(MBus); errors.Is(err, errSeveral) && d != nil && d.Scan != nil {
+		if d := driver.Of(cfg, MBus); errors.Is(err, driver.ErrSeveral) && d != nil && d.Scan != nil {
 			return d.Scan(ctx, t, cfg, s)
 		}
 		return err
 	}
 	protocol := session.Protocol()
-	if d := cfg.driver(protocol); d != nil && d.Scan != nil {
+	if d := driver.Of(cfg, protocol); d != nil && d.Scan != nil {
 		if err := session.Close(ctx); err != nil {
 			return err
 		}
@@ -79,10 +50,11 @@ func Scan(ctx context.Context, target string, cfg *Config, s *Scanner) error {
 	if err != nil && result == nil {
 		return err
 	}
-	s.found(Found{Protocol: protocol, Address: cfg.Address, Meter: result.Meter})
-	s.progress(1)
+	if s.Found != nil {
+		s.Found(Found{Protocol: protocol, Address: cfg.Address, Meter: result.Meter})
+	}
+	if s.Progress != nil {
+		s.Progress(1)
+	}
 	return nil
 }
-
-// errSeveral reports answers that garble each other, as those of several meters do.
-var errSeveral = errors.New("several meters answer at once")

@@ -7,6 +7,8 @@ package mapping
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/openusm/meter/obis"
 )
@@ -18,6 +20,7 @@ type Data struct {
 	Profiles []*obis.Profile
 	Events   []obis.Event
 	Clock    obis.Clock // turns the meter's times into instants
+	Received time.Time  // when we got it, by our clock; zero where nobody said
 }
 
 // Part is a part of [Data].
@@ -35,29 +38,99 @@ var partNames = [...]string{"reading", "profile", "event"}
 // String returns "reading", "profile" or "event".
 func (p Part) String() string { return partNames[p] }
 
-// Loss is something that a document could not carry.
+// Loss is something that a document could not carry of one reading, profile or
+// event, or of several. Mappings tell each kind of loss once; see [Data.Gather].
 type Loss struct {
 	Part   Part
 	Index  int        // index of the reading (or the profile, or the event) in the mapper's input
+	More   []int      // the others that lost the same
+	Names  []string   // the ids of the first readings of them
+	Rows   int        // of profiles: how many of their rows; 0 where it is not of rows
 	Flags  obis.Flags // quality flags that have no counterpart
 	Reason string     // what else was lost, and why; "" where only flags were
 }
 
-// String says what was lost.
+// maxNames is how many readings a loss names.
+const maxNames = 5
+
+// String says what was lost, and of what.
 func (l Loss) String() string {
-	switch {
-	case l.Reason == "":
-		return fmt.Sprintf("%v %d: quality %v not carried", l.Part, l.Index, l.Flags)
-	case l.Flags == 0:
-		return fmt.Sprintf("%v %d: %s", l.Part, l.Index, l.Reason)
+	out := fmt.Appendf(nil, "%v %d", l.Part, l.Index)
+	if len(l.More) > 0 {
+		out = fmt.Appendf(out, " and %d more", len(l.More))
 	}
-	return fmt.Sprintf("%v %d: %s; quality %v not carried", l.Part, l.Index, l.Reason, l.Flags)
+	out = append(append(out, ": "...), l.Reason...)
+	if l.Flags != 0 {
+		if l.Reason != "" {
+			out = append(out, "; "...)
+		}
+		out = fmt.Appendf(out, "quality %v not carried", l.Flags)
+	}
+	switch {
+	case l.Rows == 1:
+		out = append(out, " (1 row)"...)
+	case l.Rows > 1:
+		out = fmt.Appendf(out, " (%d rows)", l.Rows)
+	case len(l.Names) > 0 && len(l.Names) <= len(l.More):
+		out = fmt.Appendf(out, " (%s, …)", strings.Join(l.Names, ", "))
+	case len(l.Names) > 0:
+		out = fmt.Appendf(out, " (%s)", strings.Join(l.Names, ", "))
+	}
+	return string(out)
+}
+
+// Gather makes one loss of those of one kind, in the order of the first of each,
+// and names the readings.
+func (d *Data) Gather(lost []Loss) []Loss {
+	type kind struct {
+		part   Part
+		flags  obis.Flags
+		reason string
+	}
+	var seen map[kind]int
+	if len(lost) > 1 {
+		seen = make(map[kind]int, len(lost))
+	}
+	out := lost[:0]
+	for _, l := range lost {
+		k := kind{l.Part, l.Flags, l.Reason}
+		i, known := seen[k]
+		if !known {
+			if seen != nil {
+				seen[k] = len(out)
+			}
+			i = len(out)
+			out = append(out, l)
+		}
+		first := &out[i]
+		if known {
+			first.Rows += l.Rows
+			if l.Index == first.last() {
+				continue
+			}
+			first.More = append(first.More, l.Index)
+		}
+		if l.Part == Reading && len(first.Names) < maxNames && l.Index < len(d.Readings) {
+			if id := d.Readings[l.Index].ID(); id != "" {
+				first.Names = append(first.Names, id)
+			}
+		}
+	}
+	return out
+}
+
+// last returns the index of the last one that lost the same.
+func (l *Loss) last() int {
+	if n := len(l.More); n > 0 {
+		return l.More[n-1]
+	}
+	return l.Index
 }
 
 // Describe says what was lost, and of which reading.
 func (d *Data) Describe(l Loss) string {
-	if l.Part == Reading && l.Index < len(d.Readings) {
-		return d.Readings[l.Index].ID() + ": " + l.String()
+	if l.Part == Reading && l.Index < len(d.Readings) && len(l.Names) == 0 {
+		l.Names = []string{d.Readings[l.Index].ID()}
 	}
 	return l.String()
 }
@@ -70,5 +143,5 @@ func ReadingsOnly(d *Data) (lost []Loss) {
 	for i := range d.Events {
 		lost = append(lost, Loss{Part: Event, Index: i, Flags: d.Events[i].Quality.Flags, Reason: "this target has no events"})
 	}
-	return lost
+	return d.Gather(lost)
 }

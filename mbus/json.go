@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/openusm/meter/internal/jsontext"
+	"github.com/openusm/meter/obis"
 )
 
 // AppendJSON appends what M-Bus knows of a record beside its reading, as a JSON
@@ -43,6 +44,50 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 		dst = appendHex(append(dst, `,"data":`...), r.Data)
 	}
 	return append(dst, '}')
+}
+
+// Origin is what a record says of a reading besides its value, in memory of its own.
+type Origin struct {
+	octets                                []byte // the record's identity, and its data where they are not the value
+	storage                               uint64
+	qualifiers                            Qualifiers
+	tariff                                uint32
+	subunit                               uint16
+	unit                                  obis.Unit
+	id                                    uint16 // how many of the octets are the identity
+	function                              Function
+	quantity                              Quantity
+	err                                   RecordError
+	valued                                bool
+	dibLen, unitChange, plainAt, plainLen uint8
+}
+
+// Origin appends the octets of the record that matter to dst, and returns what refers to them there.
+func (r *Record) Origin(dst []byte) (Origin, []byte) {
+	n := len(dst)
+	dst = append(dst, r.ID...)
+	valued := !r.Value.IsNone()
+	if !valued {
+		dst = append(dst, r.Data...)
+	}
+	return Origin{
+		octets: dst[n:len(dst):len(dst)], storage: r.Storage, qualifiers: r.Qualifiers, tariff: r.Tariff, subunit: r.Subunit,
+		unit: r.Unit, id: uint16(len(r.ID)), function: r.Function, quantity: r.Quantity, err: r.Error, valued: valued,
+		dibLen: r.dibLen, unitChange: r.unitChange, plainAt: r.plainAt, plainLen: r.plainLen,
+	}, dst
+}
+
+// AppendJSON appends what [Record.AppendJSON] does.
+func (o *Origin) AppendJSON(dst []byte) []byte {
+	r := Record{
+		ID: o.octets[:o.id], Data: o.octets[o.id:], Storage: o.storage, Qualifiers: o.qualifiers, Tariff: o.tariff, Subunit: o.subunit,
+		Unit: o.unit, Function: o.function, Quantity: o.quantity, Error: o.err,
+		dibLen: o.dibLen, unitChange: o.unitChange, plainAt: o.plainAt, plainLen: o.plainLen,
+	}
+	if o.valued {
+		r.Data = nil
+	}
+	return r.AppendJSON(dst)
 }
 
 // appendHex appends octets as a string of hexadecimal digits.

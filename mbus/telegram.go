@@ -174,14 +174,14 @@ func (t Telegram) Clone() Telegram {
 	t.Payload = append([]byte(nil), t.Payload...)
 	t.Records = slices.Clone(t.Records)
 	for i := range t.Records {
-		t.Records[i].Own(nil)
+		t.Records[i].own(nil)
 	}
 	return t
 }
 
-// Own appends the octets to which the record refers to dst, and makes it refer to
+// own appends the octets to which the record refers to dst, and makes it refer to
 // them there; those of its value get memory of their own.
-func (r *Record) Own(dst []byte) []byte {
+func (r *Record) own(dst []byte) []byte {
 	dst = wire.Move(wire.Move(dst, &r.ID), &r.Data)
 	if r.Value.Kind() >= obis.KindBits { // numbers refer to none
 		r.Value = r.Value.Clone()

@@ -46,16 +46,19 @@ func (c Code) Channel() (b uint8, ok bool) { return c[1], 1 <= c[1] && c[1] <= 6
 // Tariff returns the rate in value group E, 0 being the total, and whether E
 // means a rate for this kind of quantity.
 func (c Code) Tariff() (uint8, bool) {
-	switch {
-	case c[4] > 63:
+	q, d := c.quantity()
+	if d == nil || c[4] > maxTariff {
 		return 0, false
-	case c[0] == 1:
-		return c[4], electricityQuantity(c[2]) != 0 && dimension[c[3]]&dimRated != 0
-	case 4 <= c[0] && c[0] <= 9:
-		return c[4], 1 <= c[2] && c[2] <= 92
 	}
-	return 0, false
+	set := d.set(&q)
+	if set != eTariff && set != eTariffOrNone {
+		return 0, false
+	}
+	return c[4], true
 }
+
+// maxTariff is the greatest number of a rate in value group E.
+const maxTariff = 63
 
 // BillingPeriod returns value group F and whether it names a stored billing
 // period (0 to 99). Whether that is an absolute number or a count backwards
@@ -138,13 +141,18 @@ func electricityQuantity(c byte) byte {
 }
 
 // Cumulative reports whether the code counts upwards for ever (an energy or
-// volume register) rather than showing a momentary or averaged value.
+// volume register) rather than showing a momentary, averaged or stored value, or
+// a difference, which may fall.
 func (c Code) Cumulative() bool {
+	if c[5] != FCurrent {
+		return false
+	}
 	switch {
 	case c[0] == 1:
-		return c[3] == 8 && (electricityQuantity(c[2]) != 0 || c[2] == 82 || c[2] == 83 || c[2] == 88 || c[2] == 89)
+		q := electricityQuantity(c[2])
+		return c[3] == 8 && (q != 0 && q != netPower || c[2] == 82 || c[2] == 83 || c[2] == 88 || c[2] == 89)
 	case c[0] == 4:
-		return c[2] == 1 || c[2] == 2
+		return (c[2] == 1 || c[2] == 2) && c[3] == 0
 	case c[0] == 5, c[0] == 6:
 		return 1 <= c[2] && c[2] <= 7 && c[3] == 0
 	case c[0] == 7:
@@ -154,6 +162,9 @@ func (c Code) Cumulative() bool {
 	}
 	return false
 }
+
+// netPower is the value of group C that is import minus export.
+const netPower = 16
 
 // AppendText appends the canonical form A-B:C.D.E*F. It never fails.
 func (c Code) AppendText(dst []byte) ([]byte, error) {

@@ -5,124 +5,199 @@ import (
 	"strings"
 )
 
-// What value group D of electricity makes of the quantity in C.
-const (
-	dimIntegral = 1 << iota // an integral over time: power becomes energy
-	dimRated                // E is a tariff
-)
+// quantity is what value group C stands for in a medium.
+type quantity struct {
+	name     string
+	next     setD
+	harmonic bool // E is a harmonic, for those D that have such a set
+	dips     bool // and with D 32 a class of voltage dips
+}
+
+// processing is what value group D makes of a quantity.
+type processing struct {
+	name      string
+	next      setE
+	harmonic  setE // the set of quantities that have harmonics, where it is another
+	integral  bool // an integral over time: power becomes energy
+	threshold bool // F is the number of a threshold
+}
+
+// choice is what some values of group E stand for.
+type choice struct {
+	lo, hi byte
+	name   string
+}
 
 // object names codes that are no quantity of a medium.
 type object struct {
 	pattern Pattern
-	name    string
-	number  byte // the group whose value replaces "n" at the end of name
+	name    string // {E+1} is the value of group E and one
 }
 
 // Describe returns what a code stands for, in words: "active energy import
 // total", "heat energy", "voltage L1". It classifies by medium first, as the
-// groups C to E mean other things for each. Codes that no table names, those of
-// manufacturers above all, give "".
+// groups C to E mean other things for each. Two codes that differ in the groups
+// C to F have different names. Codes that no table names, those of manufacturers
+// above all, give "".
 func Describe(c Code) string { return string(AppendDescription(nil, c)) }
 
 // AppendDescription appends the text of [Describe].
 func AppendDescription(dst []byte, c Code) []byte {
-	for i := range objects {
-		if o := &objects[i]; o.pattern.Match(c) {
-			return o.append(dst, c)
-		}
+	if int(c[0]) >= len(quantities) || 128 <= c[1] && c[1] <= 199 {
+		return dst
 	}
-	if int(c[0]) >= len(namesC) {
+	for i := objectsOfC[c[2]]; i < objectsOfC[int(c[2])+1]; i++ {
+		o := &objects[i]
+		if !o.pattern.Match(c) {
+			continue
+		}
+		if o.pattern.Lo[5] == 0 && o.pattern.Hi[5] == 255 {
+			return appendPeriod(appendTemplate(dst, o.name, c), c, len(dst), ", billing period ")
+		}
+		return appendTemplate(dst, o.name, c)
+	}
+	q, d := c.quantity()
+	if d == nil {
 		return dst
 	}
 	start := len(dst)
-	switch name := namesC[c[0]][c[2]]; {
+	e := sets[d.set(&q)].find(c[4])
+	switch {
+	case e == nil:
+		return dst
 	case c[0] == 1:
-		dst = appendElectricity(dst, c)
-	case name != "":
-		dst = append(append(append(dst, mediumWord[c[0]]...), ' '), name...)
-		if name := describeD(c); name != "" {
-			dst = append(append(dst, ", "...), name...)
-		}
-		if t, ok := c.Tariff(); ok && t > 0 {
-			dst = appendNumbered(dst, ", tariff ", t)
-		}
+		dst = appendElectricity(dst, c, &q, d, e)
+	default:
+		dst = append(append(append(dst, mediumWord[c[0]]...), ' '), q.name...)
+		dst = appendPart(dst, ", ", d.name, c)
+		dst = appendPart(dst, ", ", e.name, c)
 	}
-	if period, ok := c.BillingPeriod(); ok && len(dst) > start {
-		dst = appendNumbered(dst, ", billing period ", period)
+	if d.threshold {
+		return appendPeriod(dst, c, start, ", threshold ")
 	}
-	return dst
+	return appendPeriod(dst, c, start, ", billing period ")
 }
 
-func appendNumbered(dst []byte, word string, n uint8) []byte {
-	return strconv.AppendUint(append(dst, word...), uint64(n), 10)
+// quantity returns what the groups C and D stand for. The processing is nil where
+// no table says so.
+func (c Code) quantity() (quantity, *processing) {
+	if int(c[0]) >= len(quantities) {
+		return quantity{}, nil
+	}
+	index := c[2]
+	if q := electricityQuantity(c[2]); c[0] == 1 && q != 0 {
+		index = q
+	}
+	q, ok := quantities[c[0]][index]
+	if !ok {
+		return quantity{}, nil
+	}
+	return q, processings[q.next][c[3]]
+}
+
+// set returns the set that says what E means for a quantity.
+func (d *processing) set(q *quantity) setE {
+	switch {
+	case q.harmonic && d.harmonic == eDips && !q.dips:
+		return eNone
+	case q.harmonic && d.harmonic != 0:
+		return d.harmonic
+	}
+	return d.next
+}
+
+func (s set) find(e byte) *choice {
+	for i := range s {
+		if s[i].lo <= e && e <= s[i].hi {
+			return &s[i]
+		}
+	}
+	return nil
+}
+
+// set is the choices of group E that belong together.
+type set []choice
+
+// appendPart appends a part of a name, where there is one.
+func appendPart(dst []byte, between, name string, c Code) []byte {
+	if name == "" {
+		return dst
+	}
+	return appendTemplate(append(dst, between...), name, c)
+}
+
+// appendPeriod appends what F stands for. It takes the name back that begins at
+// start where F stands for nothing that is known.
+func appendPeriod(dst []byte, c Code, start int, word string) []byte {
+	switch f := c[5]; {
+	case len(dst) == start || f == FCurrent:
+		return dst
+	case f <= 99:
+		return strconv.AppendUint(append(dst, word...), uint64(f), 10)
+	case f == 101:
+		return append(dst, ", last billing period"...)
+	case 102 <= f && f <= 125:
+		return append(strconv.AppendUint(append(dst, ", last "...), uint64(f)-100, 10), " billing periods"...)
+	case f == 126:
+		return append(dst, ", recent billing periods"...)
+	}
+	return dst[:start]
+}
+
+// appendTemplate appends a name in which {E+1} stands for the value of group E and
+// one.
+func appendTemplate(dst []byte, name string, c Code) []byte {
+	for {
+		before, rest, ok := strings.Cut(name, "{")
+		dst = append(dst, before...)
+		if !ok {
+			return dst
+		}
+		field, after, _ := strings.Cut(rest, "}")
+		offset := 0
+		if len(field) > 1 {
+			offset, _ = strconv.Atoi(field[1:])
+		}
+		dst = strconv.AppendInt(dst, int64(c[field[0]-'A'])+int64(offset), 10)
+		name = after
+	}
 }
 
 var mediumWord = [16]string{4: "HCA", 5: "cooling", 6: "heat", 7: "gas", 8: "cold water", 9: "hot water"}
 
-// describeD names value group D of the media other than electricity.
-func describeD(c Code) string {
-	if c[0] != 7 || c[2] <= 8 || 11 <= c[2] && c[2] <= 36 || 61 <= c[2] && c[2] <= 66 {
-		return namesD[c[0]][c[3]]
-	}
-	return ""
-}
-
 var phaseWord = [...]string{PhaseL1: " L1", PhaseL2: " L2", PhaseL3: " L3", PhaseL1L2: " L1-L2", PhaseL2L3: " L2-L3", PhaseL3L1: " L3-L1"}
 
-// appendElectricity appends the quantity with its phase, then what D and E add.
-func appendElectricity(dst []byte, c Code) []byte {
-	index := c[2]
-	if q := electricityQuantity(c[2]); q != 0 {
-		index = q
+// appendElectricity appends the quantity with its phase, then what E and D add. A
+// quantity without a name of its own has that of E.
+func appendElectricity(dst []byte, c Code, q *quantity, d *processing, e *choice) []byte {
+	name, more := q.name, e.name
+	if name == "" {
+		name, more = e.name, ""
 	}
-	name := namesC[1][index]
-	switch {
-	case name == "":
-		return dst
-	case c[2] == 81:
-		return appendAngle(dst, c)
-	}
-	before, after, power := strings.Cut(name, " power")
-	if power && dimension[c[3]]&dimIntegral != 0 && !strings.HasPrefix(name, "power factor") {
-		dst = append(append(append(dst, before...), " energy"...), after...)
+	if d.integral {
+		dst = appendIntegral(dst, name)
 	} else {
 		dst = append(dst, name...)
 	}
-	if p := c.Phase(); int(p) < len(phaseWord) && !strings.HasPrefix(name, "neutral") {
+	if p := c.Phase(); int(p) < len(phaseWord) && p != PhaseNeutral {
 		dst = append(dst, phaseWord[p]...)
 	}
-	t, rated := c.Tariff()
-	switch {
-	case rated && t > 0:
-		dst = appendNumbered(dst, " tariff ", t)
-	case c[3] == 8 && c.Phase() == PhaseSum && rated:
+	switch _, rated := c.Tariff(); {
+	case rated && c[4] > 0:
+		dst = appendPart(dst, " ", more, c)
+	case c[3] == 8 && c.Phase() == PhaseSum && c[4] == 0:
 		dst = append(dst, " total"...)
-	case c[3] == 7 && c[4] == 124:
-		dst = append(dst, ", total harmonic distortion"...)
-	case c[3] == 7 && 1 <= c[4] && c[4] <= 120:
-		dst = appendNumbered(dst, ", harmonic ", c[4])
+	default:
+		dst = appendPart(dst, ", ", more, c)
 	}
-	if d := namesD[1][c[3]]; d != "" {
-		dst = append(append(dst, ", "...), d...)
-	}
-	return dst
+	return appendPart(dst, ", ", d.name, c)
 }
 
-// appendAngle appends the angle from one signal to another: E = 10 × reference + target.
-func appendAngle(dst []byte, c Code) []byte {
-	signal := [...]string{"U1", "U2", "U3", "", "I1", "I2", "I3", "I0"}
-	from, to := int(c[4]/10), int(c[4]%10)
-	dst = append(dst, "angle"...)
-	if from >= len(signal) || to >= len(signal) || signal[from] == "" || signal[to] == "" {
-		return dst
+// appendIntegral appends the name of the integral of a quantity over time.
+func appendIntegral(dst []byte, name string) []byte {
+	before, after, power := strings.Cut(name, " power")
+	if power {
+		return append(append(append(dst, before...), " energy"...), after...)
 	}
-	return append(append(append(append(dst, ' '), signal[to]...), '-'), signal[from]...)
-}
-
-func (o *object) append(dst []byte, c Code) []byte {
-	name, numbered := strings.CutSuffix(o.name, " n")
-	if o.number == 0 || !numbered {
-		return append(dst, o.name...)
-	}
-	return appendNumbered(append(dst, name...), " ", c[o.number-'A'])
+	return append(append(dst, name...), " integral"...)
 }

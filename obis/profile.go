@@ -9,9 +9,10 @@ import (
 // Profile is a table that a meter recorded: rows in time, one column for each
 // quantity. It is columnar and meant for reuse: [Profile.Reset] keeps its memory.
 type Profile struct {
-	Code    Code  // of the profile itself
-	Period  int32 // seconds between rows; 0 for rows recorded on events
-	Times   []Time
+	Code    Code   // of the profile itself
+	Period  int32  // seconds between rows; 0 for rows recorded on events
+	Times   []Time // of each row, the end of its interval
+	Starts  []Time // of the intervals, one for each row; empty where each begins a Period before its end, or rows are of moments
 	Columns []Column
 	Quality Runs // of whole rows
 }
@@ -22,6 +23,7 @@ func (p *Profile) Len() int { return len(p.Times) }
 // Reset removes the rows and keeps columns, their descriptions and all memory.
 func (p *Profile) Reset() {
 	p.Times = p.Times[:0]
+	p.Starts = p.Starts[:0]
 	p.Quality = p.Quality[:0]
 	for i := range p.Columns {
 		p.Columns[i].reset()
@@ -44,6 +46,7 @@ func (p *Profile) Mark(f Flags) {
 func (p *Profile) Clone() *Profile {
 	q := *p
 	q.Times = append([]Time(nil), p.Times...)
+	q.Starts = append([]Time(nil), p.Starts...)
 	q.Quality = append(Runs(nil), p.Quality...)
 	q.Columns = append([]Column(nil), p.Columns...)
 	for i := range q.Columns {
@@ -251,6 +254,26 @@ func (r Runs) At(row int) Quality {
 	return r[i].Quality
 }
 
+// RunReader reads the qualities of rows that are asked for in their order.
+type RunReader struct {
+	runs Runs
+	next int
+}
+
+// Reader returns a reader of the runs, which is faster than [Runs.At] for row after row.
+func (r Runs) Reader() RunReader { return RunReader{runs: r} }
+
+// At returns the quality of a row, which must not lie before the one asked for last.
+func (r *RunReader) At(row int) Quality {
+	for r.next < len(r.runs) && row >= r.runs[r.next].End {
+		r.next++
+	}
+	if r.next == len(r.runs) {
+		return Quality{}
+	}
+	return r.runs[r.next].Quality
+}
+
 // Between returns the rows from one instant to another, both included, with
 // memory of their own; zero times mean all. Rows without an instant stay.
 func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
@@ -265,7 +288,13 @@ func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
 			out.Quality.Add(len(out.Times), q)
 		}
 		out.Times = append(out.Times, t)
+		if row < len(p.Starts) {
+			out.Starts = append(out.Starts, p.Starts[row])
+		}
 		for i := range p.Columns {
+			if q := p.Columns[i].Quality.At(row); q != (Quality{}) {
+				out.Columns[i].Quality.Add(len(out.Times)-1, q)
+			}
 			out.Columns[i].Append(p.Columns[i].At(row))
 		}
 	}

@@ -2,6 +2,7 @@ package obis
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -74,6 +75,25 @@ func TestProfileReuse(t *testing.T) {
 	p.Columns[0].Nums[0] = 42
 	require.Equal(t, Int(0, 0), q.Columns[0].At(0))
 	require.Equal(t, 100, q.Len())
+}
+
+func TestBetween(t *testing.T) {
+	p := Profile{Columns: make([]Column, 1)}
+	for i := range 4 {
+		p.Starts = append(p.Starts, FromTime(time.Unix(int64(100*i), 0)))
+		p.Times = append(p.Times, FromTime(time.Unix(int64(100*i+90), 0)))
+		p.Columns[0].AppendInt(int64(i))
+	}
+	p.Columns[0].Quality.Add(2, Quality{Flags: Estimated})
+	q := p.Between(time.Unix(200, 0), time.Unix(300, 0), Clock{})
+	require.Equal(t, p.Starts[2:3], q.Starts)
+	require.Equal(t, p.Times[2:3], q.Times)
+	require.Equal(t, Estimated, q.Columns[0].Quality.At(0).Flags)
+	c := p.Clone()
+	c.Starts[0] = Time{}
+	require.False(t, p.Starts[0].IsZero())
+	p.Reset()
+	require.Empty(t, p.Starts)
 }
 
 func TestMediumA(t *testing.T) {

@@ -32,6 +32,28 @@ const (
 	StatusVendor                 // a word whose meaning is not known here
 )
 
+var statusKindNames = [...]string{
+	"", "dlms-clock", "dlms-profile", "vdew", "mbus", "mbus-record", "c1219", "c1219-lp", "iec61850", "iec104", "vendor",
+}
+
+// String returns the kind in lower case, "" for StatusNone.
+func (k StatusKind) String() string {
+	if int(k) < len(statusKindNames) {
+		return statusKindNames[k]
+	}
+	return ""
+}
+
+// ParseStatusKind returns the kind of a name as [StatusKind.String] writes it.
+func ParseStatusKind(name string) (StatusKind, bool) {
+	for k, n := range statusKindNames {
+		if n == name {
+			return StatusKind(k), true
+		}
+	}
+	return 0, false
+}
+
 // Validity is the short form of a quality.
 type Validity uint8
 

@@ -10,8 +10,9 @@ func (c Code) Contradicts(u Unit) bool {
 	measured := measures[c[0]][c[2]]
 	wanted := measured[1]
 	if c[0] == 1 && measured[0] != measured[1] {
+		_, what := c.quantity()
 		switch d := c[3]; {
-		case dimension[d]&dimIntegral != 0:
+		case what != nil && what.integral:
 			wanted = measured[0]
 		case d == 0 || d > lastAverage:
 			return false // thresholds, counts and durations

@@ -336,7 +336,10 @@ func specified(b uint8) uint8 {
 // are unspecified one by one are written as "??".
 func (t Time) Append(dst []byte) []byte {
 	if s, ok := t.Relative(); ok {
-		return append(strconv.AppendInt(append(dst, '+'), int64(s), 10), 's')
+		if s >= 0 {
+			dst = append(dst, '+')
+		}
+		return append(strconv.AppendInt(dst, int64(s), 10), 's')
 	}
 	if t.IsZero() {
 		return dst

@@ -19,9 +19,14 @@ func (r *Result) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 // AppendJSON appends the result in the form of [Schema]: numbers as exact
 // decimals in the unprefixed unit, text as strings, bits as "0b…", octets as
 // "0x…", times in RFC 3339 (without zone where none is known), missing as null.
+// What is read of it is what was written, but for the exponents of numbers, for
+// the binary width of floats and for what Clock has made of local times.
 func (r *Result) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"schema":"`+Schema+`"`...)
 	dst = member(dst, `,"protocol":`, string(r.Protocol))
+	if !r.Received.IsZero() {
+		dst = append(r.Received.UTC().AppendFormat(append(dst, `,"received":"`...), "2006-01-02T15:04:05.000Z07:00"), '"')
+	}
 	dst = appendMeter(append(dst, `,"meter":`...), &r.Meter)
 	dst = append(dst, `,"readings":[`...)
 	for i := range r.Readings {
@@ -95,23 +100,33 @@ func (l *Layer) AppendJSON(dst []byte) []byte {
 }
 
 func (r *Result) appendReading(dst []byte, x *obis.Reading) []byte {
+	var source Source
+	if i := int(x.Source); i < len(r.Sources) {
+		source = r.Sources[i]
+	}
 	dst = append(dst, '{')
 	if x.Code.Valid() {
 		dst = append(dst, `"obis":"`...)
 		dst, _ = x.Code.AppendText(dst)
 		dst = append(dst, `",`...)
 	}
-	if !x.Code.Valid() || x.Rule == obis.RuleNone {
+	if !x.Code.Valid() || x.Rule == obis.RuleNone || source == nil {
 		if len(x.RawID) > 0 {
 			dst = append(appendRawID(append(dst, `"raw_id":`...), x.RawID), ',')
 		}
 	}
 	dst = appendName(dst, x.Code)
 	dst = r.appendValue(append(dst, `"value":`...), x.Value)
+	if kind := kindOf(x.Value); kind != "" {
+		dst = member(dst, `,"kind":`, kind)
+	}
 	unit := x.Unit.String()
 	dst = member(dst, `,"unit":`, unit)
 	if ucum := x.Unit.UCUM(); ucum != unit {
 		dst = member(dst, `,"ucum":`, ucum)
+	}
+	if len(x.UnitText) > 0 {
+		dst = jsontext.AppendString(append(dst, `,"unit_text":`...), Latin1(obis.Text(x.UnitText)))
 	}
 	switch {
 	case !x.Start.IsZero():
@@ -122,12 +137,70 @@ func (r *Result) appendReading(dst []byte, x *obis.Reading) []byte {
 	case !x.Time.IsZero():
 		dst = r.appendTime(append(dst, `,"time":`...), x.Time)
 	}
-	dst = appendFlags(append(dst, `,"quality":`...), x.Quality.Flags)
+	dst = r.appendSeason(dst, x)
+	dst = appendQuality(append(dst, ','), x.Quality)
 	dst = append(append(append(dst, `,"rule":"`...), x.Rule.String()...), '"')
-	if i := int(x.Source); i < len(r.Sources) && r.Sources[i] != nil {
-		dst = r.Sources[i].AppendJSON(append(dst, `,"source":`...))
+	if source != nil {
+		dst = source.AppendJSON(append(dst, `,"source":`...))
 	}
 	return append(dst, '}')
+}
+
+// season says what t says of daylight saving, where its text does not: it has no zone,
+// or one that is not told apart from another place's.
+func (r *Result) season(t obis.Time) (dst, said bool) {
+	if t.Status == obis.TimeUnspecified || t.Status&obis.TimeDST == 0 && t.Deviation != obis.DeviationUnspecified && t.HasDate() && t.HasClock() || t.IsZero() {
+		return false, false
+	}
+	if _, relative := t.Relative(); relative {
+		return false, false
+	}
+	dst = t.Status&obis.TimeDST != 0
+	_, zoned := t.Instant(r.Clock)
+	return dst, dst || !zoned
+}
+
+// appendSeason appends "dst", that of the end or the value, and "start_dst".
+func (r *Result) appendSeason(dst []byte, x *obis.Reading) []byte {
+	end := x.Time
+	if t, ok := x.Value.Time(); end.IsZero() && ok {
+		end = t
+	}
+	if summer, said := r.season(end); said {
+		dst = strconv.AppendBool(append(dst, `,"dst":`...), summer)
+	}
+	if summer, said := r.season(x.Start); said {
+		dst = strconv.AppendBool(append(dst, `,"start_dst":`...), summer)
+	}
+	return dst
+}
+
+// kindOf names the kind of a value that would be read back as another one.
+func kindOf(v obis.Value) string {
+	switch v.Kind() {
+	case obis.KindEnum, obis.KindTree:
+		return v.Kind().String()
+	case obis.KindText:
+		switch b, _ := v.Bytes(); {
+		case !utf8.Valid(b):
+			return "latin-1"
+		case !plainText(b):
+			return "text"
+		}
+	}
+	return ""
+}
+
+// plainText reports whether a text looks like nothing else.
+func plainText(b []byte) bool {
+	if len(b) >= 2 && b[0] == '0' && (b[1] == 'x' || b[1] == 'b') {
+		return false
+	}
+	if len(b) < 3 || b[0] > '9' && b[0] != '?' {
+		return true
+	}
+	_, err := obis.ParseTime(string(b))
+	return err != nil
 }
 
 // appendName appends what a code stands for, with a comma behind it, where that is known.
@@ -141,17 +214,32 @@ func appendName(dst []byte, c obis.Code) []byte {
 	return append(dst, `",`...)
 }
 
-func appendRawID(dst, id []byte) []byte { return jsontext.AppendString(dst, obis.RawIDText(id)) }
+func appendRawID(dst, id []byte) []byte {
+	if strings.HasPrefix(string(id[:min(2, len(id))]), "0x") {
+		return append(obis.Octets(id).Append(append(dst, '"')), '"')
+	}
+	return jsontext.AppendString(dst, obis.RawIDText(id))
+}
 
 func appendFlags(dst []byte, f obis.Flags) []byte {
 	if f == 0 {
 		return append(dst, `["good"]`...)
 	}
 	dst = append(dst, '[')
-	for _, name := range f.Names(nil) {
-		dst = jsontext.AppendString(comma(dst), name)
+	for ; f != 0; f &= f - 1 {
+		dst = append(append(append(comma(dst), '"'), (f&-f).String()...), '"')
 	}
 	return append(dst, ']')
+}
+
+// appendQuality appends the members of a quality: its flags, and the meter's own word.
+func appendQuality(dst []byte, q obis.Quality) []byte {
+	dst = appendFlags(append(dst, `"quality":`...), q.Flags)
+	if q.Raw == 0 {
+		return dst
+	}
+	dst = strconv.AppendUint(append(dst, `,"status":"0x`...), q.Raw, 16)
+	return member(append(dst, '"'), `,"status_kind":`, q.Kind.String())
 }
 
 func (r *Result) appendEvent(dst []byte, e *obis.Event) []byte {
@@ -164,6 +252,9 @@ func (r *Result) appendEvent(dst []byte, e *obis.Event) []byte {
 	dst = strconv.AppendUint(append(dst, `"id":`...), uint64(e.ID), 10)
 	if !e.Time.IsZero() {
 		dst = r.appendTime(append(dst, `,"time":`...), e.Time)
+		if summer, said := r.season(e.Time); said {
+			dst = strconv.AppendBool(append(dst, `,"dst":`...), summer)
+		}
 	}
 	dst = member(dst, `,"text":`, e.Text)
 	if len(e.Params) > 0 {
@@ -173,7 +264,7 @@ func (r *Result) appendEvent(dst []byte, e *obis.Event) []byte {
 		}
 		dst = append(dst, ']')
 	}
-	return append(appendFlags(append(dst, `,"quality":`...), e.Quality.Flags), '}')
+	return append(appendQuality(append(dst, ','), e.Quality), '}')
 }
 
 func (r *Result) appendProfile(dst []byte, p *obis.Profile) []byte {
@@ -189,15 +280,52 @@ func (r *Result) appendProfile(dst []byte, p *obis.Profile) []byte {
 		dst = appendColumn(comma(dst), &p.Columns[i])
 	}
 	dst = append(dst, `],"rows":[`...)
+	rows := p.Quality.Reader()
+	cells := make([]obis.RunReader, len(p.Columns))
+	for i := range p.Columns {
+		cells[i] = p.Columns[i].Quality.Reader()
+	}
 	for row := range p.Len() {
-		dst = r.appendTime(append(comma(dst), '['), p.Times[row])
-		dst = jsontext.AppendString(append(dst, ','), p.Quality.At(row).Flags.String())
+		dst = r.appendRowTime(append(comma(dst), '['), p, row)
+		switch q := rows.At(row); q.Raw {
+		case 0:
+			dst = jsontext.AppendString(append(dst, ','), q.Flags.String())
+		default:
+			dst = append(appendQuality(append(dst, ',', '{'), q), '}')
+		}
 		for i := range p.Columns {
-			dst = r.appendValue(append(dst, ','), p.Columns[i].At(row))
+			v, q := p.Columns[i].At(row), cells[i].At(row)
+			kind := kindOf(v)
+			if q == (obis.Quality{}) && kind == "" {
+				dst = r.appendValue(append(dst, ','), v)
+				continue
+			}
+			dst = r.appendValue(append(dst, `,{"value":`...), v)
+			dst = member(dst, `,"kind":`, kind)
+			dst = append(appendQuality(append(dst, ','), q), '}')
 		}
 		dst = append(dst, ']')
 	}
 	return append(dst, ']', '}')
+}
+
+// appendRowTime appends the time of a row, as an object where that says more than its text.
+func (r *Result) appendRowTime(dst []byte, p *obis.Profile, row int) []byte {
+	end := p.Times[row]
+	var start obis.Time
+	if row < len(p.Starts) {
+		start = p.Starts[row]
+	}
+	_, said := r.season(end)
+	if _, zoned := end.Instant(r.Clock); start.IsZero() && (!said || zoned) {
+		return r.appendTime(dst, end)
+	}
+	dst = append(dst, '{')
+	if !start.IsZero() {
+		dst = append(r.appendTime(append(dst, `"start":`...), start), ',')
+	}
+	dst = r.appendTime(append(dst, `"end":`...), end)
+	return append(r.appendSeason(dst, &obis.Reading{Start: start, Time: end}), '}')
 }
 
 func appendColumn(dst []byte, c *obis.Column) []byte {
@@ -206,14 +334,18 @@ func appendColumn(dst []byte, c *obis.Column) []byte {
 		dst = append(dst, `"obis":"`...)
 		dst, _ = c.Code.AppendText(dst)
 		dst = append(dst, '"')
-	} else if len(c.RawID) > 0 {
-		dst = appendRawID(append(dst, `"raw_id":`...), c.RawID)
+	}
+	if len(c.RawID) > 0 {
+		dst = appendRawID(append(comma(dst), `"raw_id":`...), c.RawID)
 	}
 	if name := obis.Describe(c.Code); name != "" {
 		dst = member(comma(dst), `"name":`, name)
 	}
 	if unit := c.Unit.String(); unit != "" {
 		dst = member(comma(dst), `"unit":`, unit)
+	}
+	if c.Rule != obis.RuleNone {
+		dst = member(comma(dst), `"rule":`, c.Rule.String())
 	}
 	return append(dst, '}')
 }

@@ -5,6 +5,7 @@ package result
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/openusm/meter/obis"
 )
@@ -21,6 +22,9 @@ type Result struct {
 	Events   []obis.Event
 	Layers   []Layer  // what was unwrapped, outermost first
 	Warnings []string // what could not be read or verified, for people
+
+	// Received is when we got it, by our clock; zero where nobody said.
+	Received time.Time
 
 	// Sources hold what the protocol knew of a reading and the model does not; a
 	// Reading's Source is the index. An entry may be nil.

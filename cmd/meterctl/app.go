@@ -23,6 +23,7 @@ import (
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/keys"
+	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/serial"
 )
 
@@ -295,6 +296,17 @@ func (a *app) checkFlags() error {
 	return nil
 }
 
+// clock returns how times without zone are read: in that of --tz.
+func (a *app) clock() (c obis.Clock, err error) {
+	if a.tz == "" {
+		return c, nil
+	}
+	if c.Zone, err = time.LoadLocation(a.tz); err != nil {
+		return c, usagef("--tz: %v", err)
+	}
+	return c, nil
+}
+
 // config gathers what the flags, the key file and the environment say.
 func (a *app) config() (*meter.Config, error) {
 	protocol, err := meter.ParseProtocol(a.protocol)
@@ -316,10 +328,8 @@ func (a *app) config() (*meter.Config, error) {
 	if protocol == meter.OSGP {
 		cfg.OSGP.Address = a.address
 	}
-	if a.tz != "" {
-		if cfg.Clock.Zone, err = time.LoadLocation(a.tz); err != nil {
-			return nil, usagef("--tz: %v", err)
-		}
+	if cfg.Clock, err = a.clock(); err != nil {
+		return nil, err
 	}
 	if cfg.Keys, err = a.keys(); err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/driver"
 	facedlms "github.com/openusm/meter/gateway/dlms"
 	"github.com/openusm/meter/gateway/ied"
 	"github.com/openusm/meter/iec61850/server"
@@ -74,7 +75,7 @@ type face interface {
 func (a *app) newFace(name string, cfg *meter.Config) (face, error) {
 	switch name {
 	case "dlms":
-		access, err := meter.DLMSAccess(cfg)
+		access, err := driver.DLMSAccess(cfg)
 		if err != nil {
 			return nil, err
 		}

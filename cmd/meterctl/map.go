@@ -38,10 +38,13 @@ var mapTargets = map[string]mapTarget{
 		lines, lost := timeseries.AppendInflux(nil, d)
 		return lines, lost, nil
 	}),
-	"prom": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
-		text, lost := timeseries.AppendPrometheus(nil, d)
+	"prom": func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+		if rules != nil {
+			return nil, nil, usagef("this target has no rules")
+		}
+		text, lost := timeseries.AppendPrometheus(nil, list...)
 		return text, lost, nil
-	}),
+	},
 }
 
 var mapSources = map[string]mapSource{"json": fromJSON, "cim": fromCIM, "espi": fromESPI, "senml": fromSenML(coap.ParseSenML), "senml-cbor": fromSenML(coap.ParseSenMLCBOR)}
@@ -63,11 +66,23 @@ What the target cannot carry is named on standard error.`,
 			if target == nil {
 				return usagef("cannot map to %q: one of %s", to, strings.Join(targets, ", "))
 			}
-			doc, err := a.document(args)
+			in, err := a.mapInput(args)
 			if err != nil {
 				return err
 			}
-			return a.mapDocument(doc, source, target, rules)
+			defer in.Close()
+			own, err := readRules(rules)
+			if err != nil {
+				return err
+			}
+			clock, err := a.clock()
+			if err != nil {
+				return err
+			}
+			if from == "json" {
+				return a.mapStream(in, to, own, clock)
+			}
+			return a.mapDocument(in, source, target, own, clock)
 		},
 	}
 	cmd.Flags().StringVar(&from, "from", "json", "what the input is: "+strings.Join(sources, ", "))
@@ -78,48 +93,110 @@ What the target cannot carry is named on standard error.`,
 
 func names[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
-// document reads a whole document from a file or from standard input.
-func (a *app) document(args []string) ([]byte, error) {
-	in := a.stdin
-	if len(args) == 1 && args[0] != "-" {
-		f, err := os.Open(args[0])
-		if err != nil {
-			return nil, usageError{err}
-		}
-		defer f.Close()
-		in = interruptible(a.ctx, f)
+// mapInput opens a file, or standard input.
+func (a *app) mapInput(args []string) (io.ReadCloser, error) {
+	if len(args) == 0 || args[0] == "-" {
+		return io.NopCloser(a.stdin), nil
 	}
+	f, err := os.Open(args[0])
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{interruptible(a.ctx, f), f}, nil
+}
+
+// readRules reads a user's file of rules, nil where none is named.
+func readRules(name string) ([]byte, error) {
+	if name == "" {
+		return nil, nil
+	}
+	own, err := os.ReadFile(name)
+	if err != nil {
+		return nil, configError{err}
+	}
+	return own, nil
+}
+
+// streamed are the targets of which each result is a part of its own.
+var streamed = map[string]bool{"influx": true, "senml": true, "senml-cbor": true, "homeassistant": true, "ngsild": true, "lwm2m": true, "iec61850": true}
+
+// mapStream maps results of meterctl, each as it comes where the target allows that.
+func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock) error {
+	var list []*mapping.Data
+	var nothing error // of one result could be written
+	documents := json.NewDecoder(in)
+	for n := 1; ; n++ {
+		var raw json.RawMessage
+		if err := documents.Decode(&raw); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return fmt.Errorf("%w: result %d: %w", meter.ErrFrame, n, err)
+		}
+		r := &meter.Result{}
+		if err := r.UnmarshalJSON(raw); err != nil {
+			return fmt.Errorf("%w: result %d: %w", meter.ErrFrame, n, err)
+		}
+		r.Clock = clock
+		switch {
+		case to == "json":
+			if err := a.printJSON(r, "  "); err != nil {
+				return err
+			}
+		case streamed[to]:
+			err := a.mapTo([]*mapping.Data{dataOf(r)}, mapTargets[to], rules)
+			if errors.Is(err, errNothingCarried) {
+				nothing = err
+			} else if err != nil {
+				return err
+			}
+		default:
+			list = append(list, dataOf(r))
+		}
+	}
+	if to == "json" || streamed[to] {
+		return nothing
+	}
+	return a.mapTo(list, mapTargets[to], rules)
+}
+
+// mapDocument maps a document of another system, which is read whole.
+func (a *app) mapDocument(in io.Reader, source mapSource, target mapTarget, rules []byte, clock obis.Clock) error {
 	doc, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err == nil && len(doc) > maxInput {
 		err = usagef("more than %d MiB of input", maxInput>>20)
 	}
-	return doc, err
-}
-
-func (a *app) mapDocument(doc []byte, source mapSource, target mapTarget, rules string) error {
-	var own []byte
-	if rules != "" {
-		var err error
-		if own, err = os.ReadFile(rules); err != nil {
-			return configError{err}
-		}
+	if err != nil {
+		return err
 	}
-	list, unread, err := source(doc, reader(own))
+	list, unread, err := source(doc, reader(rules))
 	if err != nil {
 		return fmt.Errorf("%w: %w", meter.ErrFrame, err)
 	}
 	for _, what := range unread {
 		fmt.Fprintln(a.stderr, "warning: not read:", what)
 	}
-	out, lost, err := target(list, reader(own))
+	for _, d := range list {
+		d.Clock = clock
+	}
+	return a.mapTo(list, target, rules)
+}
+
+// mapTo writes what a target makes of data, and names what it cannot carry.
+func (a *app) mapTo(list []*mapping.Data, target mapTarget, rules []byte) error {
+	out, lost, err := target(list, reader(rules))
 	if err != nil {
 		return err
 	}
 	for _, l := range lost {
 		fmt.Fprintf(a.stderr, "warning: not carried: %v\n", l)
 	}
-	_, err = a.stdout.Write(out)
-	return err
+	if _, err = a.stdout.Write(out); err != nil {
+		return err
+	}
+	return carried(out, list...)
 }
 
 // reader returns a reader of a file of rules, nil where there is none.
@@ -161,7 +238,7 @@ func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, er
 
 func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, err error) {
 	for _, d := range list {
-		raw, err := (&meter.Result{Meter: d.Meter, Readings: d.Readings, Profiles: d.Profiles, Events: d.Events, Clock: d.Clock}).MarshalJSON()
+		raw, err := (&meter.Result{Meter: d.Meter, Readings: d.Readings, Profiles: d.Profiles, Events: d.Events, Clock: d.Clock, Received: d.Received}).MarshalJSON()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -171,15 +248,11 @@ func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, er
 }
 
 func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
-	for _, d := range list {
-		at := timeIn(d.Clock)
-		out = timeseries.AppendCSV(out, d, at)
-		for _, p := range d.Profiles {
-			out = timeseries.AppendProfileCSV(out, p, at)
+	for i, d := range list {
+		if i > 0 {
+			out = append(out, "\r\n"...)
 		}
-		for i := range d.Events {
-			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
-		}
+		out = timeseries.AppendCSV(out, d, timeIn(d.Clock))
 	}
 	return out, lost, nil
 }
@@ -265,7 +338,7 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 		return nil, nil, err
 	}
 	for _, d := range list {
-		o.Clock = d.Clock
+		o.Clock, o.Received = d.Clock, d.Received
 		device, l, err := ied.New(d.Meter, d.Readings, o)
 		if err != nil {
 			return nil, nil, err

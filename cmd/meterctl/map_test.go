@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/json"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -41,8 +44,76 @@ func TestMapThereAndBack(t *testing.T) {
 func TestMapSaysWhatIsLost(t *testing.T) {
 	out := run(t, mapInput, "map", "--to", "cim")
 	require.Zero(t, out.exit)
-	require.Contains(t, out.stderr, "not carried: reading 1: CIM has no reading type for 0-0:96.1.0*255")
+	require.Contains(t, out.stderr, "not carried: reading 1: CIM has no reading type for it in \"\" (0-0:96.1.0*255)")
 	require.Contains(t, run(t, mapInput, "map", "--to", "prom").stderr, "reading 1: not a number")
+}
+
+// What meterctl read goes through map as it is, with when it came and what the meter said.
+func TestMapKeepsResults(t *testing.T) {
+	for _, target := range []string{"sim:dlms", "sim:mbus", "sim:p1", "sim:iec62056"} {
+		read := run(t, "", "read", target, "-o", "json")
+		require.Zero(t, read.exit, read.stderr)
+		require.Contains(t, read.stdout, `"received": "20`)
+		again := run(t, read.stdout, "map", "--to", "json")
+		require.Zero(t, again.exit, again.stderr)
+		require.Equal(t, read.stdout, again.stdout)
+	}
+	profile := run(t, "", "profile", "sim:iec62056", "-o", "json")
+	require.Zero(t, profile.exit, profile.stderr)
+	require.Equal(t, profile.stdout, run(t, profile.stdout, "map", "--to", "json").stdout)
+	wide := run(t, "", "decode", "-o", "json", "681f1f6808017278563412931533032a2341772c04151630128d4495130569011102030d16")
+	require.Zero(t, wide.exit, wide.stderr)
+	require.Equal(t, wide.stdout, run(t, wide.stdout, "map", "--to", "json").stdout)
+}
+
+// Whoever asks for a document gets told where it has nothing.
+func TestMapToNothing(t *testing.T) {
+	doc := `{"schema":"meterctl/v1","meter":{"id":"A"},"readings":[{"obis":"0-0:96.1.0*255","value":"text"}]}`
+	got := run(t, doc, "map", "--to", "prom")
+	require.Equal(t, exitPartial, got.exit)
+	require.Contains(t, got.stderr, "nothing of it")
+	require.Equal(t, exitPartial, run(t, "", "profile", "sim:dlms", "-o", "prom").exit)
+	influx := run(t, "", "profile", "sim:dlms", "-o", "influx")
+	require.Zero(t, influx.exit, influx.stderr)
+	require.NotEmpty(t, influx.stdout)
+	require.Zero(t, run(t, `{"schema":"meterctl/v1"}`, "map", "--to", "influx").exit)
+}
+
+// The hour that comes twice is told apart by what the meter said, also behind the pipe.
+func TestMapZone(t *testing.T) {
+	telegram := filepath.Join(t.TempDir(), "p1")
+	require.NoError(t, os.WriteFile(telegram, []byte("/ISK5\\2M550T-1012\r\n\r\n0-0:1.0.0(261025023000S)\r\n0-1:24.1.0(003)\r\n0-1:24.2.1(261025023000W)(1.0*m3)\r\n!\r\n"), 0o600))
+	doc := run(t, "", "decode", "--protocol", "p1", "-o", "json", telegram).stdout
+	require.Contains(t, doc, `"dst": true`)
+	require.Contains(t, doc, `"dst": false`)
+	zoned := run(t, doc, "map", "--to", "json", "--tz", "Europe/Berlin")
+	require.Zero(t, zoned.exit, zoned.stderr)
+	require.Contains(t, zoned.stdout, `"value": "2026-10-25T02:30:00+02:00"`)
+	require.Contains(t, zoned.stdout, `"time": "2026-10-25T02:30:00+01:00"`)
+	require.Equal(t, exitUsage, run(t, doc, "map", "--to", "json", "--tz", "Nowhere/Land").exit)
+}
+
+// Each result is mapped when it comes, not when the last one has.
+func TestMapStreams(t *testing.T) {
+	in, feed := io.Pipe()
+	out, printed := io.Pipe()
+	var stderr bytes.Buffer
+	done := make(chan int)
+	go func() {
+		a := &app{stdin: in, stdout: printed, stderr: &stderr}
+		done <- a.run(t.Context(), []string{"map", "--to", "influx"})
+		_ = printed.Close()
+	}()
+	lines := bufio.NewScanner(out)
+	for range 3 {
+		_, err := io.WriteString(feed, strings.ReplaceAll(mapInput, "\n", "")+"\n")
+		require.NoError(t, err)
+		require.True(t, lines.Scan(), stderr.String())
+		require.Contains(t, lines.Text(), "1234500")
+		require.True(t, lines.Scan()) // the text
+	}
+	require.NoError(t, feed.Close())
+	require.Equal(t, exitOK, <-done)
 }
 
 func TestMapRules(t *testing.T) {
@@ -94,7 +165,9 @@ func TestMapIdentityMinusLoss(t *testing.T) {
 				require.NoError(t, err, "%s", doc)
 				require.Empty(t, unread)
 				for i, r := range d.Readings {
-					if slices.ContainsFunc(lost, func(l mapping.Loss) bool { return l.Part == mapping.Reading && l.Index == i }) {
+					if slices.ContainsFunc(lost, func(l mapping.Loss) bool {
+						return l.Part == mapping.Reading && (l.Index == i || slices.Contains(l.More, i))
+					}) {
 						continue
 					}
 					require.True(t, slices.ContainsFunc(back, func(b *mapping.Data) bool {

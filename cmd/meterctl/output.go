@@ -35,39 +35,51 @@ func (a *app) print(r *meter.Result) error {
 	case "csv":
 		return a.printCSV(r)
 	case "influx":
-		lines, lost := timeseries.AppendInflux(nil, readingsOf(r))
-		return a.printDocument(lines, lost, r)
+		d := dataOf(r)
+		lines, lost := timeseries.AppendInflux(nil, d)
+		return a.printDocument(lines, lost, d)
 	case "prom":
-		text, lost := timeseries.AppendPrometheus(nil, readingsOf(r))
-		return a.printDocument(text, lost, r)
+		d := dataOf(r)
+		text, lost := timeseries.AppendPrometheus(nil, d)
+		return a.printDocument(text, lost, d)
 	case "senml":
-		pack, lost := coap.AppendSenML(nil, readingsOf(r))
-		return a.printDocument(append(pack, '\n'), lost, r)
+		d := dataOf(r)
+		pack, lost := coap.AppendSenML(nil, d)
+		return a.printDocument(append(pack, '\n'), lost, d)
 	}
 	return usagef("unknown output format %q", a.output)
 }
 
 // dataOf returns what a result says, for a mapping.
 func dataOf(r *meter.Result) *mapping.Data {
-	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock}
+	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock, Received: r.Received}
 }
 
-// readingsOf returns the readings of a result alone.
-func readingsOf(r *meter.Result) *mapping.Data {
-	d := dataOf(r)
-	d.Profiles, d.Events = nil, nil
-	return d
+// printDocument writes what a mapping made of a result, and names what it could not carry.
+func (a *app) printDocument(doc []byte, lost []mapping.Loss, d *mapping.Data) error {
+	for _, l := range d.Gather(lost) {
+		fmt.Fprintln(a.stderr, "warning:", d.Describe(l))
+	}
+	if _, err := a.stdout.Write(doc); err != nil {
+		return err
+	}
+	return carried(doc, d)
 }
 
-func (a *app) printDocument(doc []byte, lost []mapping.Loss, r *meter.Result) error {
-	for _, l := range lost {
-		fmt.Fprintln(a.stderr, "warning:", dataOf(r).Describe(l))
+// errNothingCarried tells that a document has nothing of what was to be written.
+var errNothingCarried = fmt.Errorf("%w: nothing of it could be written", meter.ErrPartial)
+
+// carried returns an error where a document is empty although there was something to write.
+func carried(doc []byte, list ...*mapping.Data) error {
+	if text := bytes.TrimSpace(doc); len(text) > 0 && string(text) != "[]" {
+		return nil
 	}
-	if len(r.Profiles)+len(r.Events) > 0 {
-		fmt.Fprintf(a.stderr, "warning: %s carries neither profiles nor events\n", a.output)
+	for _, d := range list {
+		if len(d.Readings)+len(d.Profiles)+len(d.Events) > 0 {
+			return errNothingCarried
+		}
 	}
-	_, err := a.stdout.Write(doc)
-	return err
+	return nil
 }
 
 func (a *app) printJSON(r *meter.Result, indent string) error {
@@ -160,24 +172,7 @@ func block(n *yaml.Node) {
 }
 
 func (a *app) printCSV(r *meter.Result) error {
-	at := timeIn(r.Clock)
-	var out []byte
-	for i, p := range r.Profiles {
-		if i > 0 {
-			out = append(out, '\n')
-		}
-		out = timeseries.AppendProfileCSV(out, p, at)
-	}
-	if len(r.Events) > 0 {
-		out = append(out, "log,id,time,text,quality\n"...)
-		for _, e := range r.Events {
-			out = fmt.Appendf(out, "%v,%d,%s,%q,%q\n", e.Log, e.ID, at(nil, e.Time), e.Text, e.Quality.Flags)
-		}
-	}
-	if len(r.Readings) > 0 || len(r.Profiles)+len(r.Events) == 0 {
-		out = timeseries.AppendCSV(out, readingsOf(r), at)
-	}
-	_, err := a.stdout.Write(out)
+	_, err := a.stdout.Write(timeseries.AppendCSV(nil, dataOf(r), timeIn(r.Clock)))
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/obis"
 )
 
@@ -24,7 +26,12 @@ func (a *app) readCommand() *cobra.Command {
 				return err
 			}
 			if r, err := a.decodeFile(args[0]); r != nil || err != nil {
-				return a.printAll(choose(r, patterns), err)
+				if r != nil {
+					var missing error
+					r, missing = driver.Choose(r, patterns)
+					err = errors.Join(err, missing)
+				}
+				return a.printAll(r, err)
 			}
 			return a.session(cmd.Context(), args[0], func(s meter.Session) (*meter.Result, error) {
 				return s.Read(cmd.Context(), patterns...)
@@ -67,24 +74,6 @@ func (a *app) decodeFile(target string) (*meter.Result, error) {
 		return nil, err
 	}
 	return meter.Decode(raw, cfg)
-}
-
-// choose keeps the readings that match one of the patterns.
-func choose(r *meter.Result, patterns []obis.Pattern) *meter.Result {
-	if r == nil || len(patterns) == 0 {
-		return r
-	}
-	var kept []obis.Reading
-	for _, x := range r.Readings {
-		for _, p := range patterns {
-			if p.Match(x.Code) {
-				kept = append(kept, x)
-				break
-			}
-		}
-	}
-	r.Readings = kept
-	return r
 }
 
 // session opens a session, prints what f reads, and takes leave of the meter
@@ -192,13 +181,11 @@ func (a *app) parseTime(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	zone := time.UTC
-	if a.tz != "" {
-		var err error
-		if zone, err = time.LoadLocation(a.tz); err != nil {
-			return time.Time{}, usagef("--tz: %v", err)
-		}
+	clock, err := a.clock()
+	if err != nil {
+		return time.Time{}, err
 	}
+	zone := cmp.Or(clock.Zone, time.UTC)
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.ParseInLocation(layout, text, zone); err == nil {
 			return t, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/openusm/meter"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/driver"
 	face "github.com/openusm/meter/gateway/dlms"
 	"github.com/openusm/meter/keys"
 	"github.com/openusm/meter/obis"
@@ -46,7 +47,7 @@ func TestFace(t *testing.T) {
 // A face that asks for a password shows those without one the name and the clock alone.
 func TestSecuredFace(t *testing.T) {
 	cfg := meter.Config{Keys: keys.Set{Password: keys.Secret("12345678")}}
-	access, err := meter.DLMSAccess(&cfg)
+	access, err := driver.DLMSAccess(&cfg)
 	require.NoError(t, err)
 	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
 	require.NoError(t, err)

@@ -7,14 +7,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/openusm/meter/iec61850/server"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/ied"
-	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 )
 
@@ -42,13 +40,13 @@ func New(cfg *server.Config) *Face {
 
 // Update replaces what is shown, and returns what cannot be shown.
 func (f *Face) Update(r *result.Result) (lost []string) {
-	readings := stamped(r, time.Now())
+	received := receivedAt(r)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.device != nil {
-		return lossTexts(r, f.device.Update(readings))
+		return lossTexts(r, f.device.Update(r.Readings, received))
 	}
-	device, losses, err := ied.New(r.Meter, readings, &ied.Options{Clock: r.Clock})
+	device, losses, err := ied.New(r.Meter, r.Readings, &ied.Options{Clock: r.Clock, Received: received})
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -72,17 +70,12 @@ func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	return s.Serve(ctx, rw)
 }
 
-// stamped returns the readings, those that have no time of their own with that
-// of their receipt, by a clock that is not the meter's.
-func stamped(r *result.Result, received time.Time) []obis.Reading {
-	list := slices.Clone(r.Readings)
-	for i := range list {
-		if _, ok := list[i].Time.Instant(r.Clock); !ok {
-			list[i].Time = obis.FromTime(received.UTC())
-			list[i].Time.Status |= obis.TimeDoubtful
-		}
+// receivedAt returns when a result came: now, where it does not say.
+func receivedAt(r *result.Result) time.Time {
+	if r.Received.IsZero() {
+		return time.Now()
 	}
-	return list
+	return r.Received
 }
 
 func lossTexts(r *result.Result, lost []mapping.Loss) (texts []string) {

@@ -2,7 +2,6 @@ package ied
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/openusm/meter/iec61850/scl"
 	"github.com/openusm/meter/iec61850/server"
@@ -25,7 +24,7 @@ func AppendSCL(dst []byte, r *result.Result, o *SCLOptions) (doc []byte, lost []
 	if o == nil {
 		o = &SCLOptions{}
 	}
-	device, losses, err := ied.New(r.Meter, r.Readings, &ied.Options{IED: o.IED, Clock: r.Clock, Received: time.Now()})
+	device, losses, err := ied.New(r.Meter, r.Readings, &ied.Options{IED: o.IED, Clock: r.Clock, Received: receivedAt(r)})
 	if err != nil {
 		return dst, nil, err
 	}

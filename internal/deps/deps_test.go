@@ -26,7 +26,7 @@ var (
 	// Satellite modules: the root module must not know them.
 	satellites = []string{"serial", "mapping/iec104", "gateway", "cmd", "stream", "examples"}
 	// The only places where more than one protocol may be imported.
-	composers = []string{"", "gateway", "stream", "cmd", "examples"}
+	composers = []string{"", "driver", "gateway", "stream", "cmd", "examples"}
 	// Codecs and sans-I/O cores: bytes in, values out.
 	codecs = []string{
 		"obis", "internal/wire", "internal/ber",
@@ -65,6 +65,30 @@ func TestImportRules(t *testing.T) {
 	}
 }
 
+// TestThinFrontDoor holds the front door and the adapters of the protocols to their size.
+func TestThinFrontDoor(t *testing.T) {
+	lines := func(pattern string) (all, most int) {
+		names, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, name := range names {
+			if strings.HasSuffix(name, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(name)
+			require.NoError(t, err)
+			n := strings.Count(string(text), "\n")
+			all, most = all+n, max(most, n)
+		}
+		return all, most
+	}
+	front, _ := lines("../../*.go")
+	require.NotZero(t, front)
+	require.Less(t, front, 3000)
+	_, adapter := lines("../../driver/*.go")
+	require.NotZero(t, adapter)
+	require.LessOrEqual(t, adapter, 200)
+}
+
 // TestRulesBite proves that each rule finds what it forbids.
 func TestRulesBite(t *testing.T) {
 	for _, bad := range []struct{ folder, imported string }{
@@ -82,6 +106,8 @@ func TestRulesBite(t *testing.T) {
 		{"", "crypto/aes"},
 		{"", "bufio"},
 		{"", module + "/internal/wire"},
+		{"driver", "crypto/aes"},
+		{"driver", module},
 		{"serve", module + "/obis"},
 		{"result", module + "/cosem"},
 		{"keys", module + "/mbus"},
@@ -106,9 +132,11 @@ func broken(f file, imported string) (problems []string) {
 	report(f.folder != "" && !f.test && thirdParty && within(f.folder, standardOnly), "standard library only here")
 	report(!f.test && slices.Contains(codecs, f.folder) && slices.Contains([]string{"net", "os", "log"}, imported), "codecs do no I/O")
 	report(slices.Contains(simulators, f.folder) && !f.test && imported == "testing", "simulators never import testing")
-	report(f.folder == "" && !f.test && (imported == "crypto" || strings.HasPrefix(imported, "crypto/")), "the front door enciphers nothing")
-	report(f.folder == "" && !f.test && slices.Contains([]string{"bufio", module + "/internal/wire"}, imported) && f.name != "driver.go",
+	front := !f.test && (f.folder == "" || f.folder == "driver")
+	report(front && (imported == "crypto" || strings.HasPrefix(imported, "crypto/")), "the front door enciphers nothing")
+	report(front && slices.Contains([]string{"bufio", module + "/internal/wire"}, imported) && f.name != "driver.go",
 		"the front door gathers no octets")
+	report(f.folder == "driver" && ours && (own == "" || within(own, []string{"gateway", "mapping"})), "is below the front door")
 	report(f.folder == "serve" && !f.test && ours, "serves any protocol")
 	report((f.folder == "result" || f.folder == "keys") && !f.test && ours && !slices.Contains([]string{"", "obis", "internal", "result"}, strings.Split(own, "/")[0]),
 		"knows no protocol")

@@ -114,11 +114,11 @@ func (r *Reader) Next() (Kind, error) {
 		rest := r.text[r.at:]
 		switch {
 		case hasPrefix(rest, "<!--"):
-			if err := r.skipTo("<!--", "-->"); err != nil {
+			if err := r.skipComment(); err != nil {
 				return 0, err
 			}
 		case hasPrefix(rest, "<?"):
-			if err := r.skipTo("<?", "?>"); err != nil {
+			if err := r.skipInstruction(); err != nil {
 				return 0, err
 			}
 		case hasPrefix(rest, "<![CDATA["):
@@ -139,12 +139,43 @@ func (r *Reader) Next() (Kind, error) {
 
 func hasPrefix(s, prefix string) bool { return len(s) >= len(prefix) && s[:len(prefix)] == prefix }
 
-func (r *Reader) skipTo(open, end string) error {
-	n := bytes.Index(r.doc[r.at+len(open):], []byte(end))
-	if n < 0 {
+// skipComment passes over a comment, in which no "--" may stand.
+func (r *Reader) skipComment() error {
+	start := r.at + len("<!--")
+	n := bytes.Index(r.doc[start:], []byte("--"))
+	end := start + n + len("--")
+	switch {
+	case n < 0 || end == len(r.doc):
 		return &Error{len(r.doc), io.ErrUnexpectedEOF}
+	case r.doc[end] != '>':
+		return &Error{start + n, errors.New("\"--\" in a comment")}
 	}
-	r.at += len(open) + n + len(end)
+	if err := characters(r.doc[start:start+n], start); err != nil {
+		return err
+	}
+	r.at = end + 1
+	return nil
+}
+
+// skipInstruction passes over a processing instruction; the XML declaration may
+// stand only where the document begins.
+func (r *Reader) skipInstruction() error {
+	start := r.at
+	r.at += len("<?")
+	target := r.readName()
+	n := bytes.Index(r.doc[r.at:], []byte("?>"))
+	switch {
+	case n < 0:
+		return &Error{len(r.doc), io.ErrUnexpectedEOF}
+	case !validName(target) || strings.IndexByte(target, ':') >= 0:
+		return &Error{start, fmt.Errorf("a processing instruction with the target %q", target)}
+	case strings.EqualFold(target, "xml") && (target != "xml" || strings.TrimPrefix(r.text[:start], "\uFEFF") != ""):
+		return &Error{start, errors.New("an XML declaration that does not begin the document")}
+	}
+	if err := characters(r.doc[r.at:r.at+n], r.at); err != nil {
+		return err
+	}
+	r.at += n + len("?>")
 	return nil
 }
 
@@ -161,6 +192,11 @@ func (r *Reader) readText() (Kind, error) {
 		}
 		r.at += n
 		return 0, nil
+	}
+	if end := bytes.IndexByte(raw, ']'); end >= 0 {
+		if end = bytes.Index(raw[end:], []byte("]]>")); end >= 0 {
+			return r.fail(r.at, "\"]]>\" in a text")
+		}
 	}
 	text, err := r.decode(raw, r.at, true)
 	if err != nil {
@@ -304,8 +340,8 @@ func (r *Reader) readStart() (Kind, error) {
 	}
 	r.at++
 	e := element{raw: r.readName(), spaces: len(r.spaces)}
-	if e.raw == "" {
-		return r.fail(start, "no element name behind %q", '<')
+	if !validName(e.raw) {
+		return r.fail(start, "%q is no name of an element", e.raw)
 	}
 	r.Attrs = r.Attrs[:0]
 	for {
@@ -320,7 +356,7 @@ func (r *Reader) readStart() (Kind, error) {
 		if !spaced {
 			return r.fail(r.at, "%q in a name", c)
 		}
-		if err := r.readAttr(); err != nil {
+		if err := r.readAttr(e.spaces); err != nil {
 			return 0, err
 		}
 	}
@@ -369,7 +405,8 @@ const (
 	maxSpaces = 64
 )
 
-func (r *Reader) readAttr() error {
+// readAttr reads an attribute of an element outside of which so many bindings hold.
+func (r *Reader) readAttr(outside int) error {
 	start := r.at
 	raw := r.readName()
 	r.skipSpace()
@@ -402,15 +439,38 @@ func (r *Reader) readAttr() error {
 	switch {
 	case len(r.Attrs) == maxAttrs || len(r.spaces) == maxSpaces:
 		return &Error{start, fmt.Errorf("more than %d attributes of an element, or %d namespaces", maxAttrs, maxSpaces)}
-	case hasPrefix(raw, "xmlns:") && (raw == "xmlns:" || strings.IndexByte(raw[len("xmlns:"):], ':') >= 0):
-		return &Error{start, fmt.Errorf("%q declares no prefix", raw)}
+	case !validName(raw):
+		return &Error{start, fmt.Errorf("%q is no name of an attribute", raw)}
 	case raw == "xmlns":
-		r.spaces = append(r.spaces, binding{"", v})
+		return r.bind(start, outside, binding{"", v})
 	case hasPrefix(raw, "xmlns:"):
-		r.spaces = append(r.spaces, binding{raw[len("xmlns:"):], v})
-	default:
-		r.Attrs = append(r.Attrs, Attr{Name{Local: raw}, v})
+		return r.bind(start, outside, binding{raw[len("xmlns:"):], v})
 	}
+	r.Attrs = append(r.Attrs, Attr{Name{Local: raw}, v})
+	return nil
+}
+
+// The namespaces that are bound to "xml" and "xmlns", and to nothing else.
+const (
+	xmlSpace   = "http://www.w3.org/XML/1998/namespace"
+	xmlnsSpace = "http://www.w3.org/2000/xmlns/"
+)
+
+// bind adds what an element declares.
+func (r *Reader) bind(start, outside int, b binding) error {
+	own := b.prefix == "xml" && b.space == xmlSpace
+	switch {
+	case b.prefix != "" && !validName(b.prefix) || strings.IndexByte(b.prefix, ':') >= 0 || b.prefix != "" && b.space == "":
+		return &Error{start, fmt.Errorf("xmlns:%s=%q declares no prefix", b.prefix, b.space)}
+	case !own && (b.prefix == "xml" || b.prefix == "xmlns" || b.space == xmlSpace || b.space == xmlnsSpace):
+		return &Error{start, fmt.Errorf("xmlns:%s=%q, which is reserved", b.prefix, b.space)}
+	}
+	for _, other := range r.spaces[outside:] {
+		if other.prefix == b.prefix {
+			return &Error{start, fmt.Errorf("the namespace of prefix %q is declared twice", b.prefix)}
+		}
+	}
+	r.spaces = append(r.spaces, b)
 	return nil
 }
 
@@ -436,7 +496,7 @@ func (r *Reader) resolve(raw string, element bool) (Name, bool) {
 	case prefix == "" && !element:
 		return Name{Local: local}, true
 	case prefix == "xml":
-		return Name{"http://www.w3.org/XML/1998/namespace", local}, true
+		return Name{xmlSpace, local}, true
 	}
 	for i := len(r.spaces) - 1; i >= 0; i-- {
 		if r.spaces[i].prefix == prefix {
@@ -446,7 +506,29 @@ func (r *Reader) resolve(raw string, element bool) (Name, bool) {
 	return Name{Local: local}, prefix == ""
 }
 
-// readName reads a name; what may stand in one is not checked beyond what ends it.
+// validName reports whether a name may be one. Of the characters beyond ASCII it
+// looks only whether they are UTF-8.
+func validName(name string) bool {
+	if name == "" || name[0] == '-' || name[0] == '.' || '0' <= name[0] && name[0] <= '9' {
+		return false
+	}
+	ascii := true
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.', c == ':':
+		case c >= utf8.RuneSelf:
+			ascii = false
+		default:
+			return false
+		}
+	}
+	return ascii || utf8.ValidString(name)
+}
+
+// IsName reports whether a name without a prefix may be that of an element.
+func IsName(name string) bool { return validName(name) && strings.IndexByte(name, ':') < 0 }
+
+// readName reads up to what ends a name.
 func (r *Reader) readName() string {
 	start := r.at
 	for r.at < len(r.doc) {
@@ -486,6 +568,12 @@ func (r *Reader) Skip() error {
 // without the white space around it. Elements within are an error. The text is
 // valid until the next call.
 func (r *Reader) Content() ([]byte, error) {
+	text, err := r.Whole()
+	return bytes.TrimSpace(text), err
+}
+
+// Whole reads what [Reader.Content] does, with the white space around it.
+func (r *Reader) Whole() ([]byte, error) {
 	var text []byte
 	parts := 0
 	for {
@@ -494,7 +582,7 @@ func (r *Reader) Content() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case k == End:
-			return bytes.TrimSpace(text), nil
+			return text, nil
 		case k == Start:
 			_, err := r.fail(r.last, "element %s where only text may stand", r.Name.Local)
 			return nil, err

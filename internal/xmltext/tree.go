@@ -12,7 +12,7 @@ type Node struct {
 	Name     Name
 	Attrs    []Attr
 	Children []*Node
-	Text     string // of an element without children
+	Text     string // of an element without children; "" where that is white space alone
 }
 
 // Tree reads the element that has just started, up to its end.
@@ -34,7 +34,9 @@ func (r *Reader) Tree() (*Node, error) {
 			text = append(text, r.Text...)
 		default:
 			if len(n.Children) == 0 {
-				n.Text = strings.TrimSpace(string(text))
+				if n.Text = string(text); strings.TrimSpace(n.Text) == "" {
+					n.Text = ""
+				}
 			}
 			return n, nil
 		}
@@ -78,7 +80,7 @@ func (n *Node) Append(dst []byte, space string) []byte {
 	}
 	for i, a := range n.Attrs {
 		dst = append(dst, ' ')
-		if a.Name.Space == "http://www.w3.org/XML/1998/namespace" {
+		if a.Name.Space == xmlSpace {
 			dst = append(dst, "xml:"...)
 		} else if a.Name.Space != "" {
 			prefix := "a" + string(rune('0'+i%10)) + string(rune('0'+i/10))

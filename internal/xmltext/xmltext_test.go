@@ -70,6 +70,20 @@ func TestReaderRefuses(t *testing.T) {
 		"no space before":         {"<a b=''c=''/>", 7, false},
 		"a slash in a start tag":  {"<a / >", 4, false},
 		"a lesser in an attribut": {"<a b='<'/>", 6, false},
+		"xmlns twice":             {"<a xmlns='b' xmlns='b'/>", 13, false},
+		"a prefix twice":          {"<a xmlns:c='b' xmlns:c='d'/>", 15, false},
+		"a prefix of nothing":     {"<a xmlns:c=''/>", 3, false},
+		"a reserved prefix":       {"<a xmlns:xml='b'/>", 3, false},
+		"a reserved namespace":    {"<a xmlns='http://www.w3.org/2000/xmlns/'/>", 3, false},
+		"-- in a comment":         {"<a><!-- b -- c --></a>", 10, false},
+		"--- ends a comment":      {"<a><!-- b ---></a>", 10, false},
+		"NUL in a comment":        {"<a><!--\x00--></a>", 7, false},
+		"a late XML declaration":  {"<a><?xml version='1.0'?></a>", 3, false},
+		"no target":               {"<a><? b?></a>", 3, false},
+		"]]> in a text":           {"<a>b]]></a>", 3, false},
+		"a digit first":           {"<1a/>", 0, false},
+		"a name with a bracket":   {"<a b[='c'/>", 3, false},
+		"a name that is not UTF8": {"<a\xFF/>", 0, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := NewReader([]byte(test.doc))
@@ -169,4 +183,17 @@ func TestContentInParts(t *testing.T) {
 	got, err := r.Content()
 	require.NoError(t, err)
 	require.Len(t, got, 1<<19)
+}
+
+// A namespace may be declared anew within, and the white space around a text is kept where it is asked for.
+func TestWhole(t *testing.T) {
+	r := NewReader([]byte("\uFEFF<?xml version='1.0'?><!----><a xmlns='b' xmlns:xml='http://www.w3.org/XML/1998/namespace'><a xmlns='c'> d </a></a>"))
+	for range 2 {
+		_, err := r.Next()
+		require.NoError(t, err)
+	}
+	require.Equal(t, "c", r.Name.Space)
+	text, err := r.Whole()
+	require.NoError(t, err)
+	require.Equal(t, " d ", string(text))
 }

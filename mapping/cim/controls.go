@@ -83,9 +83,9 @@ func (r *reader) control(c *Control) error {
 			return r.each(name, func(name string) error {
 				switch name {
 				case "start":
-					return r.text(&c.Start.text)
+					return r.token(&c.Start.text)
 				case "end":
-					return r.text(&c.End.text)
+					return r.token(&c.End.text)
 				}
 				return r.Skip()
 			})

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/openusm/meter/internal/uuid"
 	"github.com/openusm/meter/internal/xmltext"
 	"github.com/openusm/meter/obis"
 )
@@ -22,7 +23,8 @@ type Document struct {
 	Readings     []MeterReading
 	ReadingTypes []TypeDescription
 	other        []*xmltext.Node
-	types        map[ReadingType]typeName // that were given so far, to all meters
+	types        map[ReadingType]obis.Code // that were given so far, to all meters, and the first code that had each
+	refs         map[reference]string      // the ids of those that other codes have, too
 }
 
 // Header is that of a message of IEC 61968-100. Empty fields are left out.
@@ -30,6 +32,8 @@ type Header struct {
 	Verb, Noun, Revision, Context  string // "created", "MeterReadings", "2.0", "PRODUCTION"
 	Timestamp                      DateTime
 	Source, MessageID, Correlation string
+	message                        string          // the element that is the message; "" is Message
+	identify                       bool            // by what it carries, where it has no MessageID
 	other                          []*xmltext.Node // address, user, properties, request and reply
 }
 
@@ -40,6 +44,7 @@ type MeterReading struct {
 	Meter          *Meter
 	Readings       []Reading
 	other          []*xmltext.Node // usage point, interval of the values
+	from, to       time.Time       // the interval of the values that were put in
 }
 
 // Meter names a meter.
@@ -148,17 +153,31 @@ func (t DateTime) Time() (obis.Time, bool) {
 // AppendXML appends the document.
 func (d *Document) AppendXML(dst []byte) []byte {
 	dst = append(dst, xmlHeader...)
-	if d.Header != nil {
-		dst = append(dst, `<Message xmlns="`+messageSpace+`">`...)
-		dst = d.Header.append(dst)
-		dst = append(dst, "<Payload>"...)
+	if d.Header == nil {
+		return append(d.appendReadings(dst), '\n')
 	}
-	dst = d.appendReadings(dst)
-	if d.Header != nil {
-		dst = append(dst, "</Payload></Message>"...)
+	h := *d.Header
+	if h.message == "" {
+		h.message = "Message"
 	}
-	return append(dst, '\n')
+	identify := h.identify && h.MessageID == ""
+	if identify {
+		h.MessageID = noUUID
+	}
+	dst = append(append(append(dst, '<'), h.message...), ` xmlns="`+messageSpace+`">`...)
+	start := len(dst)
+	dst = append(h.append(dst), "<Payload>"...)
+	payload := len(dst)
+	dst = append(d.appendReadings(dst), "</Payload></"...)
+	if identify {
+		at := start + bytes.LastIndex(dst[start:payload], []byte(noUUID))
+		copy(dst[at:], uuid.Of(dst[payload:]))
+	}
+	return append(append(dst, h.message...), '>', '\n')
 }
+
+// noUUID stands for one until it is known.
+const noUUID = "00000000-0000-0000-0000-000000000000"
 
 const xmlHeader = `<?xml version="1.0" encoding="UTF-8"?>` + "\n"
 
@@ -217,7 +236,12 @@ func (m *MeterReading) append(dst []byte) []byte {
 	for i := range m.Readings {
 		dst = append(m.Readings[i].append(append(dst, "<Readings>"...)), "</Readings>"...)
 	}
-	return appendNodes(dst, m.other, meterReadingsSpace)
+	dst = appendNodes(dst, m.other, meterReadingsSpace)
+	if !m.from.IsZero() {
+		dst = appendTime(append(dst, "<valuesInterval>"...), "end", At(m.to))
+		dst = append(appendTime(dst, "start", At(m.from)), "</valuesInterval>"...)
+	}
+	return dst
 }
 
 func appendNames(dst []byte, names []Name) []byte {

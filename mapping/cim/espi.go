@@ -11,40 +11,33 @@ import (
 // What ESPI, whose enumerations are those of IEC 61968-9, needs of the tables of
 // this package.
 
-// ESPIQualities returns flags as QualityOfReading, and the flags that have none
-// of their own.
+// ESPIQualities returns flags as QualityOfReading, and the flags that are not
+// read back from it. A flag with which a value is not to be trusted, and which
+// ESPI does not have, goes as 10, failed a check.
 func ESPIQualities(f obis.Flags) (list []int32, left obis.Flags) {
+	if f == 0 {
+		return nil, 0
+	}
+	var back obis.Flags
 	for _, q := range data().qualities {
-		if f&q.flag == 0 || q.espi == 0 {
+		if f&q.flag == 0 || q.espi < 0 || slices.Contains(list, q.espi) {
 			continue
 		}
-		if !slices.Contains(list, q.espi) {
-			list = append(list, q.espi)
-		}
-		if espiFlag(q.espi) != q.flag {
-			left |= q.flag
-		}
-		f &^= q.flag
+		list = append(list, q.espi)
+		flags, _ := ESPIFlags(q.espi)
+		back |= flags
 	}
-	return list, left | f
+	return list, f &^ back
 }
 
-// ESPIFlags returns what QualityOfReading says; values that are valid, or of
-// which nothing bad is said, have no flag.
-func ESPIFlags(list []int32) (f obis.Flags) {
-	for _, n := range list {
-		f |= espiFlag(n)
-	}
-	return f
-}
-
-func espiFlag(n int32) obis.Flags {
-	for _, q := range data().qualities {
-		if q.espi == n {
-			return q.flag
+// ESPIFlags returns what a QualityOfReading says, and what of it the flags do not say.
+func ESPIFlags(number int32) (f obis.Flags, unsaid string) {
+	for i := range data().espi {
+		if q := &data().espi[i]; q.number == number {
+			return q.flags, q.unsaid
 		}
 	}
-	return 0
+	return obis.Questionable, "what it means"
 }
 
 // UnitOf returns the unit of a UnitSymbolKind, and the power of ten from the
@@ -54,6 +47,15 @@ func UnitOf(number int32) (u obis.Unit, exp int) {
 		return row.unit, row.exp
 	}
 	return obis.UnitUnknown, 0
+}
+
+// UnitNumber returns the UnitSymbolKind of a unit, 0 where it has none, and the
+// power of ten from the unit to it.
+func UnitNumber(u obis.Unit) (number int32, exp int) {
+	if row := data().unit(u); row != nil {
+		return row.number, row.exp
+	}
+	return 0, 0
 }
 
 // MeasuringPeriodOf returns the TimeAttributeKind of a number of seconds, 0 where there is none.
@@ -83,4 +85,40 @@ func MediumOf(d *mapping.Data, c obis.Code) obis.Medium {
 		}
 	}
 	return obis.Unknown
+}
+
+// ServiceOf returns the ServiceKind of a commodity, 0 where there is none.
+func ServiceOf(commodity int32) int {
+	for _, m := range data().media {
+		if m.commodity == commodity {
+			return int(m.service)
+		}
+	}
+	return 0
+}
+
+// ServiceOfMedium returns the ServiceKind of a medium, 0 where there is none.
+func ServiceOfMedium(m obis.Medium) int {
+	if row := data().medium(m); row != nil {
+		return int(row.service)
+	}
+	return 0
+}
+
+// MediumOfService returns the medium of a ServiceKind.
+func MediumOfService(kind int) obis.Medium {
+	for _, m := range data().media {
+		if int(m.service) == kind {
+			return m.medium
+		}
+	}
+	return obis.Unknown
+}
+
+// MediumLost says what neither commodity nor service say of a medium, "" where they say all.
+func MediumLost(m obis.Medium) string {
+	if row := data().medium(m); row != nil {
+		return row.lost
+	}
+	return ""
 }

@@ -2,6 +2,7 @@ package cim
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -12,20 +13,28 @@ import (
 // authority gives the names by which this package keeps what CIM has no place for.
 const authority = "openusm"
 
-// New makes a document of what a meter said. The losses name what it cannot
-// carry: readings without a reading type, without a value or of another kind
-// than a number, quality flags without a ReadingQualityType.
+// New makes a document of what a meter said, in a message with the header of
+// [Document.Add]. A raw id that is a reading type is written as that type. The
+// losses name what the document cannot carry: readings without a reading type,
+// without a value or of another kind than a number, quality flags without a
+// ReadingQualityType.
 func New(d *mapping.Data, rules *Rules) (*Document, []mapping.Loss) {
 	doc := &Document{}
 	return doc, doc.Add(d, rules)
 }
 
-// Add adds to the document what another meter said, as [New] does.
+// Add adds to the document what another meter said, as [New] does. An empty
+// document gets a header: of an EventMessage with created MeterReadings, whose
+// Timestamp is that of the newest value and whose MessageID follows from what it
+// carries, so that the same values are the same message. It may be replaced.
 func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
 	if d.types == nil {
-		d.types = map[ReadingType]typeName{}
+		d.types, d.refs = map[ReadingType]obis.Code{}, map[reference]string{}
 	}
-	b := builder{data: data, rules: rules, doc: d}
+	if d.Header == nil && len(d.Readings) == 0 {
+		d.Header = &Header{Verb: "created", Noun: "MeterReadings", Revision: "2.0", message: "EventMessage", identify: true}
+	}
+	b := builder{data: data, rules: rules, doc: d, types: map[typeKey]typed{}}
 	m := MeterReading{Meter: meterOf(&data.Meter)}
 	m.Readings = make([]Reading, 0, len(data.Readings))
 	for i := range data.Readings {
@@ -37,8 +46,12 @@ func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
 	for i := range data.Events {
 		b.event(&m, i)
 	}
+	m.from, m.to = b.first, b.last
+	if h := d.Header; h != nil && h.identify && h.Timestamp.time.Before(m.to) {
+		h.Timestamp = At(m.to.UTC())
+	}
 	d.Readings = append(d.Readings, m)
-	return b.lost
+	return b.data.Gather(b.lost)
 }
 
 func meterOf(m *obis.Meter) *Meter {
@@ -61,71 +74,121 @@ func meterNames(m *obis.Meter) []meterName {
 }
 
 type builder struct {
-	data  *mapping.Data
-	rules *Rules
-	doc   *Document
-	lost  []mapping.Loss
+	data        *mapping.Data
+	rules       *Rules
+	doc         *Document
+	types       map[typeKey]typed
+	first, last time.Time // of all values
+	lost        []mapping.Loss
 }
 
-// typeName is the text of a type, and the first code that had it.
-type typeName struct {
+// reference is a type and a code that shares it with another one.
+type reference struct {
+	typ  ReadingType
 	code obis.Code
-	text string
+}
+
+// typeKey is what the type of a value depends on.
+type typeKey struct {
+	raw  string
+	rule obis.Rule
+	Quantity
+}
+
+// typed is the type of a value.
+type typed struct {
+	ref  string // "" where there is none
+	exp  int    // power of ten from the model's unit to that of the type and its multiplier
+	lost string // what it does not say
 }
 
 func (b *builder) lose(part mapping.Part, i int, flags obis.Flags, format string, args ...any) {
 	b.lost = append(b.lost, mapping.Loss{Part: part, Index: i, Flags: flags, Reason: fmt.Sprintf(format, args...)})
 }
 
-// typeOf returns the reading type of a code, described by the code's name where
-// the type alone would not lead back to it. shared is the other code that has
-// the name already.
-func (b *builder) typeOf(q Quantity) (text string, exp int, shared obis.Code, ok bool) {
-	t, exp, ok := b.rules.TypeOf(q)
-	if !ok {
-		return "", 0, shared, false
+// typeOf returns the reading type of a quantity, described by the name of its code
+// where the type alone would not lead back to it.
+func (b *builder) typeOf(raw []byte, rule obis.Rule, q Quantity) typed {
+	key := typeKey{string(raw), rule, q}
+	out, known := b.types[key]
+	if known {
+		return out
 	}
-	name, seen := b.doc.types[t]
-	if !seen {
-		name = typeName{q.Code, t.String()}
-		b.doc.types[t] = name
-		if back, ok := b.rules.QuantityOf(t); !ok || back.Code != q.Code {
-			b.doc.ReadingTypes = append(b.doc.ReadingTypes, TypeDescription{
-				MRID: name.text, Names: []Name{{q.Code.String(), "OBIS", authority}},
-			})
+	if t, exp, ok := b.rules.TypeFor(raw, q); ok {
+		var named bool
+		out.ref, named = b.doc.reference(t, q.Code, b.rules)
+		out.exp = exp - int(t[Multiplier])
+		out.lost = MediumLost(q.Medium)
+		if !q.Code.Valid() {
+			out.lost = ""
+		}
+		if rule >= obis.RuleDerived || rule == obis.RuleStandard && named {
+			if out.lost != "" {
+				out.lost += "; "
+			}
+			out.lost += "by what rule it has its code: " + rule.String()
 		}
 	}
-	if name.code != q.Code {
-		shared = name.code
+	b.types[key] = out
+	return out
+}
+
+// reference returns by which text values of a type with a code refer to it, and
+// whether the code is named there. A type that another code had before is
+// described once more, by an id of its own.
+func (d *Document) reference(t ReadingType, code obis.Code, rules *Rules) (ref string, named bool) {
+	back, _ := rules.Resolve(t, obis.Code{})
+	named = code.Valid() && back.Code != code
+	first, seen := d.types[t]
+	switch {
+	case !seen:
+		d.types[t] = code
+		ref = t.String()
+		if !named {
+			return ref, false
+		}
+	case first == code:
+		return t.String(), named
+	default:
+		if ref = d.refs[reference{t, code}]; ref != "" {
+			return ref, true
+		}
+		if ref = code.String(); !code.Valid() || slices.ContainsFunc(d.ReadingTypes, func(o TypeDescription) bool { return o.MRID == ref }) {
+			ref = fmt.Sprintf("%v/%d", t, len(d.ReadingTypes))
+		}
+		d.refs[reference{t, code}] = ref
 	}
-	return name.text, exp, shared, true
+	description := TypeDescription{MRID: ref}
+	if code.Valid() {
+		description.Names = []Name{{code.String(), "OBIS", authority}}
+	}
+	if seen {
+		description.Names = append(description.Names, Name{t.String(), "ReadingType", authority})
+	}
+	d.ReadingTypes = append(d.ReadingTypes, description)
+	return ref, true
 }
 
 func (b *builder) reading(m *MeterReading, i int) {
 	r := &b.data.Readings[i]
-	switch {
-	case r.Value.IsNone():
+	if r.Value.IsNone() {
 		b.lose(mapping.Reading, i, r.Quality.Flags, "no value")
 		return
-	case !r.Code.Valid():
-		b.lose(mapping.Reading, i, r.Quality.Flags, "no OBIS code")
+	}
+	t := b.typeOf(r.RawID, r.Rule, Quantity{Code: r.Code, Unit: r.Unit, Period: b.period(r), Medium: MediumOf(b.data, r.Code)})
+	if t.ref == "" {
+		b.lose(mapping.Reading, i, r.Quality.Flags, "CIM has no reading type for it in %q", r.Unit)
 		return
 	}
-	q := Quantity{Code: r.Code, Unit: r.Unit, Period: b.period(r), Medium: MediumOf(b.data, r.Code)}
-	text, exp, shared, ok := b.typeOf(q)
-	if !ok {
-		b.lose(mapping.Reading, i, r.Quality.Flags, "CIM has no reading type for %v in %q", r.Code, r.Unit)
-		return
-	}
-	value, ok := finite(r.Value, exp)
+	value, ok := finite(r.Value, t.exp)
 	if !ok {
 		b.lose(mapping.Reading, i, r.Quality.Flags, "no number")
 		return
 	}
-	out := Reading{Value: value, Type: text}
-	if shared.Valid() {
-		b.lose(mapping.Reading, i, 0, "its code: %v has the same reading type", shared)
+	if t.lost != "" {
+		b.lose(mapping.Reading, i, 0, "%s", t.lost)
 	}
+	out := Reading{Value: value, Type: t.ref}
 	timed := true
 	if !r.Time.IsZero() {
 		out.TimeStamp, timed = b.time(r.Time)
@@ -179,6 +242,12 @@ var mbusMedia = map[int64]obis.Medium{2: obis.Electricity, 3: obis.Gas, 4: obis.
 // time returns a time as an instant or, where its zone is not known, as the meter's fields.
 func (b *builder) time(t obis.Time) (DateTime, bool) {
 	if at, ok := t.Instant(b.data.Clock); ok {
+		if b.first.IsZero() || at.Before(b.first) {
+			b.first = at
+		}
+		if at.After(b.last) {
+			b.last = at
+		}
 		return At(at), true
 	}
 	if !t.HasDate() || !t.HasClock() {
@@ -187,23 +256,22 @@ func (b *builder) time(t obis.Time) (DateTime, bool) {
 	return DateTime{text: t.String()}, true
 }
 
-// qualitiesOf returns the quality types of flags, and the flags that have none
-// of their own: those that share one are read back as another flag.
+// qualitiesOf returns the quality types of flags, and the flags that are not read
+// back from them. A flag with which a value is not to be trusted, and which has
+// no type, goes as questionable.
 func qualitiesOf(f obis.Flags) (list []Quality, left obis.Flags) {
 	if f == 0 {
 		return nil, 0
 	}
+	var back obis.Flags
 	for _, q := range data().qualities {
-		if f&q.flag == 0 {
+		if f&q.flag == 0 || slices.ContainsFunc(list, func(have Quality) bool { return have.Type == q.name }) {
 			continue
 		}
 		list = append(list, Quality{Type: q.name})
-		if flagOf(q.name) != q.flag {
-			left |= q.flag
-		}
-		f &^= q.flag
+		back |= flagOf(q.name)
 	}
-	return list, left | f
+	return list, f &^ back
 }
 
 func (b *builder) profile(m *MeterReading, i int) {
@@ -214,44 +282,81 @@ func (b *builder) profile(m *MeterReading, i int) {
 	if p.Period != 0 && byKey(data().periods, p.Period) == 0 {
 		b.lose(mapping.Profile, i, 0, "its period: CIM has no measuring period of %d s", p.Period)
 	}
+	b.untimed(i)
 	for c := range p.Columns {
-		col := &p.Columns[c]
-		text, exp, shared, ok := b.typeOf(Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: MediumOf(b.data, col.Code)})
-		switch {
-		case !ok:
-			b.lose(mapping.Profile, i, 0, "column %d: CIM has no reading type for %v in %q", c, col.Code, col.Unit)
-			continue
-		case shared.Valid():
-			b.lose(mapping.Profile, i, 0, "column %d: its code: %v has the same reading type", c, shared)
-		}
-		block := IntervalBlock{Type: text, Readings: make([]Reading, 0, p.Len())}
-		var lost obis.Flags
-		for row := range p.Len() {
-			flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
-			value, number := finite(col.At(row), exp)
-			if !number {
-				if !col.At(row).IsNone() {
-					b.lose(mapping.Profile, i, 0, "column %d, row %d: no number", c, row)
-				}
-				value = obis.Value{}
-				flags |= obis.Missing
-			}
-			at, timed := b.time(p.Times[row])
-			if !timed {
-				b.lose(mapping.Profile, i, 0, "row %d: a time without date or clock", row)
-				continue
-			}
-			out := Reading{TimeStamp: at, Value: value}
-			var left obis.Flags
-			out.Qualities, left = qualitiesOf(flags)
-			lost |= left
-			block.Readings = append(block.Readings, out)
-		}
-		if lost != 0 {
-			b.lose(mapping.Profile, i, lost, "column %d", c)
-		}
-		m.IntervalBlocks = append(m.IntervalBlocks, block)
+		b.column(m, i, c)
 	}
+}
+
+// untimed says how many rows of a profile have no time that CIM has.
+func (b *builder) untimed(i int) {
+	p := b.data.Profiles[i]
+	rows, starts := 0, 0
+	for row := range p.Times {
+		if _, ok := b.time(p.Times[row]); !ok {
+			rows++
+		}
+		if row < len(p.Starts) && !p.Starts[row].IsZero() {
+			if _, ok := b.time(p.Starts[row]); !ok {
+				starts++
+			}
+		}
+	}
+	b.loseRows(i, rows, 0, "rows whose time has no date or clock")
+	b.loseRows(i, starts, 0, "the starts of their intervals, without date or clock")
+}
+
+func (b *builder) loseRows(i, rows int, flags obis.Flags, reason string) {
+	if rows > 0 {
+		b.lost = append(b.lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: rows, Flags: flags, Reason: reason})
+	}
+}
+
+func (b *builder) column(m *MeterReading, i, c int) {
+	p := b.data.Profiles[i]
+	col := &p.Columns[c]
+	t := b.typeOf(col.RawID, col.Rule, Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: MediumOf(b.data, col.Code)})
+	if t.ref == "" {
+		id := obis.Reading{Code: col.Code, RawID: col.RawID}
+		b.lose(mapping.Profile, i, 0, "CIM has no reading type for column %s in %q", id.ID(), col.Unit)
+		return
+	}
+	if t.lost != "" {
+		b.lose(mapping.Profile, i, 0, "%s", t.lost)
+	}
+	block := IntervalBlock{Type: t.ref, Readings: make([]Reading, 0, p.Len())}
+	var lost obis.Flags
+	flagged, bad := 0, 0
+	for row := range p.Len() {
+		flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
+		value, number := finite(col.At(row), t.exp)
+		if !number {
+			if !col.At(row).IsNone() {
+				bad++
+			}
+			value = obis.Value{}
+			flags |= obis.Missing
+		}
+		at, timed := b.time(p.Times[row])
+		if !timed {
+			continue
+		}
+		out := Reading{TimeStamp: at, Value: value}
+		if row < len(p.Starts) && !p.Starts[row].IsZero() {
+			if out.Start, timed = b.time(p.Starts[row]); timed {
+				out.End = at
+			}
+		}
+		var left obis.Flags
+		if out.Qualities, left = qualitiesOf(flags); left != 0 {
+			lost |= left
+			flagged++
+		}
+		block.Readings = append(block.Readings, out)
+	}
+	b.loseRows(i, bad, 0, "values that are no numbers")
+	b.loseRows(i, flagged, lost, "")
+	m.IntervalBlocks = append(m.IntervalBlocks, block)
 }
 
 type eventType struct {
@@ -279,8 +384,14 @@ func (b *builder) event(m *MeterReading, i int) {
 	out.Details = append(out.Details, Detail{"id", strconv.FormatUint(uint64(e.ID), 10)})
 	for _, t := range data().events {
 		if t.log == e.Log && t.id == e.ID {
-			out.Type = t.name
+			out.Type = deviceType(b.data.Meter.Medium) + t.name
 		}
+	}
+	if own := typeParam(e); own != "" {
+		out.Type = own
+	}
+	if out.Type == e.Text {
+		out.Reason = ""
 	}
 	if out.Type == "" {
 		b.lose(mapping.Event, i, 0, "no EndDeviceEventType: carried by its log and number alone")
@@ -290,6 +401,9 @@ func (b *builder) event(m *MeterReading, i int) {
 		b.lose(mapping.Event, i, 0, "a time without date or clock")
 	}
 	for p := range e.Params {
+		if string(e.Params[p].RawID) == eventTypeName && !e.Params[p].Code.Valid() {
+			continue
+		}
 		out.Details = append(out.Details, Detail{e.Params[p].ID(), e.Params[p].Value.String()})
 		if u := e.Params[p].Unit; u != obis.UnitUnknown {
 			b.lose(mapping.Event, i, 0, "the unit %v of its %s", u, e.Params[p].ID())
@@ -299,4 +413,27 @@ func (b *builder) event(m *MeterReading, i int) {
 		b.lose(mapping.Event, i, e.Quality.Flags, "")
 	}
 	m.Events = append(m.Events, out)
+}
+
+// eventTypeName is the raw id of the type of an event that its log and number do not lead to.
+const eventTypeName = "EndDeviceEventType"
+
+// typeParam returns the type that an event has been given.
+func typeParam(e *obis.Event) string {
+	for i := range e.Params {
+		if p := &e.Params[i]; string(p.RawID) == eventTypeName && !p.Code.Valid() {
+			return p.Value.String()
+		}
+	}
+	return ""
+}
+
+// deviceType returns the first part of the event types of a kind of meter: 3 of
+// electricity meters, whose the logs of the table are, and 0, any, of what is said
+// to be another one.
+func deviceType(m obis.Medium) string {
+	if m == obis.Unknown || m == obis.Electricity || m == obis.Abstract {
+		return "3."
+	}
+	return "0."
 }

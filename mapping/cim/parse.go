@@ -62,8 +62,15 @@ func (r *reader) each(field string, child func(name string) error) error {
 	}
 }
 
-// text reads the text of the element that has just started.
+// text reads the text of the element that has just started, as it is.
 func (r *reader) text(to *string) error {
+	b, err := r.Whole()
+	*to = string(b)
+	return err
+}
+
+// token reads a text around which white space says nothing.
+func (r *reader) token(to *string) error {
 	b, err := r.Content()
 	*to = string(b)
 	return err
@@ -116,9 +123,9 @@ func Parse(doc []byte) (*Document, error) {
 }
 
 func (r *reader) message(d *Document) error {
-	d.Header = &Header{}
+	d.Header = &Header{message: r.Name.Local}
 	payload := false
-	err := r.each("Message", func(name string) error {
+	err := r.each(d.Header.message, func(name string) error {
 		switch name {
 		case "Header":
 			return r.header(d.Header)
@@ -147,21 +154,21 @@ func (r *reader) header(h *Header) error {
 	return r.each("Header", func(name string) error {
 		switch name {
 		case "Verb":
-			return r.text(&h.Verb)
+			return r.token(&h.Verb)
 		case "Noun":
-			return r.text(&h.Noun)
+			return r.token(&h.Noun)
 		case "Revision":
-			return r.text(&h.Revision)
+			return r.token(&h.Revision)
 		case "Context":
-			return r.text(&h.Context)
+			return r.token(&h.Context)
 		case "Timestamp":
-			return r.text(&h.Timestamp.text)
+			return r.token(&h.Timestamp.text)
 		case "Source":
-			return r.text(&h.Source)
+			return r.token(&h.Source)
 		case "MessageID":
-			return r.text(&h.MessageID)
+			return r.token(&h.MessageID)
 		case "CorrelationID":
-			return r.text(&h.Correlation)
+			return r.token(&h.Correlation)
 		}
 		return r.keep(&h.other)
 	})
@@ -301,11 +308,11 @@ func (r *reader) reading(field string, x *Reading) error {
 		case "reason":
 			return r.text(&x.Reason)
 		case "reportedDateTime":
-			return r.text(&x.Reported.text)
+			return r.token(&x.Reported.text)
 		case "source":
 			return r.text(&x.Source)
 		case "timeStamp":
-			return r.text(&x.TimeStamp.text)
+			return r.token(&x.TimeStamp.text)
 		case "value":
 			b, err := r.Content()
 			x.Value = parseValue(b)
@@ -319,9 +326,9 @@ func (r *reader) reading(field string, x *Reading) error {
 			return r.each(name, func(name string) error {
 				switch name {
 				case "start":
-					return r.text(&x.Start.text)
+					return r.token(&x.Start.text)
 				case "end":
-					return r.text(&x.End.text)
+					return r.token(&x.End.text)
 				}
 				return r.Skip()
 			})
@@ -338,7 +345,7 @@ func (r *reader) quality(q *Quality) error {
 		case "source":
 			return r.text(&q.Source)
 		case "timeStamp":
-			return r.text(&q.TimeStamp.text)
+			return r.token(&q.TimeStamp.text)
 		case "ReadingQualityType":
 			return r.ref(&q.Type)
 		}
@@ -352,7 +359,7 @@ func (r *reader) event(e *EndDeviceEvent) error {
 		case "mRID":
 			return r.text(&e.MRID)
 		case "createdDateTime":
-			return r.text(&e.Created.text)
+			return r.token(&e.Created.text)
 		case "reason":
 			return r.text(&e.Reason)
 		case "severity":

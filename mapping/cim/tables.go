@@ -41,27 +41,41 @@ type unit struct {
 type quality struct {
 	flag obis.Flags
 	name string
-	espi int32 // 0 where there is none
+	espi int32 // -1 where there is none
+}
+
+type espiQuality struct {
+	number int32
+	flags  obis.Flags
+	unsaid string
 }
 
 type numbered struct{ key, number int32 }
+
+type medium struct {
+	medium             obis.Medium
+	commodity, service int32
+	lost               string
+}
 
 // tables are what the CSV files of this package say.
 type tables struct {
 	flows     []flow
 	units     []unit
 	qualities []quality
+	espi      []espiQuality
 	phases    []numbered // key: obis.Phase
 	periods   []numbered // key: seconds
 	events    []eventType
+	media     []medium
 }
 
 // data reads the tables when they are first used. The tests check that it does not fail.
 var data = sync.OnceValue(func() *tables {
 	t := &tables{}
 	for file, add := range map[string]func(row []string) error{
-		"flows.csv": t.addFlow, "units.csv": t.addUnit, "qualities.csv": t.addQuality, "phases.csv": t.addPhase,
-		"periods.csv": t.addPeriod, "events.csv": t.addEvent,
+		"flows.csv": t.addFlow, "units.csv": t.addUnit, "qualities.csv": t.addQuality, "espi_qualities.csv": t.addESPIQuality, "phases.csv": t.addPhase,
+		"periods.csv": t.addPeriod, "events.csv": t.addEvent, "media.csv": t.addMedium,
 	} {
 		if err := readRows(file, add); err != nil {
 			return &tables{}
@@ -111,7 +125,7 @@ func (t *tables) addUnit(row []string) error {
 }
 
 func (t *tables) addQuality(row []string) (err error) {
-	q := quality{name: row[1]}
+	q := quality{name: row[1], espi: -1}
 	var ok bool
 	if q.flag, ok = obis.ParseFlag(row[0]); !ok {
 		return fmt.Errorf("no flag %q", row[0])
@@ -120,6 +134,20 @@ func (t *tables) addQuality(row []string) (err error) {
 		q.espi, err = number(row[2])
 	}
 	t.qualities = append(t.qualities, q)
+	return err
+}
+
+func (t *tables) addESPIQuality(row []string) (err error) {
+	q := espiQuality{unsaid: row[2]}
+	for _, name := range strings.Fields(row[1]) {
+		flag, ok := obis.ParseFlag(name)
+		if !ok {
+			return fmt.Errorf("no flag %q", name)
+		}
+		q.flags |= flag
+	}
+	q.number, err = number(row[0])
+	t.espi = append(t.espi, q)
 	return err
 }
 
@@ -143,6 +171,29 @@ func (t *tables) addPeriod(row []string) error {
 	seconds, err2 := number(row[1])
 	t.periods = append(t.periods, numbered{seconds, n})
 	return errors.Join(err1, err2)
+}
+
+func (t *tables) addMedium(row []string) error {
+	for m := obis.Unknown; m <= obis.Abstract; m++ {
+		if m.String() != row[0] || m == obis.Unknown {
+			continue
+		}
+		commodity, err1 := number(row[1])
+		service, err2 := number(row[2])
+		t.media = append(t.media, medium{m, commodity, service, row[3]})
+		return errors.Join(err1, err2)
+	}
+	return fmt.Errorf("no medium %q", row[0])
+}
+
+// medium returns the row of a medium.
+func (t *tables) medium(m obis.Medium) *medium {
+	for i := range t.media {
+		if t.media[i].medium == m {
+			return &t.media[i]
+		}
+	}
+	return nil
 }
 
 // Rules give OBIS codes their reading types. A nil *Rules is the built-in ones.

@@ -1,26 +1,23 @@
 package cim
 
 import (
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/openusm/meter/obis"
+	"time"
 
 	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
 )
 
-// Data returns what the document says of each of its meters. Values whose
-// reading type has no code keep the type as their raw id, and have its unit and
-// multiplier. A value that its multiplier takes out of all bounds is as it was
-// written, and marked.
+// Data returns what the document says of each of its meters. The raw id of a
+// value is its reading type, also where it has a code. A value whose type or
+// multiplier is not known is as it was written, and marked.
 func (d *Document) Data(rules *Rules) []*mapping.Data {
-	r := resolver{rules: rules, seen: map[string]resolved{}, names: map[string]obis.Code{}}
-	for _, t := range d.ReadingTypes {
-		for _, n := range t.Names {
-			if code, err := obis.ParseCode(n.Name); err == nil && n.Type == "OBIS" {
-				r.names[t.MRID] = code
-			}
-		}
+	r := resolver{rules: rules, seen: map[string]resolved{}, types: map[string]*TypeDescription{}}
+	for i := range d.ReadingTypes {
+		r.types[d.ReadingTypes[i].MRID] = &d.ReadingTypes[i]
 	}
 	list := make([]*mapping.Data, 0, len(d.Readings))
 	for i := range d.Readings {
@@ -32,43 +29,97 @@ func (d *Document) Data(rules *Rules) []*mapping.Data {
 // resolver finds what reading types stand for.
 type resolver struct {
 	rules *Rules
-	names map[string]obis.Code // types that are named by a code
+	types map[string]*TypeDescription
 	seen  map[string]resolved
 }
 
 type resolved struct {
 	Quantity
 	rule  obis.Rule
-	shift int // from the value of the document to the unit of the model
+	raw   []byte
+	shift int  // from the value of the document to the unit of the model
+	known bool // what type it is
 }
 
 func (r *resolver) resolve(ref string) resolved {
 	if out, ok := r.seen[ref]; ok {
 		return out
 	}
-	var out resolved
+	var name obis.Code
 	t, err := ParseReadingType(ref)
-	if err == nil {
-		q, ok := r.rules.QuantityOf(t)
-		rule := obis.RuleStandard
-		if !ok {
-			rule = obis.RuleNone
-			q.Unit, q.Exp = UnitOf(t[Unit])
+	if d := r.types[ref]; d != nil {
+		name = d.code()
+		if err != nil {
+			t, err = d.readingType()
 		}
-		out = resolved{q, rule, int(t[Multiplier]) - q.Exp}
 	}
-	if code, ok := r.names[ref]; ok {
-		out.Code, out.rule = code, obis.RuleDeclared
-		own := func(p *pattern) bool { return p.vars[Unit] == 0 && p.parts[Unit] == t[Unit] }
-		if p := r.rules.table().FindFunc(code, own); p != nil {
-			out.Unit, out.shift = p.unit, int(t[Multiplier])
-		}
-		if period, known := byNumber(data().periods, t[MeasuringPeriod]); known {
-			out.Period = period
-		}
+	out := resolved{raw: []byte(ref)}
+	out.Code = name
+	if name.Valid() {
+		out.rule = obis.RuleDeclared
+	}
+	if err == nil {
+		out.known = true
+		out.Quantity, out.rule = r.rules.Resolve(t, name)
+		out.raw, out.shift = t.Append(nil), int(t[Multiplier])-out.Exp
 	}
 	r.seen[ref] = out
 	return out
+}
+
+// code returns the OBIS code that is a name of the type.
+func (d *TypeDescription) code() obis.Code {
+	for _, n := range d.Names {
+		if n.Type != "OBIS" {
+			continue
+		}
+		if code, err := obis.ParseCode(n.Name); err == nil {
+			return code
+		}
+	}
+	return obis.Code{}
+}
+
+// readingType returns the type that is a name of the description, or is told part by part.
+func (d *TypeDescription) readingType() (t ReadingType, err error) {
+	for _, n := range d.Names {
+		if t, err = ParseReadingType(n.Name); err == nil {
+			return t, nil
+		}
+	}
+	t, told := ReadingType{}, false
+	for _, n := range d.other {
+		for i, part := range partNames {
+			name, child, nested := strings.Cut(part, "/")
+			if n.Name.Local != name {
+				continue
+			}
+			own := n
+			if nested {
+				own = n.Child(child)
+			}
+			if own == nil {
+				continue
+			}
+			if t[i], err = number(strings.TrimSpace(own.Text)); err != nil {
+				return ReadingType{}, err
+			}
+			told = true
+		}
+	}
+	if !told {
+		return t, errNoType
+	}
+	return t, nil
+}
+
+var errNoType = errors.New("cim: no reading type")
+
+// partNames are the elements of the parts of a reading type.
+var partNames = [...]string{
+	"macroPeriod", "aggregate", "measuringPeriod", "accumulation", "flowDirection", "commodity", "measurementKind",
+	"interharmonic/numerator", "interharmonic/denominator", "argument/numerator", "argument/denominator", "tou", "cpp", "consumptionTier",
+	"phases", "multiplier", "unit", "currency",
 }
 
 func (r *resolver) data(m *MeterReading) *mapping.Data {
@@ -91,19 +142,16 @@ func (r *resolver) data(m *MeterReading) *mapping.Data {
 		r.block(d, &m.IntervalBlocks[i])
 	}
 	for i := range m.Events {
-		d.Events = append(d.Events, m.Events[i].event())
+		d.Events = append(d.Events, m.Events[i].event(d.Meter.Medium))
 	}
 	return d
 }
 
 func (r *resolver) reading(x *Reading, ref string) obis.Reading {
 	q := r.resolve(ref)
-	out := obis.Reading{Code: q.Code, Unit: q.Unit, Rule: q.rule, Value: x.Value}
-	if q.rule == obis.RuleNone {
-		out.RawID = []byte(ref)
-	}
+	out := obis.Reading{Code: q.Code, Unit: q.Unit, Rule: q.rule, RawID: q.raw, Value: x.Value}
 	var scaled bool
-	if out.Value, scaled = x.Value.Shift(q.shift); !scaled && numeric(x.Value) {
+	if out.Value, scaled = x.Value.Shift(q.shift); (!scaled || !q.known) && numeric(x.Value) {
 		out.Quality.Flags |= obis.ScalerUnknown
 	}
 	out.Time, _ = x.TimeStamp.Time()
@@ -150,21 +198,27 @@ var categories = map[string]obis.Flags{
 // block adds a block of intervals as a profile, to the one before it where the times are the same.
 func (r *resolver) block(d *mapping.Data, b *IntervalBlock) {
 	q := r.resolve(b.Type)
-	var p *obis.Profile
-	if n := len(d.Profiles); n > 0 && d.Profiles[n-1].Period == q.Period && sameTimes(d.Profiles[n-1], b) {
-		p = d.Profiles[n-1]
-	} else {
-		p = &obis.Profile{Period: q.Period}
-		for i := range b.Readings {
-			t, _ := b.Readings[i].TimeStamp.Time()
-			p.Times = append(p.Times, t)
+	p := &obis.Profile{Period: q.Period, Times: make([]obis.Time, len(b.Readings))}
+	for i := range b.Readings {
+		x := &b.Readings[i]
+		end, ok := x.TimeStamp.Time()
+		if !ok {
+			end, _ = x.End.Time()
 		}
-		d.Profiles = append(d.Profiles, p)
+		p.Times[i] = end
+		if start, ok := x.Start.Time(); ok && !follows(start, end, q.Period) {
+			if p.Starts == nil {
+				p.Starts = make([]obis.Time, len(b.Readings))
+			}
+			p.Starts[i] = start
+		}
 	}
-	col := obis.Column{Code: q.Code, Unit: q.Unit, Rule: q.rule}
-	if q.rule == obis.RuleNone {
-		col.RawID = []byte(b.Type)
+	if n := len(d.Profiles); n > 0 {
+		if last := d.Profiles[n-1]; last.Period == p.Period && slices.Equal(last.Times, p.Times) && slices.Equal(last.Starts, p.Starts) {
+			p = last
+		}
 	}
+	col := obis.Column{Code: q.Code, Unit: q.Unit, Rule: q.rule, RawID: q.raw}
 	for i := range b.Readings {
 		x := r.reading(&b.Readings[i], b.Type)
 		col.Append(x.Value)
@@ -172,19 +226,17 @@ func (r *resolver) block(d *mapping.Data, b *IntervalBlock) {
 			col.Quality.Add(i, x.Quality)
 		}
 	}
+	if len(p.Columns) == 0 {
+		d.Profiles = append(d.Profiles, p)
+	}
 	p.Columns = append(p.Columns, col)
 }
 
-func sameTimes(p *obis.Profile, b *IntervalBlock) bool {
-	if p.Len() != len(b.Readings) {
-		return false
-	}
-	for i := range b.Readings {
-		if t, _ := b.Readings[i].TimeStamp.Time(); t != p.Times[i] {
-			return false
-		}
-	}
-	return true
+// follows reports whether an interval begins a period before its end.
+func follows(start, end obis.Time, period int32) bool {
+	from, ok1 := start.Instant(obis.Clock{})
+	to, ok2 := end.Instant(obis.Clock{})
+	return ok1 && ok2 && period > 0 && to.Sub(from) == time.Duration(period)*time.Second
 }
 
 // meter returns the identity of a meter; a name of a foreign kind is its id where there is no other.
@@ -218,14 +270,18 @@ func (m *Meter) meter() obis.Meter {
 	return out
 }
 
-func (e *EndDeviceEvent) event() obis.Event {
+func (e *EndDeviceEvent) event(medium obis.Medium) obis.Event {
 	out := obis.Event{Text: e.Reason}
 	out.Time, _ = e.Created.Time()
+	device, rest, _ := strings.Cut(e.Type, ".")
 	for _, t := range data().events {
-		if t.name == e.Type {
+		if t.name == rest {
 			out.Log, out.ID = t.log, t.id
 			break
 		}
+	}
+	if e.Type != "" && (!out.Log.Valid() || device+"." != deviceType(medium)) {
+		out.Params = append(out.Params, obis.Reading{RawID: []byte(eventTypeName), Value: obis.Text([]byte(e.Type))})
 	}
 	if out.Text == "" && !out.Log.Valid() {
 		out.Text = e.Type

@@ -1,18 +1,20 @@
 package cim
 
 import (
+	"slices"
+
 	"github.com/openusm/meter/obis"
 )
 
-// Macro periods: of values that were taken at the end of a billing period, and of daily ones.
+// Macro periods: of values that were taken at the end of a billing period, and of
+// those that were at the end of a day, a month, a week.
 const (
 	billing = 8
 	daily   = 11
+	monthly = 13
+	weekly  = 24
 	day     = 24 * 3600 // seconds
 )
-
-// commodities are those of the media whose channel on an electricity meter has a code of its own.
-var commodities = map[obis.Medium]int32{obis.Electricity: 1, obis.Gas: 7, obis.Water: 9, obis.HotWater: 9, obis.Heat: 12, obis.Cooling: 13}
 
 // Quantity is what a reading type says of a value.
 type Quantity struct {
@@ -50,7 +52,7 @@ func (r *Rules) TypeOf(q Quantity) (t ReadingType, exp int, ok bool) {
 		t[MacroPeriod], t[MeasuringPeriod] = daily, 0
 	}
 	if p.vars[Commodity] == 'M' {
-		t[Commodity] = commodities[q.Medium]
+		t[Commodity] = data().medium(q.Medium).commodity
 	}
 	if p.vars[TOU] == 'E' {
 		t[TOU] = int32(q.Code[4])
@@ -66,15 +68,15 @@ func (r *Rules) TypeOf(q Quantity) (t ReadingType, exp int, ok bool) {
 
 // takes reports whether the pattern is for the unit and the medium of a quantity with its code.
 func (p *pattern) takes(q *Quantity) bool {
-	if _, known := commodities[q.Medium]; p.vars[Commodity] == 'M' && !known {
+	if p.vars[Commodity] == 'M' && data().medium(q.Medium) == nil {
 		return false
 	}
-	if p.vars[Unit] != 'U' {
-		return q.Unit == p.unit || q.Unit == obis.UnitUnknown && p.unit == obis.Count
+	if own := q.Unit == obis.UnitUnknown && p.unit == obis.Count; p.vars[Unit] != 'U' && (own || q.Unit != p.unit) {
+		return own
 	}
 	u := data().unit(q.Unit)
 	if u == nil || p.vars[FlowDirection] != 'Q' {
-		return u != nil
+		return u != nil || p.vars[Unit] != 'U'
 	}
 	f := data().flow(q.Code)
 	return f != nil && f.quantity == u.quantity
@@ -119,14 +121,63 @@ func byNumber(list []numbered, number int32) (key int32, ok bool) {
 	return 0, false
 }
 
+// TypeFor returns the reading type of a quantity as [Rules.TypeOf] does, but the
+// very type of which it was read where raw, its raw id, is one with its unit.
+// Of that type the multiplier is kept, too: the power of ten is from the model's
+// unit to that of the type, without the multiplier.
+func (r *Rules) TypeFor(raw []byte, q Quantity) (t ReadingType, exp int, ok bool) {
+	if len(raw) == 0 || len(raw) > maxTypeText {
+		return r.TypeOf(q)
+	}
+	t, err := ParseReadingType(string(raw))
+	if err != nil || t[Multiplier] < -128 || t[Multiplier] > 127 {
+		return r.TypeOf(q)
+	}
+	if own, _ := r.Resolve(t, q.Code); own.Unit == q.Unit {
+		return t, own.Exp, true
+	}
+	return r.TypeOf(q)
+}
+
+// maxTypeText is how long a reading type may be: eighteen numbers of 32 bits.
+const maxTypeText = 18 * len("-2147483648.")
+
+// Resolve returns what a reading type stands for that has been given the name of
+// a code, or the zero code where it has none, and how it came by its code.
+func (r *Rules) Resolve(t ReadingType, name obis.Code) (q Quantity, rule obis.Rule) {
+	q, ok := r.QuantityOf(t)
+	rule = obis.RuleStandard
+	if !ok {
+		q, rule = Quantity{}, obis.RuleNone
+		q.Unit, q.Exp = UnitOf(t[Unit])
+		q.Period, _ = byNumber(data().periods, t[MeasuringPeriod])
+	}
+	if !name.Valid() || ok && q.Code == name {
+		return q, rule
+	}
+	q.Code = name
+	own := func(p *pattern) bool { return p.vars[Unit] == 0 && p.parts[Unit] == t[Unit] }
+	if p := r.table().FindFunc(name, own); p != nil {
+		q.Unit, q.Exp = p.unit, 0
+	}
+	return q, obis.RuleDeclared
+}
+
 // QuantityOf returns what a reading type stands for: the first code that has
 // it, or has what other systems write instead. The multiplier and the currency
 // are not looked at. It is not ok where no code is known, or too many: a value
 // of some past billing period does not say of which.
 func (r *Rules) QuantityOf(t ReadingType) (q Quantity, ok bool) {
-	const normal = 12 // an aggregate that says no more than none
+	const (
+		normal         = 12 // an aggregate that says no more than none
+		electricity    = 1
+		primaryMetered = 2 // electricity that is measured at a transformer's high-voltage side
+	)
 	if t[Aggregate] == normal {
 		t[Aggregate] = 0
+	}
+	if t[Commodity] == primaryMetered {
+		t[Commodity] = electricity
 	}
 	if t[MeasuringPeriod] != 0 {
 		if q.Period, ok = byNumber(data().periods, t[MeasuringPeriod]); !ok {
@@ -170,13 +221,18 @@ func (p *pattern) quantity(t ReadingType, codes obis.Pattern, c byte) (q Quantit
 		q.Code[5] = obis.FCurrent
 	}
 	switch {
-	case p.vars[MacroPeriod] != 'F' || t[MacroPeriod] == 0:
+	case p.vars[MacroPeriod] != 'F' && p.parts[MacroPeriod] == daily:
+		q.Period = day
+	case p.vars[MacroPeriod] != 'F', t[MacroPeriod] == 0, t[MacroPeriod] == monthly, t[MacroPeriod] == weekly:
 	case t[MacroPeriod] == daily && (t[MeasuringPeriod] == 0 || byKey(data().periods, day) == t[MeasuringPeriod]):
 		q.Period = day
 	default:
 		return Quantity{}, false
 	}
 	var quantity string
+	if u := data().unit(p.unit); u != nil {
+		quantity = u.quantity
+	}
 	if p.vars[Unit] == 'U' {
 		u := data().unitNumber(t[Unit])
 		if u == nil {
@@ -188,14 +244,11 @@ func (p *pattern) quantity(t ReadingType, codes obis.Pattern, c byte) (q Quantit
 		return Quantity{}, false
 	}
 	if p.vars[Commodity] == 'M' {
-		for m, n := range commodities {
-			if n == t[Commodity] && m != obis.HotWater {
-				q.Medium = m
-			}
-		}
-		if q.Medium == obis.Unknown {
+		i := slices.IndexFunc(data().media, func(m medium) bool { return m.commodity == t[Commodity] })
+		if i < 0 {
 			return Quantity{}, false
 		}
+		q.Medium = data().media[i].medium
 	}
 	for part, letter := range map[int]byte{TOU: 'E', InterharmonicNumerator: 'H'} {
 		if p.vars[part] != letter {

@@ -32,7 +32,8 @@ type Feed struct {
 
 	root   string // the root's name where it is not "feed"
 	attrs  []xmltext.Attr
-	layout []part // how it was read; nil for a feed that was made
+	layout []part   // how it was read; nil for a feed that was made
+	unread []string // what had bad numbers
 }
 
 // Link is an Atom link; those of ESPI tell which resource belongs to which.
@@ -96,6 +97,7 @@ type IntervalReading struct {
 	CPP       int16
 	has       fields
 	other     []*xmltext.Node
+	bad       *xmltext.Node // all of it, where it has a bad number
 }
 
 // fields says which elements an interval reading has.
@@ -289,6 +291,9 @@ var typeElements = [...]struct {
 	{"interharmonic", cim.InterharmonicNumerator}, {"measuringPeriod", cim.MeasuringPeriod}, {"argument", cim.ArgumentNumerator},
 }
 
+// hasDefaultQuality is that of ReadingType.present.
+const hasDefaultQuality = 1 << 5
+
 func (t *ReadingType) append(dst []byte) []byte {
 	dst = append(dst, `<ReadingType xmlns="`+espiSpace+`">`...)
 	for _, n := range t.other {
@@ -342,6 +347,9 @@ func (p *Period) append(dst []byte, name string) []byte {
 }
 
 func (r *IntervalReading) append(dst []byte) []byte {
+	if r.bad != nil {
+		return r.bad.Append(dst, espiSpace)
+	}
 	dst = append(dst, "<IntervalReading>"...)
 	for _, n := range r.other {
 		dst = n.Append(dst, espiSpace)

@@ -1,12 +1,15 @@
 package greenbutton
 
 import (
-	"crypto/sha1"
+	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/openusm/meter/internal/uuid"
+	"github.com/openusm/meter/internal/xmltext"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/cim"
 	"github.com/openusm/meter/obis"
@@ -19,37 +22,42 @@ type Options struct {
 }
 
 // New makes a feed of what a meter said: a usage point for each kind of service.
-// Profiles become interval blocks, each reading a block with one value. The
-// losses name what the feed cannot carry: readings without a reading type or
-// that are no numbers, times that are no instants, quality flags and events.
+// Profiles become interval blocks, each reading a block with one value. A raw id
+// that is a reading type is written as that type. The losses name what the feed
+// cannot carry: readings without a reading type or that are no numbers, times
+// that are no instants, quality flags and events.
 //
-// Titles keep what ESPI has no place for: that of a reading type the OBIS code,
-// that of a meter reading the code of its profile.
+// What [Feed.Data] made of costs, tariffs, summaries and time parameters is so
+// again. Titles keep what ESPI has no place for: that of a reading type the OBIS
+// code where the type alone does not lead to it, that of a meter reading the code
+// of its profile.
 func New(d *mapping.Data, o *Options) (*Feed, []mapping.Loss) {
-	b := builder{data: d, points: map[int]string{}}
+	b := builder{data: d, points: map[int]int{}, resources: resources{nodes: map[string]*xmltext.Node{}}}
 	if o != nil {
 		b.opts = *o
 	}
-	for i := range d.Readings {
-		b.reading(i)
+	for i := 0; i < len(d.Readings); {
+		i += b.reading(i)
 	}
 	for i := range d.Profiles {
 		b.profile(i)
 	}
+	b.addResources()
 	for i := range d.Events {
 		b.lose(mapping.Event, i, d.Events[i].Quality.Flags, "ESPI has no events")
 	}
-	return b.finish(), b.lost
+	return b.finish(), b.data.Gather(b.lost)
 }
 
 type builder struct {
 	data    *mapping.Data
 	opts    Options
 	entries []Entry
-	points  map[int]string // the link of each usage point by its service
-	count   int            // of meter readings
+	points  map[int]int // the number of the entry of each usage point, by its service
+	count   int         // of meter readings
 	newest  int64
-	lost    []mapping.Loss
+	resources
+	lost []mapping.Loss
 }
 
 func (b *builder) lose(part mapping.Part, i int, flags obis.Flags, format string, args ...any) {
@@ -64,13 +72,16 @@ func (b *builder) finish() *Feed {
 	}
 	updated := at.UTC().Format(time.RFC3339)
 	root := "/" + pathSegment(b.data.Meter.ID)
-	f := &Feed{ID: uuid(root), Title: "Meter " + b.data.Meter.ID, Updated: updated, Links: []Link{{Rel: "self", Href: root}}, Entries: b.entries}
+	f := &Feed{ID: urn(root), Title: "Meter " + b.data.Meter.ID, Updated: updated, Links: []Link{{Rel: "self", Href: root}}, Entries: b.entries}
 	for i := range f.Entries {
 		e := &f.Entries[i]
-		e.ID, e.Published, e.Updated = uuid(e.Links[0].Href), updated, updated
+		e.ID, e.Published, e.Updated = urn(e.Links[0].Href), updated, updated
 	}
 	return f
 }
+
+// urn returns the id of a link, so that the same meter has the same ids in every file.
+func urn(href string) string { return "urn:uuid:" + uuid.Of(href) }
 
 // pathSegment makes an id one segment of a path.
 func pathSegment(id string) string {
@@ -89,28 +100,14 @@ func pathSegment(id string) string {
 	return string(out)
 }
 
-// uuid returns the URN of the name-based UUID (RFC 9562, version 5) of a link, so
-// that the same meter has the same ids in every file.
-func uuid(href string) string {
-	urlSpace := [16]byte{0x6b, 0xa7, 0xb8, 0x11, 0x9d, 0xad, 0x11, 0xd1, 0x80, 0xb4, 0x00, 0xc0, 0x4f, 0xd4, 0x30, 0xc8}
-	sum := sha1.Sum(append(urlSpace[:], href...))
-	u := sum[:16]
-	u[6], u[8] = u[6]&0x0F|0x50, u[8]&0x3F|0x80
-	x := hex.EncodeToString(u)
-	return "urn:uuid:" + x[:8] + "-" + x[8:12] + "-" + x[12:16] + "-" + x[16:20] + "-" + x[20:]
-}
-
-// services are the kinds of service of the commodities of a reading type.
-var services = map[int32]int{0: 0, 1: 0, 7: 1, 9: 2, 12: 4, 13: 4}
-
 // point returns the link of the usage point of a service, whose entry it makes where there is none.
 func (b *builder) point(service int) string {
-	if href, ok := b.points[service]; ok {
-		return href
+	if i, ok := b.points[service]; ok {
+		return b.entries[i].Links[0].Href
 	}
 	up := "/" + pathSegment(b.data.Meter.ID) + "/UsagePoint"
 	href := up + "/" + strconv.Itoa(service)
-	b.points[service] = href
+	b.points[service] = len(b.entries)
 	b.entries = append(b.entries, Entry{
 		Links:   []Link{{Rel: "self", Href: href}, {Rel: "up", Href: up}, {Rel: "related", Href: href + "/MeterReading"}},
 		Title:   b.data.Meter.ID,
@@ -119,11 +116,29 @@ func (b *builder) point(service int) string {
 	return href
 }
 
+// addResources adds the summaries and the time parameters, which are those of the first usage point.
+func (b *builder) addResources() {
+	for i, o := range b.resources.list {
+		service := cim.ServiceOfMedium(b.data.Meter.Medium)
+		for _, e := range b.entries {
+			if u, ok := e.Content[0].(*UsagePoint); ok {
+				service = u.Service
+				break
+			}
+		}
+		up := b.point(service) + "/" + o.Name()
+		point := &b.entries[b.points[service]]
+		href := up + "/" + strconv.Itoa(i+1)
+		point.Links = append(point.Links, Link{Rel: "related", Href: href})
+		b.entries = append(b.entries, Entry{Links: []Link{{Rel: "self", Href: href}, {Rel: "up", Href: up}}, Content: []Resource{o}})
+	}
+}
+
 // add adds a meter reading with its type and its values. The power of ten of the
 // type is that of the values, which are multiples of it.
-func (b *builder) add(t *ReadingType, code obis.Code, title string, block *IntervalBlock) {
+func (b *builder) add(t *ReadingType, name, title string, block *IntervalBlock) {
 	b.count++
-	point := b.point(services[t.Type[cim.Commodity]])
+	point := b.point(cim.ServiceOf(t.Type[cim.Commodity]))
 	href := point + "/MeterReading/" + strconv.Itoa(b.count)
 	typeUp := "/" + pathSegment(b.data.Meter.ID) + "/ReadingType"
 	typeHref := typeUp + "/" + strconv.Itoa(b.count)
@@ -137,7 +152,7 @@ func (b *builder) add(t *ReadingType, code obis.Code, title string, block *Inter
 		Title: title, Content: []Resource{&MeterReading{}},
 	}, Entry{
 		Links: []Link{{Rel: "self", Href: typeHref}, {Rel: "up", Href: typeUp}},
-		Title: titleOf(code), Content: []Resource{t},
+		Title: name, Content: []Resource{t},
 	}, Entry{
 		Links:   []Link{{Rel: "self", Href: href + "/IntervalBlock/1"}, {Rel: "up", Href: href + "/IntervalBlock"}},
 		Content: []Resource{block},
@@ -210,45 +225,159 @@ func scaled(v obis.Value, exp int8) (int64, bool) {
 	return n, ok && n >= minInt48 && n <= maxInt48
 }
 
-func (b *builder) reading(i int) {
+// typeFor returns the reading type of a quantity, the power of ten from its unit
+// to that of the type, and the title that names its code where the type alone
+// does not. What it loses it says of the part.
+func (b *builder) typeFor(part mapping.Part, i int, raw []byte, rule obis.Rule, q cim.Quantity) (t cim.ReadingType, exp int, name string, ok bool) {
+	if t, exp, ok = b.opts.Rules.TypeFor(raw, q); !ok {
+		return t, exp, "", false
+	}
+	if lost := cim.MediumLost(q.Medium); lost != "" && q.Code.Valid() {
+		b.lose(part, i, 0, "%s", lost)
+	}
+	of := t
+	if of[cim.MeasuringPeriod] == 0 {
+		of[cim.MeasuringPeriod] = cim.MeasuringPeriodOf(q.Period)
+	}
+	back, _ := b.opts.Rules.Resolve(of, obis.Code{})
+	if q.Code.Valid() && (back.Code != q.Code || rule != obis.RuleStandard) {
+		name = titleOf(q.Code)
+	}
+	if rule >= obis.RuleDerived || rule == obis.RuleStandard && name != "" {
+		b.lose(part, i, 0, "by what rule it has its code: %v", rule)
+	}
+	return t, exp, name, true
+}
+
+// reading adds a reading with what was said besides, and returns how many readings that are.
+func (b *builder) reading(i int) (used int) {
 	r := &b.data.Readings[i]
 	flags := r.Quality.Flags
-	if r.Value.IsNone() {
-		b.lose(mapping.Reading, i, flags, "no value")
-		return
+	if isResource(r.RawID) && !r.Code.Valid() {
+		if lost := b.resources.add(r, b.seconds); lost != "" || flags != 0 {
+			b.lose(mapping.Reading, i, flags, "%s", lost)
+		}
+		return 1
 	}
-	var period int32
 	start, end, timed, reason := b.interval(r)
+	x := IntervalReading{}
 	if timed {
-		period = int32(min(end-start, 1<<31-1))
+		x.Period = Period{Duration: uint32(end - start), Start: start}
+		x.has |= hasPeriod
 	}
-	t, exp, ok := b.opts.Rules.TypeOf(cim.Quantity{Code: r.Code, Unit: r.Unit, Period: period, Medium: cim.MediumOf(b.data, r.Code)})
+	used = 1 + b.extras(&x, i)
+	if r.Value.IsNone() && used == 1 {
+		b.lose(mapping.Reading, i, flags, "no value")
+		return used
+	}
+	q := cim.Quantity{Code: r.Code, Unit: r.Unit, Medium: cim.MediumOf(b.data, r.Code)}
+	if timed {
+		q.Period = int32(min(end-start, 1<<31-1))
+	}
+	t, exp, name, ok := b.typeFor(mapping.Reading, i, r.RawID, r.Rule, q)
 	if !ok {
-		b.lose(mapping.Reading, i, flags, "ESPI has no reading type for %s in %q", r.ID(), r.Unit)
-		return
+		b.lose(mapping.Reading, i, flags, "ESPI has no reading type for it in %q", r.Unit)
+		return used
 	}
-	value, _ := r.Value.Shift(exp)
-	_, own, ok := value.Decimal()
-	ten, fits := exponentFor(own)
-	n, exact := scaled(value, ten)
-	if !ok || !fits || !exact {
+	value, shifted := r.Value.Shift(exp)
+	ten, ok := typeExponent(&t, value)
+	if x.Value, ok = scaled(value, ten); !r.Value.IsNone() && (!ok || !shifted) {
 		b.lose(mapping.Reading, i, flags, "no number of 48 bits")
-		return
+		return used
+	}
+	if !r.Value.IsNone() {
+		x.has |= hasValue
 	}
 	if reason != "" {
 		b.lose(mapping.Reading, i, 0, "%s", reason)
 	}
 	t[cim.Multiplier] = int32(ten)
-	x := IntervalReading{Value: n, has: hasValue}
-	if timed {
-		x.Period = Period{Duration: uint32(end - start), Start: start}
-		x.has |= hasPeriod
-	}
 	var left obis.Flags
 	if x.Qualities, left = cim.ESPIQualities(flags); left != 0 {
 		b.lose(mapping.Reading, i, left, "")
 	}
-	b.add(typeOf(t, 0), r.Code, obis.Describe(r.Code), &IntervalBlock{Readings: []IntervalReading{x}})
+	title := obis.Describe(r.Code)
+	b.add(typeOf(t, 0), name, title, &IntervalBlock{Readings: []IntervalReading{x}})
+	return used
+}
+
+// typeExponent returns the power of ten in which a value is written: that of its
+// type where it is a multiple of it, else the greatest of which it is one.
+func typeExponent(t *cim.ReadingType, v obis.Value) (int8, bool) {
+	if own := t[cim.Multiplier]; own != 0 && own == int32(int8(own)) && slices.Contains(exponents, int8(own)) {
+		if _, ok := scaled(v, int8(own)); ok {
+			return int8(own), true
+		}
+	}
+	_, exp, ok := v.Decimal()
+	ten, fits := exponentFor(exp)
+	return ten, ok && fits
+}
+
+// extras gives an interval what the readings behind a reading say besides, and returns how many they are.
+func (b *builder) extras(x *IntervalReading, i int) (n int) {
+	r := &b.data.Readings[i]
+	for next := i + 1; next < len(b.data.Readings); next++ {
+		y := &b.data.Readings[next]
+		e := extraOf(r.RawID, r.Code, y.RawID, y.Code)
+		if e == nil || y.Time != r.Time || x.has&e.has != 0 {
+			return n
+		}
+		n++
+		if !e.set(x, y.Value) {
+			b.lose(mapping.Reading, next, 0, "a value that %s cannot hold", e.name)
+		}
+		if f := y.Quality.Flags; f != 0 {
+			b.lose(mapping.Reading, next, f, "")
+		}
+	}
+	return n
+}
+
+// extraOf returns what the second of two says besides the first, by their raw ids; nil where it is something else.
+func extraOf(of []byte, code obis.Code, rawID []byte, own obis.Code) *extra {
+	slash := bytes.LastIndexByte(rawID, '/')
+	if slash < 0 || own.Valid() {
+		return nil
+	}
+	if !bytes.Equal(rawID[:slash], of) && (len(of) > 0 || !code.Valid()) { // a code may stand without its raw id
+		return nil
+	}
+	for i := range extras {
+		if extras[i].name == string(rawID[slash+1:]) {
+			return &extras[i]
+		}
+	}
+	return nil
+}
+
+// set sets what an interval says besides. It is not ok for what the element cannot hold.
+func (e *extra) set(x *IntervalReading, v obis.Value) bool {
+	if v.IsNone() {
+		return true
+	}
+	n, ok := scaled(v, e.exp)
+	if !ok || e.has != hasCost && n != int64(int16(n)) {
+		return false
+	}
+	x.has |= e.has
+	switch e.has {
+	case hasCost:
+		x.Cost = n
+	case hasTier:
+		x.Tier = int16(n)
+	case hasTOU:
+		x.TOU = int16(n)
+	default:
+		x.CPP = int16(n)
+	}
+	return true
+}
+
+// seconds returns a time as ESPI has it.
+func (b *builder) seconds(t obis.Time) (int64, bool) {
+	at, ok := t.Instant(b.data.Clock)
+	return at.Unix(), ok && at.Nanosecond() == 0
 }
 
 // interval returns the seconds at which a reading begins and ends, the same for one of a moment.
@@ -258,7 +387,7 @@ func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost 
 	}
 	at, ok := r.Time.Instant(b.data.Clock)
 	if !ok {
-		return 0, 0, false, "its time, which is no instant: " + r.Time.String()
+		return 0, 0, false, "its time, which is no instant"
 	}
 	start, end = at.Unix(), at.Unix()
 	if at.Nanosecond() != 0 {
@@ -279,71 +408,145 @@ func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost 
 	return start, end, true, lost
 }
 
+// interval is the time of a row.
+type interval struct {
+	row        int
+	start, end int64
+	own        bool // start is the row's own
+}
+
 func (b *builder) profile(i int) {
 	p := b.data.Profiles[i]
-	times := make([]int64, p.Len())
-	for row := range times {
-		at, ok := p.Times[row].Instant(b.data.Clock)
+	rows := make([]interval, 0, p.Len())
+	untimed, fractions, starts := 0, 0, 0
+	for row, t := range p.Times {
+		at, ok := t.Instant(b.data.Clock)
 		if !ok {
-			b.lose(mapping.Profile, i, 0, "row %d: its time, which is no instant: %v", row, p.Times[row])
-			return
+			untimed++
+			continue
 		}
 		if at.Nanosecond() != 0 {
-			b.lose(mapping.Profile, i, 0, "row %d: the fraction of its second", row)
+			fractions++
 		}
-		times[row] = at.Unix()
+		r := interval{row: row, end: at.Unix()}
+		if row < len(p.Starts) && !p.Starts[row].IsZero() {
+			from, ok := p.Starts[row].Instant(b.data.Clock)
+			if r.start, r.own = from.Unix(), ok && !from.After(at) && at.Unix()-from.Unix() < 1<<32; !r.own {
+				starts++
+			}
+		}
+		rows = append(rows, r)
 	}
-	for c := range p.Columns {
-		b.column(i, c, times)
+	b.loseRows(i, untimed, 0, "rows whose time is no instant")
+	b.loseRows(i, fractions, 0, "the fractions of their seconds")
+	b.loseRows(i, starts, 0, "the starts of their intervals")
+	for c := 0; c < len(p.Columns); {
+		c += b.column(i, c, rows)
 	}
 }
 
-func (b *builder) column(i, c int, times []int64) {
+func (b *builder) loseRows(i, rows int, flags obis.Flags, reason string) {
+	if rows > 0 {
+		b.lost = append(b.lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: rows, Flags: flags, Reason: reason})
+	}
+}
+
+// column adds a column with those that say something besides, and returns how many columns that are.
+func (b *builder) column(i, c int, rows []interval) (used int) {
 	p := b.data.Profiles[i]
 	col := &p.Columns[c]
-	t, exp, ok := b.opts.Rules.TypeOf(cim.Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: cim.MediumOf(b.data, col.Code)})
-	if !ok {
-		b.lose(mapping.Profile, i, 0, "column %d: ESPI has no reading type for %v in %q", c, col.Code, col.Unit)
-		return
+	used = 1
+	block := &IntervalBlock{Readings: make([]IntervalReading, len(rows))}
+	for next := c + 1; next < len(p.Columns); next++ {
+		e := extraOf(col.RawID, col.Code, p.Columns[next].RawID, p.Columns[next].Code)
+		if e == nil {
+			break
+		}
+		b.extraColumn(i, next, e, rows, block.Readings)
+		used++
 	}
-	ten, ok := columnExponent(col, len(times), exp)
+	q := cim.Quantity{Code: col.Code, Unit: col.Unit, Period: p.Period, Medium: cim.MediumOf(b.data, col.Code)}
+	t, exp, name, ok := b.typeFor(mapping.Profile, i, col.RawID, col.Rule, q)
 	if !ok {
-		b.lose(mapping.Profile, i, 0, "column %d: values that are no numbers of 48 bits", c)
-		return
+		id := obis.Reading{Code: col.Code, RawID: col.RawID}
+		b.lose(mapping.Profile, i, 0, "ESPI has no reading type for column %s in %q", id.ID(), col.Unit)
+		return used
 	}
+	ten := columnExponent(&t, col, rows, exp)
 	t[cim.Multiplier] = int32(ten)
-	duration := int64(0)
-	if over := t[cim.Accumulation]; over == deltaData || over == indicating {
-		duration = int64(p.Period)
-	}
-	block := &IntervalBlock{Readings: make([]IntervalReading, len(times))}
+	regular := durationOf(&t, p.Period)
 	var lost obis.Flags
-	for row, at := range times {
-		x := &block.Readings[row]
-		x.Period = Period{Duration: uint32(duration), Start: at - duration}
-		x.has = hasPeriod
-		flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
-		if v := col.At(row); !v.IsNone() {
-			v, _ = v.Shift(exp)
-			x.Value, _ = scaled(v, ten)
-			x.has |= hasValue
+	flagged, bad := 0, 0
+	for k, r := range rows {
+		x := &block.Readings[k]
+		x.Period = Period{Duration: uint32(regular), Start: r.end - regular}
+		if r.own {
+			x.Period = Period{Duration: uint32(r.end - r.start), Start: r.start}
+		}
+		x.has |= hasPeriod
+		flags := p.Quality.At(r.row).Flags | col.Quality.At(r.row).Flags
+		if v := col.At(r.row); !v.IsNone() {
+			v, shifted := v.Shift(exp)
+			n, exact := scaled(v, ten)
+			if shifted && exact {
+				x.Value = n
+				x.has |= hasValue
+			} else {
+				bad++
+			}
 		} else {
 			flags &^= obis.Missing // an interval reading without a value says it
 		}
-		if flags != 0 {
-			var left obis.Flags
-			x.Qualities, left = cim.ESPIQualities(flags)
+		if flags == 0 {
+			continue
+		}
+		var left obis.Flags
+		if x.Qualities, left = cim.ESPIQualities(flags); left != 0 {
 			lost |= left
+			flagged++
 		}
 	}
-	if lost != 0 {
-		b.lose(mapping.Profile, i, lost, "column %d", c)
-	}
+	b.loseRows(i, bad, 0, "values that are no numbers of 48 bits")
+	b.loseRows(i, flagged, lost, "")
 	title := obis.Describe(col.Code)
 	if p.Code.Valid() {
 		title = titleOf(p.Code)
 	}
-	b.add(typeOf(t, p.Period), col.Code, title, block)
+	of := typeOf(t, p.Period)
+	of.setDefaultQuality(block.Readings)
+	b.add(of, name, title, block)
+	return used
+}
+
+// setDefaultQuality gives the type the quality that all its values have. They
+// keep it, too, for readers that do not look for a default.
+func (t *ReadingType) setDefaultQuality(values []IntervalReading) {
+	for i := range values {
+		if q := values[i].Qualities; len(q) != 1 || q[0] != values[0].Qualities[0] {
+			return
+		}
+	}
+	if len(values) > 0 {
+		t.quality = values[0].Qualities[0]
+		t.present |= hasDefaultQuality
+	}
+}
+
+func (b *builder) extraColumn(i, c int, e *extra, rows []interval, values []IntervalReading) {
+	col := &b.data.Profiles[i].Columns[c]
+	bad, flagged := 0, 0
+	var lost obis.Flags
+	for k, r := range rows {
+		if !e.set(&values[k], col.At(r.row)) {
+			bad++
+		}
+		if f := col.Quality.At(r.row).Flags &^ obis.Missing; f != 0 {
+			lost |= f
+			flagged++
+		}
+	}
+	b.loseRows(i, bad, 0, "values that "+e.name+" cannot hold")
+	b.loseRows(i, flagged, lost, "")
 }
 
 // Accumulations whose values are of the time before their stamp.
@@ -352,34 +555,37 @@ const (
 	indicating = 6
 )
 
-// columnExponent returns the power of ten in which all values of a column are whole numbers of 48 bits.
-func columnExponent(col *obis.Column, rows int, shift int) (int8, bool) {
+// durationOf returns the seconds of an interval of a type whose rows are a
+// period apart, and say nothing else.
+func durationOf(t *cim.ReadingType, period int32) int64 {
+	if over := t[cim.Accumulation]; over == deltaData || over == indicating {
+		return int64(period)
+	}
+	return 0
+}
+
+// columnExponent returns the power of ten in which the values of a column are
+// written: that of the type where they are multiples of it, else the greatest
+// of which all are.
+func columnExponent(t *cim.ReadingType, col *obis.Column, rows []interval, shift int) int8 {
 	least, found := int8(0), false
-	for row := range rows {
-		v := col.At(row)
-		if v.IsNone() {
+	own := t[cim.Multiplier] == int32(int8(t[cim.Multiplier])) && slices.Contains(exponents, int8(t[cim.Multiplier])) && t[cim.Multiplier] != 0
+	for _, r := range rows {
+		v, ok := col.At(r.row).Shift(shift)
+		_, exp, number := v.Decimal()
+		if !ok || !number {
 			continue
-		}
-		_, exp, ok := v.Decimal()
-		if !ok {
-			return 0, false
 		}
 		if !found || exp < least {
 			least, found = exp, true
 		}
-	}
-	shifted := int(least) + shift
-	if shifted < -128 || shifted > 127 {
-		return 0, false
-	}
-	ten, ok := exponentFor(int8(shifted))
-	for row := range rows {
-		v := col.At(row)
-		if v.IsNone() || !ok {
-			continue
+		if own {
+			_, own = scaled(v, int8(t[cim.Multiplier]))
 		}
-		v, _ = v.Shift(shift)
-		_, ok = scaled(v, ten)
 	}
-	return ten, ok
+	if own {
+		return int8(t[cim.Multiplier])
+	}
+	ten, _ := exponentFor(least)
+	return ten
 }

@@ -58,10 +58,9 @@ func sample() *mapping.Data {
 func TestThereAndBack(t *testing.T) {
 	d := sample()
 	feed, lost := New(d, nil)
-	require.Equal(t, `[reading 2: ESPI has no reading type for 0-1:24.1.0*255 in "" reading 3: quality dst not carried`+
-		` reading 4: ESPI has no reading type for 0-0:96.1.0*255 in "" reading 5: no value reading 6: no number of 48 bits`+
-		` reading 7: its time, which is no instant: 2026-11-20T12:00:00 profile 0: column 0; quality power-down not carried profile 0: column 1; quality power-down not carried`+
-		` profile 0: column 2: ESPI has no reading type for 0-0:96.10.1*255 in "" event 0: ESPI has no events]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 2 and 1 more: ESPI has no reading type for it in "" (0-1:24.1.0*255, 0-0:96.1.0*255) reading 3: quality dst not carried (0-1:24.2.1*255)`+
+		` reading 5: no value (1-0:2.8.0*255) reading 6: no number of 48 bits (1-0:2.8.0*255) reading 7: its time, which is no instant (1-0:3.8.0*255) profile 0: quality power-down not carried (2 rows) profile 0: ESPI has no reading type for column 0-0:96.10.1*255 in ""`+
+		` event 0: ESPI has no events]`, fmt.Sprint(lost))
 	raw := feed.AppendXML(nil)
 	parsed, err := Parse(raw)
 	require.NoError(t, err)
@@ -100,8 +99,19 @@ func TestSchema(t *testing.T) {
 		t.Skip("xmllint is not installed")
 	}
 	require.NoError(t, err)
-	for name, d := range map[string]*mapping.Data{"all": sample(), "none": {}} {
-		feed, _ := New(d, nil)
+	besides := &mapping.Data{Readings: []obis.Reading{
+		{RawID: []byte("0.0.0.4.1.1.12.0.0.0.0.0.0.0.0.-3.72.840"), Unit: obis.WattHour, Value: obis.Int(5, 0), Time: at(0), Quality: obis.Quality{Flags: obis.Invalid | obis.Edited}},
+		{RawID: []byte("0.0.0.4.1.1.12.0.0.0.0.0.0.0.0.-3.72.840/cost"), Unit: obis.Currency, Value: obis.Int(15, -2), Time: at(0)},
+		{RawID: []byte("0.0.0.4.1.1.12.0.0.0.0.0.0.0.0.-3.72.840/tou"), Value: obis.Int(2, 0), Time: at(0)},
+		{RawID: []byte("UsageSummary/currency"), Value: obis.Int(840, 0)},
+		{RawID: []byte("UsageSummary/overallConsumptionLastPeriod"), Unit: obis.WattHour, Value: obis.Int(5, 3), Time: at(0)},
+		{RawID: []byte("UsageSummary/statusTimeStamp"), Value: obis.Int(1767225600, 0)},
+		{RawID: []byte("LocalTimeParameters/dstEndRule"), Value: obis.Text([]byte("B40E2000"))}, {RawID: []byte("LocalTimeParameters/dstOffset"), Value: obis.Int(3600, 0)},
+		{RawID: []byte("LocalTimeParameters/dstStartRule"), Value: obis.Text([]byte("360E2000"))}, {RawID: []byte("LocalTimeParameters/tzOffset"), Value: obis.Int(-18000, 0)},
+	}}
+	for name, d := range map[string]*mapping.Data{"all": sample(), "none": {}, "besides": besides} {
+		feed, lost := New(d, nil)
+		require.Equal(t, name != "none", len(lost) > 0)
 		file := filepath.Join(t.TempDir(), name+".xml")
 		require.NoError(t, os.WriteFile(file, feed.AppendXML(nil), 0o600))
 		out, err := exec.Command(lint, "--nonet", "--noout", "--schema", schema, file).CombinedOutput()
@@ -145,10 +155,14 @@ func TestCorpus(t *testing.T) {
 		values := 0
 		for _, d := range data {
 			for _, p := range d.Profiles {
-				values += p.Len() * len(p.Columns)
+				for _, c := range p.Columns {
+					if !strings.Contains(string(c.RawID), "/") { // not of what is said besides
+						values += p.Len()
+					}
+				}
 			}
 			for _, r := range d.Readings {
-				if len(r.RawID) == 0 || strings.Contains(string(r.RawID), ".") { // not of a summary
+				if !strings.Contains(string(r.RawID), "/") { // neither that nor of a summary
 					values++
 				}
 			}
@@ -162,19 +176,46 @@ func TestParseRefuses(t *testing.T) {
 	for doc, field := range map[string]string{
 		"":    "document",
 		"<a>": "document",
-		"<feed xmlns='http://www.w3.org/2005/Atom'><entry>":                                                                                           "entry",
-		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><value>1.5</value></IntervalReading></IntervalBlock>":                          "value",
-		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><value>999999999999999</value></IntervalReading></IntervalBlock>":              "value",
-		"<IntervalBlock xmlns='http://naesb.org/espi'><interval><duration>-1</duration></interval></IntervalBlock>":                                   "duration",
-		"<ReadingType xmlns='http://naesb.org/espi'><uom>x</uom></ReadingType>":                                                                       "uom",
-		"<ReadingType xmlns='http://naesb.org/espi'><argument><numerator>z</numerator></argument></ReadingType>":                                      "numerator",
-		"<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><ReadingQuality><quality/></ReadingQuality></IntervalReading></IntervalBlock>": "quality",
+		"<feed xmlns='http://www.w3.org/2005/Atom'><entry>": "entry",
 	} {
 		_, err := Parse([]byte(doc))
 		var e *ParseError
 		require.ErrorAs(t, err, &e, "%s", doc)
 		require.Equal(t, field, e.Field, "%s", doc)
 	}
+}
+
+// A number that is none costs its interval, its type or its block's time, and is named.
+func TestBadNumbers(t *testing.T) {
+	for doc, want := range map[string]string{
+		"<IntervalReading><value>1.5</value></IntervalReading>":                              "value",
+		"<IntervalReading><value>999999999999999</value></IntervalReading>":                  "value",
+		"<IntervalReading><timePeriod><start>1.5</start></timePeriod></IntervalReading>":     "start",
+		"<interval><duration>-1</duration></interval>":                                       "duration",
+		"<IntervalReading><ReadingQuality><quality/></ReadingQuality></IntervalReading>":     "quality",
+		"<IntervalReading a='b'><x/><tou>99999</tou><value>7</value></IntervalReading>":      "tou",
+		"<IntervalReading><cost>1</cost><cpp>-</cpp><y><z a='1'>2</z></y></IntervalReading>": "cpp",
+	} {
+		doc = "<IntervalBlock xmlns='http://naesb.org/espi'><IntervalReading><value>5</value></IntervalReading>" + doc +
+			"<IntervalReading><value>6</value></IntervalReading></IntervalBlock>"
+		feed, err := Parse([]byte(doc))
+		require.NoError(t, err, doc)
+		list, unread := feed.Data(nil)
+		require.Contains(t, unread[0], "1 with a bad "+want)
+		require.Equal(t, "5", list[0].Profiles[0].Columns[0].At(0).String())
+		require.Equal(t, 2, list[0].Profiles[0].Len(), doc)
+		before, err := xmltext.ParseTree([]byte(doc))
+		require.NoError(t, err)
+		after, err := xmltext.ParseTree(feed.AppendXML(nil))
+		require.NoError(t, err)
+		if want != "duration" { // which stands before the readings, as it should
+			require.True(t, before.Equal(after), "%s", feed.AppendXML(nil))
+		}
+	}
+	feed, err := Parse([]byte("<ReadingType xmlns='http://naesb.org/espi'><uom>x</uom><argument><numerator>z</numerator></argument></ReadingType>"))
+	require.NoError(t, err)
+	_, unread := feed.Data(nil)
+	require.Contains(t, fmt.Sprint(unread), "1 with a bad uom")
 }
 
 func FuzzParse(f *testing.F) {
@@ -266,5 +307,5 @@ func Example() {
 	}
 	back, _ := feed.Data(nil)
 	fmt.Println(back[0].Readings[0].Code, back[0].Readings[0].Value, back[0].Readings[0].Unit, lost)
-	// Output: 1-0:1.8.0*255 1234500 Wh [reading 1: ESPI has no reading type for 0-0:96.1.0*255 in ""]
+	// Output: 1-0:1.8.0*255 1234500 Wh [reading 1: ESPI has no reading type for it in "" (0-0:96.1.0*255)]
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/openusm/meter/internal/xmltext"
 )
@@ -27,7 +28,11 @@ func (e *ParseError) Unwrap() error { return e.Err }
 
 // reader reads a document. It does not mind the order of elements, nor those
 // that it does not know; numbers must be numbers.
-type reader struct{ *xmltext.Reader }
+type reader struct {
+	*xmltext.Reader
+	unread map[string]int // how many resources and intervals were not read, by the element that was no number
+	order  []*ParseError  // the first of each
+}
 
 func (r *reader) wrap(field string, err error) error {
 	var own *ParseError
@@ -40,6 +45,43 @@ func (r *reader) wrap(field string, err error) error {
 		at, err = x.Offset, x.Err
 	}
 	return &ParseError{Field: field, Offset: at, Err: err}
+}
+
+// errNumber is of a number that is none, or out of its bounds: it costs the
+// resource or the interval in which it stands, not the document.
+var errNumber = errors.New("not a number within its bounds")
+
+// attempt reads the element that has just started with read or, where a number
+// in it is none, as a tree that says so.
+func (r *reader) attempt(read func() error) (bad *xmltext.Node, err error) {
+	saved := *r.Reader
+	attrs := slices.Clone(r.Attrs) // whose memory is used again
+	if err = read(); !errors.Is(err, errNumber) {
+		return nil, err
+	}
+	*r.Reader = saved
+	r.Attrs = attrs
+	if r.unread == nil {
+		r.unread = map[string]int{}
+	}
+	var at *ParseError
+	_ = errors.As(err, &at)
+	if len(r.order) < maxUnread && r.unread[at.Field] == 0 {
+		r.order = append(r.order, at)
+	}
+	r.unread[at.Field]++
+	return r.Tree()
+}
+
+// maxUnread is how many kinds of bad numbers are named one by one.
+const maxUnread = 64
+
+// bad says what was not read, each kind once.
+func (r *reader) bad() (list []string) {
+	for _, e := range r.order {
+		list = append(list, fmt.Sprintf("%d with a bad %s, the first: %v", r.unread[e.Field], e.Field, e))
+	}
+	return list
 }
 
 // child goes on to the next element within the one that was started last, and
@@ -59,7 +101,7 @@ func (r *reader) child() (bool, error) {
 
 // Parse reads a document: an Atom feed or entry, or a single resource of ESPI.
 func Parse(doc []byte) (*Feed, error) {
-	r := &reader{xmltext.NewReader(doc)}
+	r := &reader{Reader: xmltext.NewReader(doc)}
 	if _, err := r.Next(); err != nil {
 		return nil, r.wrap("document", err)
 	}
@@ -84,6 +126,7 @@ func Parse(doc []byte) (*Feed, error) {
 	if _, err := r.Next(); err != io.EOF {
 		return nil, r.wrap("document", err)
 	}
+	f.unread = r.bad()
 	return f, nil
 }
 
@@ -194,7 +237,7 @@ func linkOf(attrs []xmltext.Attr) (l Link) {
 }
 
 func (r *reader) text(to *string) error {
-	b, err := r.Content()
+	b, err := r.Whole()
 	*to = string(b)
 	return err
 }
@@ -218,7 +261,11 @@ func (r *reader) resource() (Resource, error) {
 		switch r.Name.Local {
 		case "ReadingType":
 			t := &ReadingType{}
-			return t, r.wrap("ReadingType", r.readingType(t))
+			bad, err := r.attempt(func() error { return r.wrap("ReadingType", r.readingType(t)) })
+			if bad != nil {
+				return &Other{bad}, err
+			}
+			return t, err
 		case "IntervalBlock":
 			b := &IntervalBlock{}
 			return b, r.wrap("IntervalBlock", r.block(b))
@@ -233,7 +280,7 @@ func (r *reader) resource() (Resource, error) {
 		case "UsagePoint":
 			u := &UsagePoint{Service: -1, node: n}
 			if kind := n.Child("ServiceCategory").Child("kind"); kind != nil {
-				if k, err := strconv.Atoi(kind.Text); err == nil {
+				if k, err := strconv.Atoi(strings.TrimSpace(kind.Text)); err == nil {
 					u.Service = k
 				}
 			}
@@ -254,7 +301,7 @@ func (r *reader) integer(lo, hi int64) (int64, error) {
 	}
 	n, ok := parseInt(b)
 	if !ok || n < lo || n > hi {
-		return 0, &ParseError{Field: name, Offset: r.Offset(), Err: fmt.Errorf("%q is no number from %d to %d", b, lo, hi)}
+		return 0, &ParseError{Field: name, Offset: r.Offset(), Err: fmt.Errorf("%w: %q, want %d to %d", errNumber, b[:min(len(b), 40)], lo, hi)}
 	}
 	return n, nil
 }
@@ -346,11 +393,20 @@ func (r *reader) block(b *IntervalBlock) error {
 		}
 		switch r.Name.Local {
 		case "interval":
-			b.Interval = &Period{}
-			err = r.period(b.Interval)
+			p := &Period{}
+			var bad *xmltext.Node
+			if bad, err = r.attempt(func() error { return r.period(p) }); bad != nil {
+				b.other = append(b.other, bad)
+			} else {
+				b.Interval = p
+			}
 		case "IntervalReading":
 			b.Readings = append(b.Readings, IntervalReading{})
-			err = r.intervalReading(&b.Readings[len(b.Readings)-1])
+			x := &b.Readings[len(b.Readings)-1]
+			var bad *xmltext.Node
+			if bad, err = r.attempt(func() error { return r.intervalReading(x) }); bad != nil {
+				*x = IntervalReading{bad: bad}
+			}
 		default:
 			var n *xmltext.Node
 			n, err = r.Tree()

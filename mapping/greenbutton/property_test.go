@@ -133,11 +133,13 @@ func TestManyEntries(t *testing.T) {
 // Of several meters in one feed each keeps its id.
 func TestSeveralMeters(t *testing.T) {
 	reading := []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(5, 0)}}
-	all, _ := New(&mapping.Data{Meter: obis.Meter{ID: "a b"}, Readings: reading}, nil)
+	all, _ := New(&mapping.Data{Meter: obis.Meter{ID: "a b "}, Readings: reading}, nil)
 	other, _ := New(&mapping.Data{Meter: obis.Meter{ID: "c"}, Readings: reading}, nil)
 	all.Entries = append(all.Entries, other.Entries...)
+	all, err := Parse(all.AppendXML(nil))
+	require.NoError(t, err)
 	list, _ := all.Data(nil)
 	require.Len(t, list, 2)
-	require.Equal(t, "a b", list[0].Meter.ID)
+	require.Equal(t, "a b ", list[0].Meter.ID)
 	require.Equal(t, "c", list[1].Meter.ID)
 }

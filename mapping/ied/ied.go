@@ -4,8 +4,13 @@
 //	1-0:1.8.0*255  ->  MMTR1.DmdWh    actVal is the register, pulsQty its power of ten
 //	1-0:32.7.0*255 ->  MMXU1.PhV.phsA
 //	1-0:32.7.3*255 ->  MHAI1.HPhV.phsAHar[3]
-//	1-0:1.8.0*1    ->  MMTR1.DmdWh    frVal, frTm: the last billing period
+//	1-0:1.8.0*1    ->  MMTR1.DmdWh    frVal, frTm: the last billing period, by the meter
+//	1-0:81.7.4*255 ->  MMXU1.A.phsA   cVal.ang, which is there only where it was measured
 //	0-0:96.8.0*255 ->  GGIO1.…        what no rule names
+//
+// The totals of active and reactive power and of active energy, and those of the
+// phases, are import minus export: the register of the net value or, where the
+// meter has none, the difference of two readings of one time.
 //
 // Each object carries the OBIS code of its reading in its description d, so that
 // [Readings] finds them again. The rules are rules.csv.
@@ -39,8 +44,8 @@ type Options struct {
 	IED       string // name of the IED; "" means METER
 	Direction Direction
 	Clock     obis.Clock // of the meter, where its times need one
-	// Received is the time stamp of readings that have no time themselves; it is
-	// marked as not synchronized. Zero leaves them without one.
+	// Received is the time stamp of readings that have no time themselves, and of
+	// the states of the IED; it is marked as not synchronized. Zero leaves them without one.
 	Received time.Time
 	// Clients is how many report control blocks of each kind there are; zero means 4.
 	Clients int
@@ -58,6 +63,11 @@ type Device struct {
 	points []point
 	index  map[id]int
 	sums   []*summary
+	nets   []*balance
+
+	received time.Time           // when the readings of the last update came
+	updates  int                 // how many there were
+	resets   map[reset]obis.Time // when billing periods ended, as the meter said
 }
 
 // id tells readings apart: the second and later ones of a code or raw id have a number.
@@ -73,6 +83,9 @@ type point struct {
 	array   *iec61850.Attribute // of which it is an element; nil for none
 	element int
 	frozen  bool // it is the frozen value of a counter
+	angle   bool // it is the angle of a vector
+	shares  bool // its object shows another reading, too
+	scale   siUnit
 }
 
 // summary is an object that tells whether any of several readings is not zero.
@@ -88,7 +101,7 @@ const inst = "MTR"
 // New returns a meter with its readings. The losses name the readings that went
 // to GGIO, those that could not be carried, and what of the others could not.
 func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.Loss, error) {
-	d := &Device{index: map[id]int{}}
+	d := &Device{index: map[id]int{}, resets: map[reset]obis.Time{}}
 	if o != nil {
 		d.opts = *o
 	}
@@ -101,15 +114,16 @@ func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.
 	dev := &iec61850.Device{Inst: inst}
 	d.Model = &iec61850.Model{IED: d.opts.IED, Vendor: cmp.Or(m.Manufacturer, "unknown"), Type: cmp.Or(m.Model, "meter"),
 		Revision: cmp.Or(m.Firmware, "-"), Devices: []*iec61850.Device{dev}}
-	head, err := identity(m)
+	head, err := identity(m, d.opts.Received)
 	if err != nil {
 		return nil, nil, err
 	}
 	b := &builder{d: d, single: singlePhase(readings), codes: map[obis.Code]bool{}, slots: map[string]bool{}, nodes: map[string]*iec61850.Node{},
-		instances: map[string]int{}, ggio: map[string]int{}, counters: map[obis.Code]*iec61850.Object{}}
+		instances: map[string]int{}, ggio: map[string]int{}, counters: map[obis.Code]*iec61850.Object{}, angles: map[string]int{}}
 	for i := range readings {
 		b.codes[readings[i].Code] = true
 	}
+	d.learn(readings)
 	if err := b.place(readings); err != nil {
 		return nil, nil, err
 	}
@@ -117,11 +131,11 @@ func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.
 	if err := d.reports(dev, head[0]); err != nil {
 		return nil, nil, err
 	}
-	return d, append(b.lost, d.Update(readings)...), nil
+	return d, append(b.lost, d.Update(readings, d.opts.Received)...), nil
 }
 
-// identity returns LLN0 and LPHD1.
-func identity(m obis.Meter) ([]*iec61850.Node, error) {
+// identity returns LLN0 and LPHD1, whose states are since the given time.
+func identity(m obis.Meter, since time.Time) ([]*iec61850.Node, error) {
 	var failed error
 	object := func(name, cdc string, optional ...string) *iec61850.Object {
 		o, err := iec61850.NewObject(name, cdc, optional...)
@@ -153,6 +167,11 @@ func identity(m obis.Meter) ([]*iec61850.Node, error) {
 	if err := proxy.Attribute("stVal", 0).Init(iec61850.Bool(true)); err != nil {
 		return nil, err
 	}
+	for _, o := range append(mode, health, proxy) {
+		if err := o.Attribute("t", 0).Init(iec61850.NewTimestamp(since, iec61850.ClockNotSynchronized).Value()); err != nil {
+			return nil, err
+		}
+	}
 	return []*iec61850.Node{{Name: "LLN0", Objects: append(mode, name)}, {Name: "LPHD1", Objects: []*iec61850.Object{plate, health, proxy}}}, nil
 }
 
@@ -178,63 +197,111 @@ type builder struct {
 	single    bool            // the meter has one phase
 	codes     map[obis.Code]bool
 	counters  map[obis.Code]*iec61850.Object
+	angles    map[string]int // the readings that are angles, by channel and phase
+	vectors   []vector       // the phases that have one
 	lost      []mapping.Loss
+}
+
+// vector is a phase and the reading that is its angle.
+type vector struct {
+	object *iec61850.Object
+	angle  int
+}
+
+// item is what gets a place: a reading, or the difference of two.
+type item struct {
+	rule        int
+	code        obis.Code
+	reading     int
+	subtrahend  int // of a difference; none for a reading
+	afterOthers bool
 }
 
 // place makes the objects, those that rules name in the order of the rules.
 func (b *builder) place(readings []obis.Reading) error {
 	keys, list := keysOf(readings), b.d.opts.Rules.all()
-	order, found := make([]int, len(readings)), make([]int, len(readings))
-	for i := range order {
-		order[i], found[i] = i, b.find(&readings[i])
-	}
-	frozen := b.frozen(readings, found)
-	slices.SortStableFunc(order, func(i, j int) int {
-		a, c := found[i], found[j]
-		if a == none || c == none {
-			return cmp.Compare(c, a)
+	items, found := make([]item, len(readings)), make([]int, len(readings))
+	for i := range items {
+		found[i] = b.find(&readings[i])
+		items[i] = item{found[i], readings[i].Code, i, none, false}
+		if found[i] != none && list[found[i]].Target.when == "angle" {
+			b.angle(&list[found[i]].Target, readings[i].Code, i)
+			items[i].afterOthers = true
 		}
-		x, y := &list[a].Target, &list[c].Target
-		return cmp.Or(cmp.Compare(x.class, y.class), cmp.Compare(instance(x, readings[i].Code), instance(y, readings[j].Code)), cmp.Compare(a, c))
+	}
+	for i, last := range b.frozen(readings, found) {
+		items[i].afterOthers = items[i].afterOthers || last
+	}
+	items = append(items, b.differences(readings)...)
+	slices.SortStableFunc(items, func(x, y item) int {
+		if x.rule == none || y.rule == none {
+			return cmp.Compare(y.rule, x.rule)
+		}
+		r, s := &list[x.rule].Target, &list[y.rule].Target
+		return cmp.Or(cmp.Compare(r.class, s.class), cmp.Compare(instance(r, x.code), instance(s, y.code)), cmp.Compare(x.rule, y.rule))
 	})
 	points := make([]point, len(readings))
-	for _, i := range order {
-		r := &readings[i]
-		if r.Value.IsNone() && !r.Code.Valid() && len(r.RawID) == 0 {
-			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "neither id nor value"})
+	for _, it := range items {
+		if it.afterOthers {
+			continue
+		}
+		if err := b.item(it, readings, keys, points); err != nil {
+			return err
+		}
+	}
+	for i := range b.vectors {
+		points[b.vectors[i].angle] = point{object: b.vectors[i].object, angle: true, shares: true}
+	}
+	for _, it := range items {
+		if !it.afterOthers || points[it.reading].object != nil {
 			continue
 		}
 		var err error
-		switch {
-		case frozen[i]:
-			continue // when all counters have their places
-		case found[i] != none:
-			if points[i], err = b.named(&list[found[i]].Target, r); err == nil && points[i].unitless(r.Unit) != "" {
-				b.lost = append(b.lost, mapping.Loss{Index: i, Reason: points[i].unitless(r.Unit)})
-			}
-		default:
-			if points[i], err = b.generic(r, keys[i]); err == nil {
-				err = b.sum(r, i, points[i])
-			}
+		if list[it.rule].Target.when == "angle" {
+			points[it.reading], err = b.elsewhere(&readings[it.reading], it.reading, keys[it.reading])
+		} else {
+			points[it.reading], err = b.freeze(&readings[it.reading])
 		}
 		if err != nil {
 			return err
 		}
 	}
 	for i := range readings {
-		if frozen[i] {
-			p, err := b.freeze(&readings[i])
-			if err != nil {
-				return err
-			}
-			points[i] = p
-		}
 		if points[i].object != nil {
+			points[i].shares = points[i].shares || slices.ContainsFunc(b.vectors, func(v vector) bool { return v.object == points[i].object })
 			b.d.index[keys[i]] = len(b.d.points)
 			b.d.points = append(b.d.points, points[i])
 		}
 	}
 	return nil
+}
+
+// item gives one item its place.
+func (b *builder) item(it item, readings []obis.Reading, keys []id, points []point) (err error) {
+	i, list := it.reading, b.d.opts.Rules.all()
+	r := &readings[i]
+	switch {
+	case it.subtrahend != none:
+		return b.difference(&list[it.rule].Target, r, &readings[it.subtrahend])
+	case r.Value.IsNone() && !r.Code.Valid() && len(r.RawID) == 0:
+		b.lost = append(b.lost, mapping.Loss{Index: i, Reason: "neither id nor value"})
+	case it.rule != none:
+		if points[i], err = b.named(&list[it.rule].Target, r); err == nil && points[i].unitless(r.Unit) != "" {
+			b.lost = append(b.lost, mapping.Loss{Index: i, Reason: points[i].unitless(r.Unit)})
+		}
+	default:
+		points[i], err = b.elsewhere(r, i, keys[i])
+	}
+	return err
+}
+
+// elsewhere gives a reading that no rule names a place in GGIO1.
+func (b *builder) elsewhere(r *obis.Reading, i int, key id) (point, error) {
+	p, err := b.generic(r, key)
+	if err == nil {
+		err = b.sum(r, i, p)
+	}
+	return p, err
 }
 
 // current returns the code of the current value of a code of a billing period.
@@ -263,8 +330,8 @@ func (b *builder) frozen(readings []obis.Reading, found []int) []bool {
 		}
 		last, known := candidates[0], true
 		for _, i := range candidates {
-			at, ok := readings[i].Time.Instant(b.d.opts.Clock)
-			best, _ := readings[last].Time.Instant(b.d.opts.Clock)
+			at, ok := b.d.periodEnd(&readings[i]).Instant(b.d.opts.Clock)
+			best, _ := b.d.periodEnd(&readings[last]).Instant(b.d.opts.Clock)
 			known = known && ok
 			if at.After(best) {
 				last = i
@@ -328,7 +395,10 @@ func (b *builder) sum(r *obis.Reading, i int, p point) error {
 
 // unitless says that an object does not show a unit.
 func (p point) unitless(u obis.Unit) string {
-	if u == obis.UnitUnknown || p.object.Attribute("units", 0) != nil {
+	switch {
+	case p.scale.div != 0:
+		return "unit " + u.String() + " shown as " + baseUnits()[p.scale.code].String()
+	case u == obis.UnitUnknown || p.object.Attribute("units", 0) != nil:
 		return ""
 	}
 	return "unit " + u.String() + " not carried"
@@ -360,7 +430,7 @@ func (b *builder) node(class, key string) (*iec61850.Node, error) {
 	if n := b.nodes[key]; n != nil {
 		return n, nil
 	}
-	behaviour, err := behaviour()
+	behaviour, err := behaviour(b.d.opts.Received)
 	if err != nil {
 		return nil, err
 	}
@@ -371,11 +441,14 @@ func (b *builder) node(class, key string) (*iec61850.Node, error) {
 	return n, nil
 }
 
-// behaviour returns the object Beh, which every node has: on.
-func behaviour() (*iec61850.Object, error) {
+// behaviour returns the object Beh, which every node has: on, since the given time.
+func behaviour(since time.Time) (*iec61850.Object, error) {
 	o, err := iec61850.NewObject("Beh", "ENS")
 	if err == nil {
 		err = o.Attribute("stVal", 0).Init(iec61850.Int(1))
+	}
+	if err == nil {
+		err = o.Attribute("t", 0).Init(iec61850.NewTimestamp(since, iec61850.ClockNotSynchronized).Value())
 	}
 	return o, err
 }
@@ -414,11 +487,39 @@ func (b *builder) named(r *rule, reading *obis.Reading) (point, error) {
 		if err != nil {
 			return point{}, err
 		}
+		if o.CDC == "CMV" {
+			if err := b.polar(o, again == 0, phaseKey(r, reading.Code)); err != nil {
+				return point{}, err
+			}
+		}
 		if r.cdc == "BCR" && reading.Code[5] == obis.FCurrent {
 			b.counters[reading.Code] = o
 		}
 		return point{object: o, reverse: r.reverse}, describe(o, reading.Code.String(), r.unit, reading.Unit)
 	}
+}
+
+// phaseKey names a phase of a channel.
+func phaseKey(r *rule, c obis.Code) string { return fmt.Sprintf("%d %s.%s", c[1], r.object, r.part) }
+
+// angle notes a reading that is the angle of a phase.
+func (b *builder) angle(r *rule, c obis.Code, i int) {
+	if _, known := b.angles[phaseKey(r, c)]; !known {
+		b.angles[phaseKey(r, c)] = i
+	}
+}
+
+// polar gives the vector of a phase its angle, not a number until it has a value,
+// or takes it away where the meter measures none.
+func (b *builder) polar(o *iec61850.Object, first bool, phase string) error {
+	at := slices.IndexFunc(o.Attributes, func(a *iec61850.Attribute) bool { return a.Name == "cVal" })
+	vectorAttribute := o.Attributes[at]
+	if i, measured := b.angles[phase]; measured && first {
+		b.vectors = append(b.vectors, vector{o, i})
+		return vectorAttribute.Child("ang").Child("f").Init(iec61850.Float32(float32(math.NaN())))
+	}
+	o.Attributes[at] = iec61850.NewStruct(vectorAttribute.Name, vectorAttribute.FC, vectorAttribute.Trigger, vectorAttribute.Child("mag"))
+	return nil
 }
 
 // sameArray reports whether the arrays of an object are of the unit of the rule,
@@ -497,7 +598,7 @@ func place(n *iec61850.Node, object string, r *rule, u obis.Unit) (*iec61850.Obj
 
 // attributes are the optional ones that an object for a reading in the unit has.
 func attributes(u obis.Unit) []string {
-	if _, ok := siUnits[u]; ok {
+	if _, ok := siUnits()[u]; ok {
 		return []string{"d", "units"}
 	}
 	return []string{"d"}
@@ -535,14 +636,19 @@ func (b *builder) generic(r *obis.Reading, key id) (point, error) {
 	}
 	kind := kinds[r.Value.Kind()]
 	name, cdc := kind.name, kind.cdc
+	si, known := siUnits()[r.Unit]
+	converted := known && !si.same && number(r.Value)
 	if number(r.Value) {
 		name, cdc = "AnIn", "MV"
-		if _, _, decimal := r.Value.Decimal(); decimal && (r.Code.Cumulative() || r.Value.Exp() == 0) {
+		if _, _, decimal := r.Value.Decimal(); decimal && !converted && (r.Code.Cumulative() || r.Value.Exp() == 0) {
 			name, cdc = "CntVal", "BCR"
 		}
 	}
 	b.ggio[name]++
 	optional := attributes(r.Unit)
+	if known && !si.same && !converted {
+		optional = []string{"d"}
+	}
 	if cdc == "VSS" || cdc == "BCR" {
 		optional = append(optional, "dataNs")
 	}
@@ -556,7 +662,11 @@ func (b *builder) generic(r *obis.Reading, key id) (point, error) {
 		}
 	}
 	node.Objects = append(node.Objects, o)
-	return point{object: o}, describe(o, key.name, siUnits[r.Unit], r.Unit)
+	p := point{object: o}
+	if converted {
+		p.scale = si
+	}
+	return p, describe(o, key.name, si.code, r.Unit)
 }
 
 // reports gives LLN0 the data sets and the report control blocks.

@@ -92,8 +92,11 @@ func TestPlaces(t *testing.T) {
 		"MMTR/MMTR1.DmdWh.actVal":                 iec61850.Int(1234567890123),
 		"MMTR/MMTR1.DmdWh.pulsQty":                iec61850.Float32(0.1),
 		"MMTR/MMTR1.SupWh.pulsQty":                iec61850.Float32(1000),
-		"MMTR/MMXU1.TotW.mag.f":                   iec61850.Float32(421),
-		"MMTR/MMXU2.TotW.mag.f":                   iec61850.Float32(-3),
+		"MMTR/MMXU1.TotW.mag.f":                   iec61850.Float32(418),
+		"MMTR/MMXU2.TotW.mag.f":                   iec61850.Float32(421),
+		"MMTR/MMXU3.TotW.mag.f":                   iec61850.Float32(-3),
+		"MMTR/MMTR1.TotWh.actVal":                 iec61850.Int(1234567120123),
+		"MMTR/MMTR1.TotWh.pulsQty":                iec61850.Float32(0.1),
 		"MMTR/MMXU1.PhV.phsA.cVal.mag.f":          iec61850.Float32(230.1),
 		"MMTR/MMXU1.PhV.phsA.units.SIUnit":        iec61850.Int(29),
 		"MMTR/MMXU1.PhV.phsC.q":                   iec61850.Invalid.Value(),
@@ -163,11 +166,11 @@ func TestServed(t *testing.T) {
 	require.NoError(t, c.WriteOne(t.Context(), mms.DomainName("MMTR", "LLN0$RP$urcbCounters01$RptEna"), iec61850.Bool(true)))
 	start := time.Now()
 	in[0].Value = obis.Int(1234567890124, -1)
-	require.Empty(t, d.Update(in[:1]))
+	require.Empty(t, d.Update(in[:1], time.Time{}))
 	select {
 	case r := <-reports:
 		require.Less(t, time.Since(start), 100*time.Millisecond)
-		require.Len(t, r.Data, 1)
+		require.Len(t, r.Data, 2) // and the difference to the export
 		v, _ := r.Data[0].Value.At(0).Int()
 		require.EqualValues(t, 1234567890124, v)
 	case <-time.After(5 * time.Second):
@@ -180,13 +183,25 @@ func TestRules(t *testing.T) {
 	table, err := ReadRules(strings.NewReader(rulesCSV))
 	require.NoError(t, err)
 	require.Len(t, table.list, 2*len(builtIn()))
+	require.Len(t, siUnits(), 45)
+	for u, si := range siUnits() {
+		_, known := iec61850.Enumeration{Values: unitValues(t)}.Text(int(si.code))
+		require.True(t, known, u)
+		require.True(t, !si.same || si.mul == 1 && si.div == 1, u)
+	}
 	for _, r := range builtIn() {
 		require.True(t, iec61850.Class(r.Target.cdc), "%+v", r)
-		require.Contains(t, []string{"", "single", "bool", "state", "whole", "sum"}, r.Target.when)
+		require.Contains(t, []string{"", "single", "bool", "state", "whole", "sum", "angle"}, r.Target.when)
 		for _, p := range r.Codes {
 			require.False(t, r.Target.array() && p.Hi[4] >= iec61850.DefaultHarmonics, "%+v", r)
 		}
 	}
+}
+
+func unitValues(t *testing.T) []iec61850.EnumValue {
+	e, ok := iec61850.StandardEnumeration("SIUnit")
+	require.True(t, ok)
+	return e.Values
 }
 
 func TestAppendValues(t *testing.T) {
@@ -220,7 +235,7 @@ func TestOwnRules(t *testing.T) {
 		require.True(t, r.Value.Equal(back[r.Code]), r.Code)
 	}
 	for _, bad := range []string{"7-x:3.0.0,MFLW,Vol,XXX,42,1,", "7-x:3.0.0,MFL,Vol,BCR,42,1,", "7-x:3.0.0,MFLW,Vol,BCR,42,1,maybe", "7-x:3.0.0,MFLW,Vol,BCR,none,1,",
-		"1-x:32.7.50,MHAI,HPhV.phsAHar,HWYE,29,1,", "1-x:32.7.5,MHAI,HPhV.other,HWYE,29,1,", "1-x:32.7.0,MMXU,PhV,WYE,29,1,", "0-x:96.3.10,XSWI,Pos,DPC,0,1,state"} {
+		"1-x:32.7.50,MHAI,HPhV.phsAHar,HWYE,29,1,", "1-x:32.7.5,MHAI,HPhV.other,HWYE,29,1,", "1-x:32.7.0,MMXU,PhV,WYE,29,1,", "1-x:1.7.0,MMXU,TotW,MV,38,1,difference", "1-x:1.7.0 1-x:2.7.0,MMXU,TotW,MV,38,-1,difference", "1-x:1.7.0 1-x:2.7.0,MMXU,TotW,MV,38,1,whole difference", "0-x:96.3.10,XSWI,Pos,DPC,0,1,state"} {
 		_, err := ReadRules(strings.NewReader(header + bad + "\n"))
 		require.Error(t, err, bad)
 	}

@@ -21,7 +21,7 @@ func Readings(m *iec61850.Model, rules *Rules) (list []obis.Reading) {
 		for _, d := range m.Devices {
 			for _, n := range d.Nodes {
 				for _, o := range n.Objects {
-					list = r.append(list, n.ClassName(), o)
+					list = r.append(list, n.ClassName(), "", o)
 				}
 			}
 		}
@@ -32,9 +32,10 @@ func Readings(m *iec61850.Model, rules *Rules) (list []obis.Reading) {
 // reader finds readings by the rules that placed them.
 type reader struct{ rules []mapping.Rule[rule] }
 
-func (x reader) append(list []obis.Reading, class string, o *iec61850.Object) []obis.Reading {
+// append appends what an object holds, which is a phase of whole, or "" where it is none.
+func (x reader) append(list []obis.Reading, class, whole string, o *iec61850.Object) []obis.Reading {
 	for _, sub := range o.Objects {
-		list = x.append(list, class, sub)
+		list = x.append(list, class, o.Name, sub)
 	}
 	d := o.Attribute("d", iec61850.DC)
 	if d == nil {
@@ -61,7 +62,7 @@ func (x reader) append(list []obis.Reading, class string, o *iec61850.Object) []
 		return x.harmonics(list, r, class, o)
 	}
 	r.Value = x.value(class, o, r.Code)
-	list = append(list, r)
+	list = x.angle(append(list, r), r, class, whole, o)
 	if name := o.Attribute("dU", iec61850.DC); name != nil && o.Attribute("frVal", iec61850.ST) != nil {
 		if r.Code, err = obis.ParseCode(name.Get().Text()); err == nil {
 			n, _ := o.Attribute("frVal", 0).Get().Int()
@@ -69,6 +70,29 @@ func (x reader) append(list []obis.Reading, class string, o *iec61850.Object) []
 			r.Value, r.Time, r.Quality = obis.Int(n, exp), moment(o.Attribute("frTm", 0)), obis.Quality{}
 			list = append(list, r)
 		}
+	}
+	return list
+}
+
+// angle appends the angle of a phase, where it was measured. like has what it shares with the magnitude.
+func (x reader) angle(list []obis.Reading, like obis.Reading, class, whole string, o *iec61850.Object) []obis.Reading {
+	if o.CDC != "CMV" || o.Attribute("cVal", 0).Child("ang") == nil {
+		return list
+	}
+	for i := range x.rules {
+		r := &x.rules[i].Target
+		if r.when != "angle" || r.class != class || r.object != whole || r.part != o.Name {
+			continue
+		}
+		f, _ := o.Attribute("cVal", 0).Child("ang").Child("f").Get().Float()
+		v, ok := obis.ParseNumber(strconv.AppendFloat(nil, f, 'f', -1, 32))
+		if !ok {
+			return list
+		}
+		c := x.rules[i].Codes[0].Lo
+		c[1] = like.Code[1]
+		like.Code, like.Unit, like.Value = c, obis.Degree, v
+		return append(list, like)
 	}
 	return list
 }
@@ -144,12 +168,7 @@ func unit(o *iec61850.Object) obis.Unit {
 	case n == dimensionless || n == powerFactor:
 		return obis.Count
 	}
-	for u, si := range siUnits {
-		if int64(si) == n {
-			return u
-		}
-	}
-	return obis.UnitUnknown
+	return baseUnits()[uint8(n)]
 }
 
 func (x reader) value(class string, o *iec61850.Object, code obis.Code) obis.Value {
@@ -191,7 +210,7 @@ func (x reader) value(class string, o *iec61850.Object, code obis.Code) obis.Val
 // reversed reports whether objects of the class count the other direction for the code.
 func (x reader) reversed(class string, code obis.Code) bool {
 	for i := range x.rules {
-		if x.rules[i].Target.class == class && x.rules[i].Match(code) {
+		if r := &x.rules[i].Target; r.class == class && !r.net && x.rules[i].Match(code) {
 			return x.rules[i].Target.reverse
 		}
 	}

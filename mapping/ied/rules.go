@@ -1,7 +1,8 @@
 package ied
 
 import (
-	_ "embed" // rules.csv
+	_ "embed" // rules.csv, units.csv
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/internal/csvrows"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
@@ -26,6 +28,7 @@ type rule struct {
 	unit    uint8
 	reverse bool // the object counts the other direction
 	when    string
+	net     bool // the object is the difference of the two codes of the rule
 }
 
 // Rules say where readings go. A nil *Rules has the built-in ones of rules.csv.
@@ -43,6 +46,9 @@ func ReadRules(r io.Reader) (*Rules, error) {
 			if rule.Target.array() && p.Hi[4] >= iec61850.DefaultHarmonics {
 				return nil, fmt.Errorf("ied: rule for %v: harmonics up to %d have a place", p, iec61850.DefaultHarmonics-1)
 			}
+		}
+		if rule.Target.net && len(rule.Codes) != 2 {
+			return nil, fmt.Errorf("ied: a difference of %d codes", len(rule.Codes))
 		}
 	}
 	return &Rules{append(table.Rules, builtIn()...)}, nil
@@ -68,6 +74,9 @@ func (r *Rules) all() []mapping.Rule[rule] {
 
 func parseRule(cells []string) (r rule, err error) {
 	r = rule{class: cells[0], cdc: cells[2], reverse: cells[4] == "-1", when: cells[5]}
+	if r.net = strings.HasSuffix(r.when, "difference"); r.net {
+		r.when = strings.TrimSpace(strings.TrimSuffix(r.when, "difference"))
+	}
 	r.object, r.part, _ = strings.Cut(cells[1], ".")
 	n, err := strconv.ParseUint(cells[3], 10, 8)
 	if err != nil {
@@ -78,7 +87,7 @@ func parseRule(cells []string) (r rule, err error) {
 }
 
 // whens are the conditions of rules, with the common data classes that they are for.
-var whens = map[string]string{"": "BCR MV WYE DEL HMV HWYE", "single": "BCR MV WYE DEL HMV HWYE", "whole": "ASG", "bool": "DPC SPS", "state": "DPC", "sum": "SPS"}
+var whens = map[string]string{"": "BCR MV WYE DEL HMV HWYE", "single": "BCR MV WYE DEL HMV HWYE", "whole": "ASG", "bool": "DPC SPS", "state": "DPC", "sum": "SPS", "angle": "WYE"}
 
 // check reports whether the parts of a rule fit together.
 func (r *rule) check() error {
@@ -93,6 +102,8 @@ func (r *rule) check() error {
 		return fmt.Errorf("ied: class %q with the condition %q", r.cdc, r.when)
 	case part != (r.array() || r.cdc == "WYE" || r.cdc == "DEL"):
 		return fmt.Errorf("ied: %s.%s: class %s and parts do not fit together", r.object, r.part, r.cdc)
+	case r.net && (r.array() || r.reverse || r.when != "" && r.when != "single"):
+		return fmt.Errorf("ied: %s.%s is no difference", r.class, r.object)
 	case r.when == "state" && r.class != "CSWI":
 		return fmt.Errorf("ied: control states go to CSWI, not %s", r.class)
 	}
@@ -117,7 +128,7 @@ const none = -1
 func (b *builder) find(r *obis.Reading) int {
 	list := b.d.opts.Rules.all()
 	for i := range list {
-		if list[i].Match(r.Code) && b.applies(&list[i].Target, r) {
+		if !list[i].Target.net && list[i].Match(r.Code) && b.applies(&list[i].Target, r) {
 			return i
 		}
 	}
@@ -180,8 +191,11 @@ func state(v obis.Value) (n int64, ok bool) {
 // measures reports whether an object of the rule is in the unit. A unit that was
 // not transmitted contradicts none.
 func measures(r *rule, u obis.Unit) bool {
-	si, ok := siUnits[u]
-	return u == obis.UnitUnknown || ok && si == r.unit || u == obis.Count && r.unit == powerFactor
+	if r.when == "angle" {
+		return u == obis.Degree
+	}
+	si, ok := siUnits()[u]
+	return u == obis.UnitUnknown || ok && si.same && si.code == r.unit || u == obis.Count && r.unit == powerFactor
 }
 
 // singlePhase reports whether a meter has codes of its one phase, but none of phase 2 or 3.
@@ -220,9 +234,44 @@ const (
 	powerFactor   = 65
 )
 
-// siUnits are the units of the model that readings have.
-var siUnits = map[obis.Unit]uint8{
-	obis.Ampere: 5, obis.Degree: 9, obis.Celsius: 23, obis.Volt: 29, obis.Hertz: 33, obis.Watt: 38, obis.CubicMetre: 42,
-	obis.CubicMetrePerSecond: 45, obis.VoltAmpere: 61, obis.Var: 63, obis.VoltAmpereHour: 71, obis.WattHour: 72, obis.VarHour: 73,
-	obis.Count: dimensionless, obis.Second: 4, obis.Kelvin: 6, obis.Joule: 31, obis.Pascal: 39, obis.Percent: dimensionless,
+//go:embed units.csv
+var unitsCSV []byte
+
+// siUnit is how IEC 61850-7-3 has a unit: a value times mul and divided by div is in it.
+type siUnit struct {
+	code     uint8
+	mul, div int64
+	same     bool // the model has this very unit
 }
+
+// siUnits reads units.csv, which the tests check.
+var siUnits = sync.OnceValue(func() map[obis.Unit]siUnit {
+	rows, err := csvrows.Read(unitsCSV)
+	if err != nil {
+		return nil
+	}
+	list, seen := map[obis.Unit]siUnit{}, map[uint8]bool{}
+	for _, row := range rows {
+		u, known := obis.UnitByName(row[0])
+		code, err := strconv.ParseUint(row[1], 10, 8)
+		mul, errMul := strconv.ParseInt(row[2], 10, 64)
+		div, errDiv := strconv.ParseInt(row[3], 10, 64)
+		if !known || errors.Join(err, errMul, errDiv) != nil {
+			return nil
+		}
+		list[u] = siUnit{uint8(code), mul, div, !seen[uint8(code)] || u == obis.Percent}
+		seen[uint8(code)] = true
+	}
+	return list
+})
+
+// baseUnits are the units of the model by their SIUnit.
+var baseUnits = sync.OnceValue(func() map[uint8]obis.Unit {
+	list := map[uint8]obis.Unit{}
+	for u, si := range siUnits() {
+		if si.same && u != obis.Percent {
+			list[si.code] = u
+		}
+	}
+	return list
+})

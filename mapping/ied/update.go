@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/mapping"
@@ -14,9 +16,14 @@ import (
 )
 
 // Update sets the values, qualities and times of readings in the model that is
-// served. Readings that the device was not made with are not carried.
-func (d *Device) Update(readings []obis.Reading) (lost []mapping.Loss) {
+// served. Readings that have no time themselves have that at which they were
+// received, marked as not synchronized; the zero time leaves them without one.
+// Readings that the device was not made with are not carried.
+func (d *Device) Update(readings []obis.Reading, received time.Time) (lost []mapping.Loss) {
 	keys := keysOf(readings)
+	d.learn(readings)
+	d.received = received
+	d.updates++
 	_ = d.Model.Update(func(model *iec61850.Update) error {
 		u := &update{Update: model, d: d, shared: map[*iec61850.Object]*shared{}}
 		for _, frozen := range []bool{false, true} { // a frozen value has the scale of the current one
@@ -37,10 +44,15 @@ func (d *Device) Update(readings []obis.Reading) (lost []mapping.Loss) {
 		for _, s := range d.sums {
 			u.sum(s, readings, keys)
 		}
+		for _, n := range d.nets {
+			if i, ok := u.balance(n, readings, keys); !ok {
+				lost = append(lost, mapping.Loss{Index: i, Reason: "import and export are not of one time, their difference is not shown"})
+			}
+		}
 		for _, s := range u.shared {
 			for _, i := range s.readings {
 				if s.differ {
-					lost = append(lost, mapping.Loss{Index: i, Reason: "harmonics share quality and time"})
+					lost = append(lost, mapping.Loss{Index: i, Reason: s.what + " share quality and time"})
 				}
 			}
 		}
@@ -60,6 +72,7 @@ type update struct {
 // shared is the one stamp of an object that shows several readings.
 type shared struct {
 	stamp
+	what     string
 	readings []int
 	differ   bool
 }
@@ -84,10 +97,25 @@ func (u *update) set(p point, r *obis.Reading, i int) (loss mapping.Loss) {
 			q = q&^iec61850.Questionable | iec61850.Invalid
 		}
 	}
-	if err := u.stamp(p, r, i, stamp{q, u.d.stamp(r)}); err != nil && loss.Reason == "" {
+	at := u.d.stamp(r)
+	if p.frozen {
+		at = u.d.frozenAt(r)
+	}
+	if err := u.stamp(p, r, i, stamp{q, at}); err != nil && loss.Reason == "" {
 		loss.Reason = err.Error()
 	}
+	if _, ok := r.Time.Instant(u.d.opts.Clock); !ok && !r.Time.IsZero() {
+		also(&loss, "its time, which is no instant")
+	}
+	if !r.Start.IsZero() {
+		also(&loss, "the start of its interval")
+	}
 	return loss
+}
+
+// also adds a reason to a loss.
+func also(loss *mapping.Loss, reason string) {
+	loss.Reason = strings.TrimPrefix(loss.Reason+"; "+reason, "; ")
 }
 
 // stamp sets the quality and the time of an object.
@@ -105,16 +133,18 @@ func (u *update) stamp(p point, r *obis.Reading, i int, s stamp) error {
 		}
 		return nil
 	case p.array != nil:
-		s = u.share(o, i, s)
+		s = u.share(o, "harmonics", i, s)
+	case p.shares:
+		s = u.share(o, "magnitude and angle", i, s)
 	}
 	return u.setStamp(o, s)
 }
 
 // share returns the stamp of an object whose readings may differ: the worst quality and the latest time.
-func (u *update) share(o *iec61850.Object, i int, s stamp) stamp {
+func (u *update) share(o *iec61850.Object, what string, i int, s stamp) stamp {
 	all := u.shared[o]
 	if all == nil {
-		all = &shared{stamp: s}
+		all = &shared{stamp: s, what: what}
 		u.shared[o] = all
 	}
 	all.readings = append(all.readings, i)
@@ -122,14 +152,19 @@ func (u *update) share(o *iec61850.Object, i int, s stamp) stamp {
 		return s
 	}
 	all.differ = true
-	invalid := all.q.Validity() == iec61850.Invalid || s.q.Validity() == iec61850.Invalid
-	if all.q |= s.q; invalid {
-		all.q = all.q&^iec61850.Questionable | iec61850.Invalid
-	}
+	all.q = worse(all.q, s.q)
 	if s.t.Time().After(all.t.Time()) {
 		all.t = s.t
 	}
 	return all.stamp
+}
+
+// worse returns a quality that is as bad as both.
+func worse(a, b iec61850.Quality) iec61850.Quality {
+	if a.Validity() == iec61850.Invalid || b.Validity() == iec61850.Invalid {
+		return (a|b)&^iec61850.Questionable | iec61850.Invalid
+	}
+	return a | b
 }
 
 func (u *update) setStamp(o *iec61850.Object, s stamp) error {
@@ -198,10 +233,12 @@ func (n note) Error() string { return string(n) }
 // it has, which its quality calls invalid.
 func (u *update) value(p point, v obis.Value) error {
 	o := p.object
-	if p.array != nil {
+	switch {
+	case p.array != nil:
 		return u.element(p, v)
-	}
-	if v.IsNone() {
+	case p.angle:
+		return u.angle(o, v)
+	case v.IsNone():
 		return nil
 	}
 	switch o.CDC {
@@ -216,9 +253,12 @@ func (u *update) value(p point, v obis.Value) error {
 			return valueError(fmt.Sprintf("%v is no number", v.Kind()))
 		}
 		if p.reverse {
-			f = -f
+			f = 0 - f // no negative zero
 		}
-		if err := u.Set(magnitude(o).Child("f"), iec61850.Float32(float32(f))); err != nil {
+		if p.scale.div != 0 {
+			f = f * float64(p.scale.mul) / float64(p.scale.div)
+		}
+		if err := u.Set(magnitude(o).Child("f"), iec61850.Float32(float32(f))); err != nil || p.scale.div != 0 {
 			return err
 		}
 		return precise(v, float32(math.Abs(f)))
@@ -238,6 +278,22 @@ func (u *update) value(p point, v obis.Value) error {
 		return u.position(o, v)
 	}
 	return u.text(o, v)
+}
+
+// angle sets the angle of a vector.
+func (u *update) angle(o *iec61850.Object, v obis.Value) error {
+	f := float32(math.NaN())
+	if !v.IsNone() {
+		if !number(v) {
+			return valueError(fmt.Sprintf("%v is no number", v.Kind()))
+		}
+		wide, _ := v.Float64()
+		f = float32(wide)
+	}
+	if err := u.Set(o.Attribute("cVal", 0).Child("ang").Child("f"), iec61850.Float32(f)); err != nil || v.IsNone() {
+		return err
+	}
+	return precise(v, float32(math.Abs(float64(f))))
 }
 
 // magnitude returns the attribute in which a measured or set value is.
@@ -400,22 +456,65 @@ func quality(r *obis.Reading) (iec61850.Quality, obis.Flags) {
 	return q, lost &^ (obis.ClockInvalid | obis.DST | obis.Derived | obis.Validated)
 }
 
-// stamp returns the time of a reading.
+// stamp returns the time of a reading or, marked, when it was received.
 func (d *Device) stamp(r *obis.Reading) iec61850.Timestamp {
-	at, ok := r.Time.Instant(d.opts.Clock)
+	if s, ok := d.meterStamp(r.Time, r.Quality.Flags); ok {
+		return s
+	}
+	return iec61850.NewTimestamp(d.received, iec61850.ClockNotSynchronized)
+}
+
+// frozenAt returns when the meter froze a value: by its own time or by that at which
+// its billing period ended. It is never when the value was received.
+func (d *Device) frozenAt(r *obis.Reading) iec61850.Timestamp {
+	if s, ok := d.meterStamp(d.periodEnd(r), r.Quality.Flags); ok {
+		return s
+	}
+	return iec61850.NewTimestamp(time.Time{}, iec61850.ClockFailure)
+}
+
+// meterStamp returns a time by the meter's clock.
+func (d *Device) meterStamp(t obis.Time, flags obis.Flags) (iec61850.Timestamp, bool) {
+	at, ok := t.Instant(d.opts.Clock)
 	if !ok {
-		return iec61850.NewTimestamp(d.opts.Received, iec61850.ClockNotSynchronized)
+		return iec61850.Timestamp{}, false
 	}
 	q := iec61850.TimeQuality(0) // no bit of the fraction means anything
-	switch status := r.Time.Status; {
+	switch status := t.Status; {
 	case status == obis.TimeUnspecified:
 	case status&(obis.TimeInvalid|obis.TimeBadStatus) != 0:
 		q |= iec61850.ClockFailure
 	case status&(obis.TimeDoubtful|obis.TimeDifferentBase) != 0:
 		q |= iec61850.ClockNotSynchronized
 	}
-	if r.Quality.Flags&obis.ClockInvalid != 0 {
+	if flags&obis.ClockInvalid != 0 {
 		q |= iec61850.ClockFailure
 	}
-	return iec61850.NewTimestamp(at, q)
+	return iec61850.NewTimestamp(at, q), true
+}
+
+// reset names the end of a billing period of a channel.
+type reset struct{ channel, period byte }
+
+// learn notes when billing periods ended (OBIS 0.1.2*n).
+func (d *Device) learn(readings []obis.Reading) {
+	for i := range readings {
+		c := readings[i].Code
+		if t, ok := readings[i].Value.Time(); ok && c[0] <= 1 && c[2] == 0 && c[3] == 1 && c[4] == 2 && c[5] != obis.FCurrent {
+			d.resets[reset{c[1], c[5]}] = t
+		}
+	}
+}
+
+// periodEnd returns the time of a reading of a billing period, or that at which the meter says that the period ended.
+func (d *Device) periodEnd(r *obis.Reading) obis.Time {
+	if _, ok := r.Time.Instant(d.opts.Clock); ok {
+		return r.Time
+	}
+	for _, channel := range [...]byte{r.Code[1], 0} {
+		if t, ok := d.resets[reset{channel, r.Code[5]}]; ok {
+			return t
+		}
+	}
+	return r.Time
 }

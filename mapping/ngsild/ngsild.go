@@ -3,11 +3,13 @@
 //
 //	1-0:1.8.0*255  ->  ACMeasurement.totalActiveEnergyImport
 //	1-0:32.7.0*255 ->  ACMeasurement.phaseVoltage.L1
-//	8-0:1.0.0*255  ->  WaterConsumptionObserved.waterConsumption
+//	1-0:3.7.0*255, 1-0:4.7.0*255 ->  ACMeasurement.totalReactivePower, their difference
+//	8-0:1.0.0*255  ->  WaterConsumptionObserved.waterConsumption, whole cubic metres
 //	6-0:1.0.0*255  ->  DeviceMeasurement, an entity of its own
 //
-// Each attribute says from which OBIS code it comes and, where that is not good,
-// what its quality is.
+// Each attribute says from which OBIS code it comes, when it was observed and,
+// where that is not good, what its quality is. What the schema of an entity does
+// not allow, as a negative power of a phase, is a DeviceMeasurement.
 package ngsild
 
 import (
@@ -15,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +38,12 @@ var attributesCSV []byte
 //go:embed units.csv
 var unitsCSV []byte
 
+//go:embed limits.csv
+var limitsCSV []byte
+
+//go:embed differences.csv
+var differencesCSV []byte
+
 // attribute is where a code goes.
 type attribute struct {
 	entity, name, member string
@@ -42,8 +51,22 @@ type attribute struct {
 }
 
 type unitCode struct {
-	code string
-	exp  int
+	code  string
+	exp   int
+	as    obis.Unit // the unit that an attribute may have instead, UnitUnknown for none
+	shift int
+}
+
+// limit is what a schema allows of a number.
+type limit struct {
+	min, max float64
+	integer  bool
+}
+
+// difference is an attribute that is the difference of two codes.
+type difference struct {
+	plus, minus obis.Pattern
+	to          attribute
 }
 
 // Rules say which attributes OBIS codes have. A nil *Rules is the built-in ones.
@@ -87,8 +110,48 @@ var units = sync.OnceValue(func() map[obis.Unit]unitCode {
 	for _, row := range rows {
 		u, ok := obis.UnitByName(row[0])
 		exp, bad := strconv.Atoi(row[2])
+		code := unitCode{code: row[1], exp: exp}
+		if row[3] != "" {
+			var known bool
+			var badShift error
+			code.as, known = obis.UnitByName(row[3])
+			code.shift, badShift = strconv.Atoi(row[4])
+			ok, bad = ok && known, errors.Join(bad, badShift)
+		}
 		if ok && errors.Join(err, bad) == nil {
-			list[u] = unitCode{row[1], exp}
+			list[u] = code
+		}
+	}
+	return list
+})
+
+var limits = sync.OnceValue(func() map[string]limit {
+	rows, err := csvrows.Read(limitsCSV)
+	list := map[string]limit{}
+	for _, row := range rows {
+		l := limit{math.Inf(-1), math.Inf(1), row[3] == "yes"}
+		for i, bound := range []*float64{&l.min, &l.max} {
+			if row[1+i] != "" {
+				var bad error
+				*bound, bad = strconv.ParseFloat(row[1+i], 64)
+				err = errors.Join(err, bad)
+			}
+		}
+		if err == nil {
+			list[row[0]] = l
+		}
+	}
+	return list
+})
+
+var differences = sync.OnceValue(func() (list []difference) {
+	rows, err := csvrows.Read(differencesCSV)
+	for _, row := range rows {
+		plus, bad := obis.ParsePattern(row[0])
+		minus, worse := obis.ParsePattern(row[1])
+		u, known := obis.UnitByName(row[4])
+		if errors.Join(err, bad, worse) == nil && known {
+			list = append(list, difference{plus, minus, attribute{acMeasurement, row[2], row[3], u}})
 		}
 	}
 	return list
@@ -96,9 +159,9 @@ var units = sync.OnceValue(func() map[obis.Unit]unitCode {
 
 // contexts are where the terms of the entities are defined.
 var contexts = map[string]string{
-	"ACMeasurement":            "https://raw.githubusercontent.com/smart-data-models/dataModel.Energy/master/context.jsonld",
-	"WaterConsumptionObserved": "https://raw.githubusercontent.com/smart-data-models/dataModel.WaterConsumption/master/context.jsonld",
-	"DeviceMeasurement":        "https://raw.githubusercontent.com/smart-data-models/dataModel.Device/master/context.jsonld",
+	acMeasurement:     "https://raw.githubusercontent.com/smart-data-models/dataModel.Energy/master/context.jsonld",
+	waterConsumption:  "https://raw.githubusercontent.com/smart-data-models/dataModel.WaterConsumption/master/context.jsonld",
+	deviceMeasurement: "https://raw.githubusercontent.com/smart-data-models/dataModel.Device/master/context.jsonld",
 }
 
 const coreContext = "https://uri.etsi.org/ngsi-ld/v1/ngsi-ld-core-context.jsonld"
@@ -116,6 +179,7 @@ func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) 
 	for i := range d.Readings {
 		m.reading(i)
 	}
+	m.differences()
 	m.lost = append(m.lost, mapping.ReadingsOnly(d)...)
 	dst = append(dst, '[')
 	for i := range m.entities {
@@ -143,6 +207,7 @@ type mapper struct {
 type entityKey struct {
 	kind    string
 	channel uint8
+	hot     bool // of hot water
 }
 
 // entity is one entity: attributes, each of one reading or of one for each
@@ -163,7 +228,11 @@ type part struct {
 	member  string
 	value   obis.Value
 	reading int
+	minus   int // of a difference: the reading that was subtracted; alone for none
 }
+
+// alone says that a part is of one reading.
+const alone = -1
 
 func (m *mapper) lose(i int, reason string) {
 	m.lost = append(m.lost, mapping.Loss{Index: i, Flags: m.data.Readings[i].Quality.Flags, Reason: reason})
@@ -180,17 +249,68 @@ func (m *mapper) reading(i int) {
 		return
 	}
 	a := m.table.Find(r.Code)
-	if !r.Code.Valid() || a == nil || a.unit != r.Unit && !(a.unit == obis.Count && r.Unit == obis.UnitUnknown) || !numeric(r.Value) {
+	if !r.Code.Valid() || a == nil || !numeric(r.Value) {
 		m.measurement(i)
 		return
 	}
-	value, code, ok := inUnit(r)
+	value, fits := a.of(r)
+	if !fits {
+		m.measurement(i)
+		return
+	}
+	value, code, ok := inUnit(value, a.unit)
 	if !ok {
 		m.lose(i, "no finite number")
 		return
 	}
-	key := entityKey{kind: a.entity}
-	if b, ok := r.Code.Channel(); ok {
+	l, limited := limits()[a.name]
+	if f, _ := value.Float64(); limited && (f < l.min || f > l.max) {
+		m.measurement(i)
+		return
+	}
+	if limited && l.integer {
+		whole, exact := integer(value)
+		if !exact && !m.measurement(i) {
+			return
+		}
+		value = whole
+	}
+	if !m.put(a, code, part{a.member, value, i, alone}) {
+		m.lose(i, "another reading has "+a.entity+"."+a.name)
+	}
+}
+
+// of returns the value of a reading in the unit of the attribute.
+func (a *attribute) of(r *obis.Reading) (obis.Value, bool) {
+	if a.unit == r.Unit || a.unit == obis.Count && r.Unit == obis.UnitUnknown {
+		return r.Value, true
+	}
+	if u, known := units()[r.Unit]; known && u.as == a.unit && u.as != obis.UnitUnknown {
+		return r.Value.Shift(u.shift)
+	}
+	return r.Value, false
+}
+
+// integer returns the whole part of a number, and whether that is all of it.
+func integer(v obis.Value) (obis.Value, bool) {
+	if whole, ok := v.Rescale(0); ok {
+		return whole, true
+	}
+	if m, exp, decimal := v.Decimal(); decimal && exp < 0 {
+		for ; exp < 0 && m != 0; exp++ {
+			m /= 10
+		}
+		return obis.Int(m, 0), false
+	}
+	f, _ := v.Float64()
+	return obis.Float64(math.Float64bits(math.Trunc(f)), 0), math.Trunc(f) == f
+}
+
+// put adds a part to its entity. It is not ok where another one is there.
+func (m *mapper) put(a *attribute, code string, x part) bool {
+	c := m.data.Readings[x.reading].Code
+	key := entityKey{kind: a.entity, hot: a.entity == waterConsumption && c.Medium() == obis.HotWater}
+	if b, ok := c.Channel(); ok {
 		key.channel = b
 	}
 	n, known := m.index[key]
@@ -206,26 +326,59 @@ func (m *mapper) reading(i int) {
 		p = len(e.props) - 1
 	}
 	prop := &e.props[p]
-	if slices.ContainsFunc(prop.parts, func(x part) bool { return x.member == a.member }) {
-		m.lose(i, "another reading has "+a.entity+"."+a.name)
-		return
+	if slices.ContainsFunc(prop.parts, func(y part) bool { return y.member == a.member }) {
+		return false
 	}
-	prop.parts = append(prop.parts, part{a.member, value, i})
+	prop.parts = append(prop.parts, x)
+	return true
 }
 
-// measurement gives a reading an entity of its own.
-func (m *mapper) measurement(i int) {
+// differences adds the attributes that are the difference of two readings of one
+// time, which themselves are DeviceMeasurements.
+func (m *mapper) differences() {
+	for _, diff := range differences() {
+		for i := range m.data.Readings {
+			plus := &m.data.Readings[i]
+			if !diff.plus.Match(plus.Code) || plus.Unit != diff.to.unit {
+				continue
+			}
+			other := plus.Code
+			other[2] = diff.minus.Lo[2]
+			j := slices.IndexFunc(m.data.Readings, func(r obis.Reading) bool { return r.Code == other && r.Unit == diff.to.unit })
+			if j < 0 || !m.together(plus, &m.data.Readings[j]) {
+				continue
+			}
+			v, ok := mapping.Difference(plus.Value, m.data.Readings[j].Value)
+			f, _ := v.Float64()
+			if l, limited := limits()[diff.to.name]; !ok || !finite(v) || limited && (f < l.min || f > l.max) {
+				continue
+			}
+			value, code, _ := inUnit(v, diff.to.unit)
+			m.put(&diff.to, code, part{diff.to.member, value, i, j})
+		}
+	}
+}
+
+// together reports whether two readings are of one time.
+func (m *mapper) together(a, b *obis.Reading) bool {
+	x, timed := a.Time.Instant(m.data.Clock)
+	y, other := b.Time.Instant(m.data.Clock)
+	return timed == other && x.Equal(y)
+}
+
+// measurement gives a reading an entity of its own. It is not ok where it cannot have one.
+func (m *mapper) measurement(i int) bool {
 	r := &m.data.Readings[i]
 	if m.codes[r.Code] || !r.Code.Valid() && m.raw[string(r.RawID)] {
 		m.lose(i, "another reading has its id")
-		return
+		return false
 	}
 	value, code := r.Value, ""
 	if numeric(r.Value) {
 		var ok bool
-		if value, code, ok = inUnit(r); !ok {
+		if value, code, ok = inUnit(r.Value, r.Unit); !ok {
 			m.lose(i, "no finite number")
-			return
+			return false
 		}
 		if r.Unit != obis.UnitUnknown && code == "" {
 			m.lose(i, "UN/CEFACT has no common code for the unit "+r.Unit.String())
@@ -236,19 +389,25 @@ func (m *mapper) measurement(i int) {
 	} else {
 		m.raw[string(r.RawID)] = true
 	}
-	m.entities = append(m.entities, entity{entityKey: entityKey{kind: deviceMeasurement}, single: part{"", value, i}, unit: code})
+	m.entities = append(m.entities, entity{entityKey: entityKey{kind: deviceMeasurement}, single: part{"", value, i, alone}, unit: code})
+	return true
 }
 
-const deviceMeasurement = "DeviceMeasurement"
+// The entities of the models.
+const (
+	acMeasurement     = "ACMeasurement"
+	waterConsumption  = "WaterConsumptionObserved"
+	deviceMeasurement = "DeviceMeasurement"
+)
 
-// inUnit returns the value in the unit that has a common code.
-func inUnit(r *obis.Reading) (v obis.Value, code string, ok bool) {
-	u, known := units()[r.Unit]
-	if !known || r.Unit == obis.UnitUnknown {
-		return r.Value, "", finite(r.Value)
+// inUnit returns a value in the unit that has a common code.
+func inUnit(v obis.Value, unit obis.Unit) (_ obis.Value, code string, ok bool) {
+	u, known := units()[unit]
+	if !known || unit == obis.UnitUnknown {
+		return v, "", finite(v)
 	}
-	v, ok = r.Value.Shift(u.exp)
-	return v, u.code, ok && finite(v)
+	shifted, ok := v.Shift(u.exp)
+	return shifted, u.code, ok && finite(shifted)
 }
 
 func numeric(v obis.Value) bool {
@@ -299,6 +458,9 @@ func (m *mapper) appendURN(dst []byte, e *entity) []byte {
 	case e.channel > 0:
 		dst = strconv.AppendUint(append(dst, ':'), uint64(e.channel), 10)
 	}
+	if e.hot {
+		dst = append(dst, ":hot"...)
+	}
 	return dst
 }
 
@@ -306,8 +468,13 @@ func (m *mapper) append(dst []byte, e *entity) []byte {
 	dst = m.appendURN(append(dst, `{"id":"`...), e)
 	dst = append(append(append(dst, `","type":"`...), e.kind...), '"')
 	switch e.kind {
-	case "ACMeasurement":
+	case acMeasurement:
 		dst = append(append(append(dst, `,"phaseType":{"type":"Property","value":"`...), phaseType(e)...), `"}`...)
+		dst = m.appendRequired(dst, e)
+	case waterConsumption:
+		if e.hot {
+			dst = append(dst, `,"waterType":{"type":"Property","value":"hotWater"}`...)
+		}
 	case deviceMeasurement:
 		dst = append(append(append(dst, `,"refDevice":{"type":"Relationship","object":"urn:ngsi-ld:Device:`...), m.meter...), `"}`...)
 		if r := &m.data.Readings[e.single.reading]; r.Code.Valid() {
@@ -325,6 +492,38 @@ func (m *mapper) append(dst []byte, e *entity) []byte {
 	}
 	dst = append(append(dst, `,"@context":["`...), contexts[e.kind]...)
 	return append(dst, `","`+coreContext+`"]}`...)
+}
+
+// appendRequired appends what the schema requires beside the measurements, and says what of it is not known.
+func (m *mapper) appendRequired(dst []byte, e *entity) []byte {
+	last, own := time.Time{}, false
+	for _, p := range e.props {
+		for _, x := range p.parts {
+			if at, ok := m.data.Readings[x.reading].Time.Instant(m.data.Clock); ok && at.After(last) {
+				last, own = at, true
+			}
+		}
+	}
+	if !own {
+		last = m.data.Received
+	}
+	missing := "location"
+	if last.IsZero() {
+		missing = "location and dateObserved"
+	} else {
+		dst = append(last.UTC().AppendFormat(append(dst, `,"dateObserved":{"type":"Property","value":"`...), time.RFC3339Nano), '"')
+		dst = append(appendReceived(dst, !own), '}')
+	}
+	m.lost = append(m.lost, mapping.Loss{Index: e.props[0].parts[0].reading, Reason: e.kind + " requires " + missing + ", which nobody said"})
+	return dst
+}
+
+// appendReceived marks a time as that at which the data came.
+func appendReceived(dst []byte, received bool) []byte {
+	if !received {
+		return dst
+	}
+	return append(dst, `,"timeSource":{"type":"Property","value":"received"}`...)
 }
 
 // phaseType is "threePhase" where the meter showed more than the first phase.
@@ -352,16 +551,24 @@ func (m *mapper) appendProperty(dst []byte, p *property) []byte {
 	if p.unit != "" {
 		dst = append(append(append(dst, `,"unitCode":"`...), p.unit...), '"')
 	}
-	if at, ok := m.observed(p); ok {
+	at, own := m.observed(p)
+	if !own {
+		at = m.data.Received
+	}
+	if !at.IsZero() {
 		dst = append(at.UTC().AppendFormat(append(dst, `,"observedAt":"`...), time.RFC3339Nano), '"')
+		dst = appendReceived(dst, !own)
+	}
+	if start, ok := m.start(p); ok {
+		dst = append(start.UTC().AppendFormat(append(dst, `,"intervalStart":{"type":"Property","value":"`...), time.RFC3339Nano), `"}`...)
 	}
 	dst = append(dst, `,"obis":{"type":"Property","value":`...)
 	dst = appendParts(dst, p, m.appendID)
 	dst = append(dst, '}')
-	if slices.ContainsFunc(p.parts, func(x part) bool { return m.data.Readings[x.reading].Quality.Flags != 0 }) {
+	if slices.ContainsFunc(p.parts, func(x part) bool { return m.flags(&x) != 0 }) {
 		dst = append(dst, `,"quality":{"type":"Property","value":`...)
 		dst = appendParts(dst, p, func(dst []byte, x *part) []byte {
-			return jsontext.AppendString(dst, m.data.Readings[x.reading].Quality.Flags.String())
+			return jsontext.AppendString(dst, m.flags(x).String())
 		})
 		dst = append(dst, '}')
 	}
@@ -402,6 +609,31 @@ func (m *mapper) observed(p *property) (at time.Time, ok bool) {
 	return at, ok
 }
 
+// start returns when the interval of the parts of a property began; where that was
+// not at one time, those of the others are lost.
+func (m *mapper) start(p *property) (at time.Time, ok bool) {
+	for i, x := range p.parts {
+		r := &m.data.Readings[x.reading]
+		t, timed := r.Start.Instant(m.data.Clock)
+		switch {
+		case i == 0 && timed:
+			at, ok = t, true
+		case !r.Start.IsZero() && !(timed && ok && t.Equal(at)):
+			m.lost = append(m.lost, mapping.Loss{Index: x.reading, Reason: "the start of its interval"})
+		}
+	}
+	return at, ok
+}
+
+// flags returns the flags of a part: those of both readings of a difference.
+func (m *mapper) flags(x *part) obis.Flags {
+	f := m.data.Readings[x.reading].Quality.Flags
+	if x.minus != alone {
+		f |= m.data.Readings[x.minus].Quality.Flags | obis.Derived
+	}
+	return f
+}
+
 func (m *mapper) text(v obis.Value) string {
 	if t, ok := v.Time(); ok {
 		if at, known := t.Instant(m.data.Clock); known {
@@ -417,5 +649,8 @@ func (m *mapper) appendID(dst []byte, x *part) []byte {
 		return jsontext.AppendString(dst, obis.RawIDText(r.RawID))
 	}
 	dst, _ = r.Code.AppendText(append(dst, '"'))
+	if x.minus != alone {
+		dst, _ = m.data.Readings[x.minus].Code.AppendText(append(dst, " - "...))
+	}
 	return append(dst, '"')
 }

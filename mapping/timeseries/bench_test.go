@@ -69,9 +69,12 @@ func BenchmarkWrite(b *testing.B) {
 			HomeAssistant(d, "meter", func(topic, payload []byte) { dst = append(append(dst, topic...), payload...) })
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
-			dst = strconv.AppendInt(append(dst, `homeassistant/sensor/meter_abc12345678_1_0_1_8_`...), i, 10)
-			dst = append(dst, `_255/config{"name":"active energy import total","unique_id":"meter_abc12345678_1_0_1_8_0_255","object_id":"meter_abc12345678_1_0_1_8_0_255",`...)
-			return append(dst, `"state_topic":"meter/ABC12345678/1-0:1.8.0_255","state_class":"total_increasing","device_class":"energy","unit_of_measurement":"Wh","device":{"identifiers":["meter_abc12345678"],"name":"Meter ABC12345678"}}`...)
+			dst = strconv.AppendInt(append(dst, `"meter_abc12345678_1_0_1_8_`...), i, 10)
+			dst = append(dst, `_255":{"p":"sensor","name":"active energy import total","unique_id":"meter_abc12345678_1_0_1_8_0_255","default_entity_id":"sensor.meter_abc12345678_1_0_1_8_0_255",`...)
+			dst = append(dst, `"state_topic":"meter/ABC12345678/1-0:1.8.0_255","value_template":"{{ value_json.value }}","json_attributes_topic":"meter/ABC12345678/1-0:1.8.0_255",`...)
+			dst = append(dst, `"json_attributes_template":"{{ {'quality': value_json.quality | default('good')} | tojson }}","state_class":"total_increasing","device_class":"energy","unit_of_measurement":"Wh"},`...)
+			dst = strconv.AppendInt(append(dst, `meter/ABC12345678/1-0:1.8.0_255{"value":`...), i*7919, 10)
+			return append(dst, `,"time":"2026-11-20T12:00:00Z"}`...)
 		})
 	})
 }

@@ -3,9 +3,11 @@ package timeseries
 import (
 	"bytes"
 	_ "embed" // classes.csv
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/openusm/meter/internal/csvrows"
@@ -18,6 +20,7 @@ import (
 var classesCSV []byte
 
 type deviceClass struct {
+	codes           []obis.Pattern
 	unit            obis.Unit
 	medium          string
 	class, unitName string
@@ -30,9 +33,19 @@ var deviceClasses = sync.OnceValue(func() (list []deviceClass) {
 		return nil
 	}
 	for _, row := range rows {
-		if u, ok := obis.UnitByName(row[0]); ok {
-			list = append(list, deviceClass{u, row[1], row[2], row[3]})
+		u, ok := obis.UnitByName(row[1])
+		if !ok {
+			return nil
 		}
+		c := deviceClass{unit: u, medium: row[2], class: row[3], unitName: row[4]}
+		for _, text := range strings.Fields(row[0]) {
+			p, err := obis.ParsePattern(text)
+			if err != nil {
+				return nil
+			}
+			c.codes = append(c.codes, p)
+		}
+		list = append(list, c)
 	}
 	return list
 })
@@ -65,47 +78,96 @@ func appendLevel(dst []byte, s string) []byte {
 	return dst
 }
 
-// HomeAssistant makes the discovery messages of a meter's readings, whose states
-// are published below base (see [AppendStateTopic]): retained MQTT messages that
-// announce a sensor each. announce may keep neither topic nor payload. Readings
-// whose unit Home Assistant does not know are announced without one; those with
-// text have neither class nor unit. Profiles and events have no sensors.
-func HomeAssistant(d *mapping.Data, base string, announce func(topic, payload []byte)) []mapping.Loss {
-	m, readings := d.Meter, d.Readings
-	var lost []mapping.Loss
-	device := appendDevice(nil, m)
-	var object, topic, payload []byte
-	codes, raw := make(map[obis.Code]bool, len(readings)), map[string]bool{}
-	for i := range readings {
-		r := &readings[i]
-		switch {
-		case !r.Code.Valid() && len(r.RawID) == 0:
-			lost = append(lost, mapping.Loss{Index: i, Reason: "no id"})
-			continue
-		case r.Code.Valid() && codes[r.Code], !r.Code.Valid() && raw[string(r.RawID)]:
-			lost = append(lost, mapping.Loss{Index: i, Reason: "another reading has its id"})
-			continue
-		case r.Code.Valid():
-			codes[r.Code] = true
-		default:
-			raw[string(r.RawID)] = true
-		}
-		object = appendObject(object[:0], m, r)
-		topic = append(append(append(topic[:0], "homeassistant/sensor/"...), object...), "/config"...)
-		c, known := classOf(r, m.Medium)
-		if !known && r.Unit != obis.UnitUnknown {
-			lost = append(lost, mapping.Loss{Index: i, Reason: "Home Assistant has no unit " + strconv.Quote(r.Unit.String())})
-		}
-		payload = appendSensor(payload[:0], m, r, base, object, c)
-		payload = append(append(append(payload, `,"device":`...), device...), '}')
-		announce(topic, payload)
+// HomeAssistant makes the MQTT messages of a meter's readings: first the discovery
+// message of the device, to be retained, in which each reading is a sensor, then
+// the state of each sensor, on its topic below base (see [AppendStateTopic]):
+//
+//	homeassistant/device/meter_abc1/config  {"dev":{…},"o":{…},"cmps":{"meter_abc1_1_0_1_8_0_255":{"p":"sensor",…}}}
+//	meter/ABC1/1-0:1.8.0_255                {"value":1234500,"time":"2026-11-20T12:00:00Z"}
+//
+// A state has the time of the reading or, where the meter gave none, that of its
+// arrival ("received"), the start of its interval, and its quality where that is
+// not good, which Home Assistant shows as an attribute. A reading that is invalid
+// or has no value is unknown there, not 0. publish may keep neither topic nor payload.
+// Readings whose unit Home Assistant does not know are announced without one;
+// profiles and events have no sensors.
+func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []byte)) []mapping.Loss {
+	a := announcement{data: d, base: base, device: string(appendSlug([]byte("meter_"), d.Meter.ID)), seen: map[string]bool{}, media: media(d.Readings)}
+	for i := range d.Readings {
+		a.sensor(i, &d.Readings[i])
 	}
-	return append(lost, mapping.ReadingsOnly(d)...)
+	if len(a.states) > 0 {
+		config := appendDevice([]byte(`{"dev":`), d.Meter, a.device)
+		config = append(config, `,"o":{"name":"openusm meter","url":"https://github.com/openusm/meter"},"cmps":{`...)
+		publish([]byte("homeassistant/device/"+a.device+"/config"), append(append(config, a.sensors...), "}}"...))
+	}
+	var topic, payload []byte
+	for _, i := range a.states {
+		r := &d.Readings[i]
+		topic = AppendStateTopic(topic[:0], base, d.Meter, r)
+		payload = a.appendState(payload[:0], r)
+		publish(topic, payload)
+	}
+	return append(a.lost, mapping.ReadingsOnly(d)...)
+}
+
+// announcement gathers the sensors of a meter.
+type announcement struct {
+	data    *mapping.Data
+	base    string
+	device  string
+	media   map[uint8]obis.Medium // by channel, where an M-Bus device type says so
+	seen    map[string]bool
+	sensors []byte // members of a JSON object
+	states  []int  // the readings that are sensors
+	lost    []mapping.Loss
+}
+
+// maxState is how long the state of a sensor may be.
+const maxState = 255
+
+func (a *announcement) sensor(i int, r *obis.Reading) {
+	lose := func(reason string) {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
+	}
+	if !r.Code.Valid() && len(r.RawID) == 0 {
+		lose("no id")
+		return
+	}
+	object := string(a.appendObject(nil, r))
+	state := a.stateOf(r)
+	switch {
+	case a.seen[object]:
+		lose("another reading has its id")
+		return
+	case len(state) > maxState+len(`""`):
+		lose("a text of more than 255 characters")
+		return
+	}
+	a.seen[object] = true
+	c, known := a.classOf(r)
+	if !known && r.Unit != obis.UnitUnknown {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "Home Assistant has no unit " + strconv.Quote(r.Unit.String())})
+	}
+	if infinite(r.Value) {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "not a finite number"})
+	}
+	if _, ok := r.Start.Instant(a.data.Clock); !ok && !r.Start.IsZero() {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
+	}
+	if _, ok := r.Time.Instant(a.data.Clock); !ok && !r.Time.IsZero() {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
+	}
+	if len(a.states) > 0 {
+		a.sensors = append(a.sensors, ',')
+	}
+	a.states = append(a.states, i)
+	a.sensors = append(a.appendSensor(a.sensors, r, object, c), '}')
 }
 
 // appendObject appends the id of a sensor: "meter_abc1_1_0_1_8_0_255".
-func appendObject(dst []byte, m obis.Meter, r *obis.Reading) []byte {
-	dst = append(appendSlug(append(dst, "meter_"...), m.ID), '_')
+func (a *announcement) appendObject(dst []byte, r *obis.Reading) []byte {
+	dst = append(append(dst, a.device...), '_')
 	if !r.Code.Valid() {
 		return appendSlug(dst, obis.RawIDText(r.RawID))
 	}
@@ -118,49 +180,149 @@ func appendObject(dst []byte, m obis.Meter, r *obis.Reading) []byte {
 	return dst
 }
 
-// appendSensor appends the description of a sensor but for its device.
-func appendSensor(dst []byte, m obis.Meter, r *obis.Reading, base string, object []byte, c deviceClass) []byte {
-	dst = append(dst, `{"name":"`...)
-	if start := len(dst); r.Code.Valid() {
-		if dst = obis.AppendDescription(dst, r.Code); len(dst) == start {
-			dst, _ = r.Code.AppendText(dst)
+// appendSensor appends the description of a sensor, but for the brace at its end.
+func (a *announcement) appendSensor(dst []byte, r *obis.Reading, object string, c deviceClass) []byte {
+	dst = append(append(append(dst, '"'), object...), `":{"p":"sensor","name":`...)
+	name := obis.Describe(r.Code)
+	if name == "" {
+		name = r.ID()
+	}
+	dst = jsontext.AppendString(dst, name)
+	dst = append(append(append(dst, `,"unique_id":"`...), object...), `","default_entity_id":"sensor.`...)
+	dst = append(append(dst, object...), `","state_topic":`...)
+	topic := string(AppendStateTopic(nil, a.base, a.data.Meter, r))
+	dst = jsontext.AppendString(dst, topic)
+	dst = append(dst, `,"value_template":"{{ value_json.value }}","json_attributes_topic":`...)
+	dst = jsontext.AppendString(dst, topic)
+	dst = append(dst, `,"json_attributes_template":"{{ {'quality': value_json.quality | default('good')} | tojson }}"`...)
+	switch {
+	case r.Value.Kind() == obis.KindTime:
+		if at, _ := r.Value.Time(); a.isInstant(at) {
+			return append(dst, `,"device_class":"timestamp"`...)
 		}
-		dst = append(dst, '"')
-	} else {
-		dst = jsontext.AppendString(dst[:start-1], obis.RawIDText(r.RawID))
-	}
-	dst = append(append(append(dst, `,"unique_id":"`...), object...), `","object_id":"`...)
-	dst = append(append(dst, object...), `","state_topic":"`...)
-	start := len(dst)
-	if dst = AppendStateTopic(dst, base, m, r); bytes.ContainsAny(dst[start:], "\"\\") {
-		dst = jsontext.AppendString(dst[:start-1], string(dst[start:]))
-	} else {
-		dst = append(dst, '"')
-	}
-	if !numeric(r.Value) && (!r.Value.IsNone() || r.Unit == obis.UnitUnknown) {
+		return dst
+	case !numeric(r.Value) && !(r.Value.IsNone() && r.Unit != obis.UnitUnknown), r.Value.Kind() == obis.KindEnum:
 		return dst
 	}
-	class, state := c.class, "measurement"
-	switch {
-	case r.Code.Cumulative():
-		state = "total_increasing"
-	case class == "volume":
-		class = "volume_storage"
-	}
-	dst = append(append(append(dst, `,"state_class":"`...), state...), '"')
-	if class != "" {
-		dst = append(append(append(dst, `,"device_class":"`...), class...), '"')
-	}
-	if c.unitName != "" {
-		dst = append(append(append(dst, `,"unit_of_measurement":"`...), c.unitName...), '"')
+	for _, f := range [...]struct{ name, text string }{{"state_class", a.stateClass(r, c)}, {"device_class", c.class}, {"unit_of_measurement", c.unitName}} {
+		if f.text != "" {
+			dst = append(append(append(append(append(dst, `,"`...), f.name...), `":"`...), f.text...), '"')
+		}
 	}
 	return dst
 }
 
-func appendDevice(dst []byte, m obis.Meter) []byte {
-	dst = append(appendSlug(append(dst, `{"identifiers":["meter_`...), m.ID), `"]`...)
+// sums are the device classes that Home Assistant lets be a sum only.
+var sums = []string{"energy", "reactive_energy", "gas", "water", "volume"}
+
+// stateClass returns what statistics Home Assistant may make. A sum that starts
+// anew, and a stored one, has none: no statistics are better than wrong ones.
+func (a *announcement) stateClass(r *obis.Reading, c deviceClass) string {
+	summed := slices.Contains(sums, c.class)
+	switch {
+	case !summed && c.class != "" && c.class != "weight": // whatever the code says
+		return "measurement"
+	case a.register(r):
+		return "total_increasing"
+	case r.Code.Direction() == obis.Net && r.Code[3] == 8 && r.Code[5] == obis.FCurrent:
+		return "total"
+	case summed, c.unitName == "VAh":
+		return ""
+	}
+	return "measurement"
+}
+
+// register reports whether a reading counts upwards for ever. The reading of an
+// M-Bus device does where it is known to be a volume or an energy.
+func (a *announcement) register(r *obis.Reading) bool {
+	if _, known := a.media[r.Code[1]]; !known || !meterReading.Match(r.Code) {
+		return r.Code.Cumulative()
+	}
+	switch r.Unit.Quantity() {
+	case "volume", "active energy", "energy":
+		return true
+	}
+	return false
+}
+
+// meterReading is what DSMR meters show of an M-Bus device, and deviceType what device that is.
+var (
+	meterReading = obis.Pattern{Lo: obis.Code{0, 1, 24, 2, 1, 255}, Hi: obis.Code{0, 64, 24, 2, 1, 255}}
+	deviceType   = obis.Pattern{Lo: obis.Code{0, 1, 24, 1, 0, 255}, Hi: obis.Code{0, 64, 24, 1, 0, 255}}
+)
+
+// mbusMedia are the device types of EN 13757-3 that are a medium of Home Assistant's.
+var mbusMedia = map[int64]obis.Medium{
+	0x02: obis.Electricity, 0x03: obis.Gas, 0x04: obis.Heat, 0x0A: obis.Cooling, 0x0B: obis.Cooling, 0x0C: obis.Heat,
+	0x06: obis.HotWater, 0x07: obis.Water, 0x15: obis.HotWater, 0x16: obis.Water,
+}
+
+// media returns the medium of each channel whose device type a reading says.
+func media(readings []obis.Reading) map[uint8]obis.Medium {
+	list := map[uint8]obis.Medium{}
+	for i := range readings {
+		r := &readings[i]
+		if !deviceType.Match(r.Code) {
+			continue
+		}
+		n, exp, ok := r.Value.Decimal()
+		if text, isText := r.Value.Bytes(); isText {
+			parsed, err := strconv.ParseInt(string(text), 10, 8)
+			n, exp, ok = parsed, 0, err == nil
+		}
+		if m, known := mbusMedia[n]; ok && exp == 0 && known {
+			list[r.Code[1]] = m
+		}
+	}
+	return list
+}
+
+func (a *announcement) isInstant(t obis.Time) bool {
+	_, ok := t.Instant(a.data.Clock)
+	return ok
+}
+
+// stateOf returns the state of a sensor as JSON.
+func (a *announcement) stateOf(r *obis.Reading) []byte {
+	t, timed := r.Value.Time()
+	switch {
+	case r.Value.IsNone(), infinite(r.Value), r.Quality.Flags&(obis.Invalid|obis.Missing) != 0:
+		return []byte("null")
+	case timed:
+		if at, ok := t.Instant(a.data.Clock); ok {
+			return appendTime(nil, at)
+		}
+	case numeric(r.Value):
+		return r.Value.Append(nil)
+	}
+	return jsontext.AppendString(nil, text(r.Value))
+}
+
+// appendState appends the state message of a reading.
+func (a *announcement) appendState(dst []byte, r *obis.Reading) []byte {
+	dst = append(append(dst, `{"value":`...), a.stateOf(r)...)
+	if start, ok := r.Start.Instant(a.data.Clock); ok {
+		dst = appendTime(append(dst, `,"start":`...), start)
+	}
+	if at, ok := r.Time.Instant(a.data.Clock); ok {
+		dst = appendTime(append(dst, `,"time":`...), at)
+	} else if !a.data.Received.IsZero() {
+		dst = appendTime(append(dst, `,"received":`...), a.data.Received)
+	}
+	if r.Quality.Flags != 0 {
+		dst = jsontext.AppendString(append(dst, `,"quality":`...), r.Quality.Flags.String())
+	}
+	return append(dst, '}')
+}
+
+func appendTime(dst []byte, t time.Time) []byte {
+	return append(t.AppendFormat(append(dst, '"'), time.RFC3339Nano), '"')
+}
+
+func appendDevice(dst []byte, m obis.Meter, id string) []byte {
+	dst = append(append(append(dst, `{"ids":["`...), id...), `"]`...)
 	for _, f := range [...]struct{ name, text string }{
-		{"name", strings.TrimSpace("Meter " + m.ID)}, {"manufacturer", m.Manufacturer}, {"model", m.Model}, {"serial_number", m.Serial}, {"sw_version", m.Firmware},
+		{"name", strings.TrimSpace("Meter " + m.ID)}, {"mf", m.Manufacturer}, {"mdl", m.Model}, {"sn", m.Serial}, {"sw", m.Firmware},
 	} {
 		if f.text != "" {
 			dst = jsontext.AppendString(append(append(append(dst, `,"`...), f.name...), `":`...), f.text)
@@ -169,13 +331,15 @@ func appendDevice(dst []byte, m obis.Meter) []byte {
 	return append(dst, '}')
 }
 
-func classOf(r *obis.Reading, medium obis.Medium) (deviceClass, bool) {
+func (a *announcement) classOf(r *obis.Reading) (deviceClass, bool) {
 	own := r.Code.Medium()
-	if own == obis.Abstract || !r.Code.Valid() {
-		own = medium
+	if of, known := a.media[r.Code[1]]; known && r.Code[0] == 0 {
+		own = of
+	} else if own == obis.Abstract || !r.Code.Valid() {
+		own = a.data.Meter.Medium
 	}
 	for _, c := range deviceClasses() {
-		if c.unit == r.Unit && (c.medium == "" || c.medium == own.String()) {
+		if c.unit == r.Unit && (c.medium == "" || c.medium == own.String()) && (len(c.codes) == 0 || slices.ContainsFunc(c.codes, func(p obis.Pattern) bool { return p.Match(r.Code) })) {
 			return c, true
 		}
 	}

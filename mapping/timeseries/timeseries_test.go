@@ -1,7 +1,10 @@
 package timeseries
 
 import (
+	"encoding/csv"
 	"fmt"
+	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -41,41 +44,196 @@ meter,id=A\ B\,1,raw_id=1-1:30D value=7
 	require.Equal(t, "[reading 5: no value; quality missing not carried reading 6: not a finite number]", fmt.Sprint(lost))
 }
 
+// A reading has the time of its arrival where the meter gave none, and says so.
+func TestInfluxReceived(t *testing.T) {
+	lines, lost := AppendInflux(nil, &mapping.Data{Received: time.Unix(1795176007, 5), Readings: []obis.Reading{
+		sample[0], sample[1], {Code: obis.MustParse("1-0:1.8.2"), Value: obis.Int(1, 0), Time: obis.LocalTime(2026, 11, 20, 12, 0, 0)},
+		{Code: obis.MustParse("1-0:1.29.0"), Value: obis.Int(1, 0), Start: utc(2026, 11, 20, 11, 45, 0), Time: utc(2026, 11, 20, 12, 0, 0)}, sample[1],
+	}})
+	require.Equal(t, `meter,obis=1-0:1.8.0*255,unit=Wh value=1234500 1795176000000000000
+meter,obis=1-0:1.8.1*255,unit=Wh value=-0.5,received=true 1795176007000000005
+meter,obis=1-0:1.8.2*255 value=1,received=true 1795176007000000005
+meter,obis=1-0:1.29.0*255 value=1,start=1795175100000000000i 1795176000000000000
+`, string(lines))
+	require.Equal(t, "[reading 2: its time, which is no instant reading 4: another reading has its id and time]", fmt.Sprint(lost))
+}
+
+func TestInfluxProfile(t *testing.T) {
+	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Period: 900, Columns: []obis.Column{
+		{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}, {RawID: []byte("status")}, {RawID: []byte("status")}, {}}}
+	for i := range 5 {
+		p.Times = append(p.Times, utc(2026, 1, 1, i/4, 15*i%60, 0))
+		p.Columns[0].Append(obis.Int(int64(i), -1))
+		for c := 1; c < 4; c++ {
+			p.Columns[c].Append(obis.Text([]byte("ok")))
+		}
+	}
+	p.Times[2] = obis.LocalTime(2026, 1, 1, 0, 30, 0)
+	p.Starts = []obis.Time{utc(2025, 12, 31, 23, 50, 0), {}, {}, {}, obis.LocalTime(2026, 1, 1, 0, 45, 0)}
+	p.Times[3] = p.Times[1]
+	p.Columns[0].Nums[4], p.Columns[0].Present = 0, obis.Bitmap{0b1111}
+	p.Columns[0].Quality.Add(1, obis.Quality{Flags: obis.Estimated})
+	p.Quality.Add(4, obis.Quality{Flags: obis.PowerDown})
+	event := obis.Event{Log: obis.MustParse("0-0:99.98.0"), ID: 12, Text: "cover opened", Time: utc(2026, 1, 1, 1, 0, 0), Params: sample[:1], Quality: obis.Quality{Flags: obis.Tamper}}
+	lines, lost := AppendInflux(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p}, Events: []obis.Event{event, {}}})
+	require.Equal(t, `meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=0.0,start=1767225000000000000i 1767225600000000000
+meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok",start=1767225000000000000i 1767225600000000000
+meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=0.1,quality="estimated" 1767226500000000000
+meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok" 1767226500000000000
+meter,id=M1,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 quality="power-down" 1767229200000000000
+meter,id=M1,raw_id=status,profile=1-0:99.1.0*255,period=900 text="ok",quality="power-down" 1767229200000000000
+meter_event,id=M1,log=0-0:99.98.0*255,event=12 text="cover opened",quality="tamper" 1767229200000000000
+`, strings.ReplaceAll(string(lines), "0.0 ", "0 "))
+	require.Equal(t, "[profile 0: rows whose time is no instant (1 rows) profile 0: rows of the time of another row (1 rows) profile 0: 3 values of columns without an id "+
+		"profile 0: 3 values of columns with the id of another profile 0: 2 values whose start is no instant, without it event 0: what was logged with it event 1: its time is no instant]", fmt.Sprint(lost))
+}
+
 func TestPrometheus(t *testing.T) {
-	text, lost := AppendPrometheus(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample})
-	require.Equal(t, `# TYPE meter_active_energy_import_wh_total counter
+	text, lost := AppendPrometheus(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample, Received: time.Unix(1795176007, 5e8)})
+	require.Equal(t, `# HELP meter_active_energy_import_wh_total Active energy import, in Wh
+# TYPE meter_active_energy_import_wh_total counter
 meter_active_energy_import_wh_total{meter="M1",obis="1-0:1.8.0*255"} 1234500
-meter_active_energy_import_wh_total{meter="M1",obis="1-0:1.8.1*255",tariff="1"} -0.5
+# HELP meter_reading Reading
 # TYPE meter_reading gauge
 meter_reading{meter="M1",raw_id="1-1:30D"} 7
-# TYPE meter_voltage_v gauge
-meter_voltage_v{meter="M1",obis="1-0:32.7.0*255",phase="L1"} 230.1
+# HELP meter_voltage_by_phase_volts Voltage by phase, in V
+# TYPE meter_voltage_by_phase_volts gauge
+meter_voltage_by_phase_volts{meter="M1",obis="1-0:32.7.0*255",phase="L1"} 230.1
+# HELP meter_quality Flags of readings whose quality is not good
 # TYPE meter_quality gauge
-meter_quality{meter="M1",obis="1-0:32.7.0*255",phase="L1",flag="questionable"} 1
+meter_quality{meter="M1",obis="1-0:32.7.0*255",phase="L1",metric="meter_voltage_by_phase_volts",flag="questionable"} 1
+# HELP meter_reading_timestamp_seconds When the meter took the reading, since 1970
+# TYPE meter_reading_timestamp_seconds gauge
+meter_reading_timestamp_seconds{meter="M1",obis="1-0:1.8.0*255",metric="meter_active_energy_import_wh_total"} 1795176000
+# HELP meter_received_timestamp_seconds When the newest readings came, by the receiver's clock, since 1970
+# TYPE meter_received_timestamp_seconds gauge
+meter_received_timestamp_seconds{meter="M1"} 1795176007.500
 `, string(text))
-	require.Len(t, lost, 3)
+	require.Equal(t, "[reading 1: a counter is never negative reading 3: not a number reading 5: no value; quality missing not carried reading 6: not a finite number]", fmt.Sprint(lost))
+}
+
+// Of many meters each metric has one group; a sum over it counts nothing twice.
+func TestPrometheusOfMany(t *testing.T) {
+	at := func(meter string, received int64, codes ...string) *mapping.Data {
+		d := &mapping.Data{Meter: obis.Meter{ID: meter}, Received: time.Unix(received, 0)}
+		for i, c := range codes {
+			d.Readings = append(d.Readings, obis.Reading{Code: obis.MustParse(c), Unit: obis.WattHour, Value: obis.Int(int64(100*received)+int64(i), 0)})
+		}
+		return d
+	}
+	text, lost := AppendPrometheus(nil, at("A", 1, "1-0:1.8.0", "1-0:1.8.1", "1-0:16.8.0"), at("B", 2, "1-0:1.8.0", "1-0:21.8.0", "1-0:61.8.2"), at("A", 3, "1-0:1.8.0"))
+	var got []string
+	for _, line := range strings.Split(string(text), "\n") {
+		if !strings.HasPrefix(line, "# HELP") {
+			got = append(got, line)
+		}
+	}
+	require.Equal(t, `# TYPE meter_active_energy_import_by_phase_by_tariff_wh_total counter
+meter_active_energy_import_by_phase_by_tariff_wh_total{meter="B",obis="1-0:61.8.2*255",phase="L3",tariff="2"} 202
+# TYPE meter_active_energy_import_by_phase_wh_total counter
+meter_active_energy_import_by_phase_wh_total{meter="B",obis="1-0:21.8.0*255",phase="L1"} 201
+# TYPE meter_active_energy_import_by_tariff_wh_total counter
+meter_active_energy_import_by_tariff_wh_total{meter="A",obis="1-0:1.8.1*255",tariff="1"} 101
+# TYPE meter_active_energy_import_wh_total counter
+meter_active_energy_import_wh_total{meter="B",obis="1-0:1.8.0*255"} 200
+meter_active_energy_import_wh_total{meter="A",obis="1-0:1.8.0*255"} 300
+# TYPE meter_active_energy_net_wh gauge
+meter_active_energy_net_wh{meter="A",obis="1-0:16.8.0*255"} 102
+# TYPE meter_received_timestamp_seconds gauge
+meter_received_timestamp_seconds{meter="A"} 3
+meter_received_timestamp_seconds{meter="B"} 2
+`, strings.Join(got, "\n"))
+	require.Equal(t, "[reading 0: a later reading has its id]", fmt.Sprint(lost))
+}
+
+// Values are in base units; promlint has nothing to say to the name of any code in any unit.
+func TestPrometheusNames(t *testing.T) {
+	require.Len(t, promUnits(), 38)
+	seen := map[string]bool{}
+	for a := range 10 {
+		for group := range 128 * 128 {
+			for _, e := range []byte{0, 1, 2, 4, 11, 32, 124} {
+				k := metricOf(&obis.Reading{Code: obis.Code{byte(a), 0, byte(group >> 7), byte(group & 127), e, obis.FCurrent}})
+				seen[newMetric(k).name] = true
+			}
+		}
+	}
+	for u := range obis.Unit(270) {
+		seen[newMetric(metricKey{code: obis.MustParse("1-0:1.7.0"), unit: u}).name] = true
+	}
+	abbreviated := regexp.MustCompile(`_(s|ms|us|ns|sec|b|kb|mb|gb|tb|pb|m|h|d|gauge|minutes|hours|days|weeks|kelvins|fahrenheit|rankine|inches|yards|miles|bits|calories|pounds|ounces|(milli|kilo|mega|centi)(amperes|bytes|celsius|grams|joules|kelvin|meters|seconds|volts))(_|$)`)
+	for name := range seen {
+		require.Regexp(t, `^meter(_[a-z0-9]+)+$`, name)
+		require.NotRegexp(t, abbreviated, name)
+	}
+	for _, test := range []struct {
+		unit obis.Unit
+		v    obis.Value
+		want string
+	}{
+		{obis.Hour, obis.Int(3, 0), "meter_reading_seconds 10800"}, {obis.Bar, obis.Int(12, -1), "meter_reading_pascals 120000"}, {obis.Percent, obis.Int(5, -1), "meter_reading_ratio 0.005"},
+		{obis.Day, obis.Float32(math.Float32bits(0.5), 0), "meter_reading_seconds 43200"}, {obis.Litre, obis.Int(7, 0), "meter_reading_m3 0.007"},
+	} {
+		r := obis.Reading{Unit: test.unit, Value: test.v, RawID: []byte("x")}
+		value, ok := unitOf(r.Unit).in(r.Value)
+		require.True(t, ok)
+		require.Equal(t, test.want, newMetric(metricOf(&r)).name+" "+value.String())
+	}
+	require.Equal(t, "outside of the numbers in the base unit", unsampled(&obis.Reading{Unit: obis.Hour, Value: obis.Int(1<<62, 0), RawID: []byte("x")}))
 }
 
 func TestCSV(t *testing.T) {
-	var b strings.Builder
-	b.Write(AppendCSV(nil, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: sample[:4]}, plainTime))
-	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule
-M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none
-M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none
-M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none
-M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none
-`, b.String())
+	list := append([]obis.Reading(nil), sample[:5]...)
+	list[4].Quality = obis.Quality{Raw: 0x80, Kind: obis.StatusVendor}
+	list[4].Unit, list[4].UnitText = obis.OtherUnit, []byte("furlong")
+	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule,status
+M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none,
+M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none,
+M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none,
+M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none,
+M1,,1-1:30D,,7,furlong,,,good,none,0x80
+`, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: list}))
+	require.Equal(t, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status\n", csvOf(t, &mapping.Data{}))
 }
 
-func TestProfileCSV(t *testing.T) {
+// csvOf returns the tables with lines that end as here, once a reader of RFC 4180 has read each.
+func csvOf(t *testing.T, d *mapping.Data) string {
+	text := string(AppendCSV(nil, d, plainTime))
+	for _, table := range strings.Split(text, "\r\n\r\n") {
+		_, err := csv.NewReader(strings.NewReader(table)).ReadAll()
+		require.NoError(t, err, "%s", table)
+	}
+	lines := strings.ReplaceAll(text, "\r\n", "\n")
+	require.NotContains(t, lines, "\r")
+	return lines
+}
+
+func TestCSVTables(t *testing.T) {
 	p := &obis.Profile{Times: []obis.Time{utc(2026, 1, 1, 0, 15, 0), utc(2026, 1, 1, 0, 30, 0)}, Columns: []obis.Column{
 		{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}}}
 	p.Columns[0].Append(obis.Int(5, 0))
 	p.Columns[0].AppendMissing()
 	p.Quality.Add(1, obis.Quality{Flags: obis.PowerDown})
-	var b strings.Builder
-	b.Write(AppendProfileCSV(nil, p, plainTime))
-	require.Equal(t, "time,quality,1-0:1.29.0*255 [Wh]\n2026-01-01T00:15:00Z,good,5\n2026-01-01T00:30:00Z,power-down,\n", b.String())
+	q := p.Clone()
+	q.Starts = []obis.Time{utc(2026, 1, 1, 0, 0, 0)}
+	q.Columns = append(q.Columns, obis.Column{RawID: []byte("raw")})
+	q.Columns[1].Append(obis.Text([]byte("a,b")))
+	q.Columns[1].Append(obis.Moment(utc(2026, 1, 1, 0, 0, 0)))
+	q.Columns[1].Quality.Add(1, obis.Quality{Flags: obis.Estimated | obis.Old})
+	events := []obis.Event{{Log: obis.MustParse("0-0:99.98.0"), ID: 7, Time: utc(2026, 1, 1, 0, 0, 0), Text: "say \"no\"\n",
+		Params: []obis.Reading{sample[0], {Value: obis.Text([]byte("x"))}}, Quality: obis.Quality{Raw: 1, Kind: obis.StatusVDEW}}}
+	require.Equal(t, `time,quality,1-0:1.29.0*255 [Wh]
+2026-01-01T00:15:00Z,good,5
+2026-01-01T00:30:00Z,power-down,
+
+time,quality,start,1-0:1.29.0*255 [Wh],raw,quality of raw
+2026-01-01T00:15:00Z,good,2026-01-01T00:00:00Z,5,"a,b",good
+2026-01-01T00:30:00Z,power-down,,,2026-01-01T00:00:00Z,"old,estimated"
+
+meter,log,id,time,text,params,quality,status
+M1,0-0:99.98.0*255,7,2026-01-01T00:00:00Z,"say ""no""
+",1-0:1.8.0*255=1234500 Wh; x,good,0x1
+`, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p, q}, Events: events}))
 }
 
 func ExampleAppendInflux() {
@@ -95,14 +253,16 @@ func TestPrometheusSeries(t *testing.T) {
 	out, lost := AppendPrometheus(nil, d)
 	require.Equal(t, "[reading 1: another reading has its id; quality estimated not carried]", fmt.Sprint(lost))
 	require.Equal(t, 2, strings.Count(string(out), " 1\n")-strings.Count(string(out), "flag="))
+	require.Equal(t, 2, strings.Count(string(out), "meter_quality{"))
 	require.Contains(t, string(out), "{meter=\"a\t\\\"\\\\\\n\u200b\",obis=")
 }
 
 func TestInfluxTimes(t *testing.T) {
 	r := obis.Reading{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(1, 0), Time: obis.LocalTime(2026, 11, 20, 12, 0, 0)}
 	far := r
+	far.Code[4] = 1
 	far.Time = obis.FromTime(time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC))
 	out, lost := AppendInflux(nil, &mapping.Data{Readings: []obis.Reading{r, far}})
 	require.Equal(t, "[reading 0: its time, which is no instant reading 1: its time, outside of 1678 to 2261]", fmt.Sprint(lost))
-	require.Equal(t, strings.Repeat("meter,obis=1-0:1.8.0*255 value=1\n", 2), string(out))
+	require.Equal(t, "meter,obis=1-0:1.8.0*255 value=1\nmeter,obis=1-0:1.8.1*255 value=1\n", string(out))
 }

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,7 +17,7 @@ func main() {
 		gen.File{Name: "zunit.go", Write: units},
 		gen.File{Name: "zquality.go", Write: quality},
 		gen.File{Name: "zdescribe.go", Write: describe},
-		gen.File{Name: "zquantity.go", Write: quantities},
+		gen.File{Name: "zquantity.go", Write: measures},
 	)
 }
 
@@ -108,87 +109,220 @@ func quality(b *bytes.Buffer) error {
 	return nil
 }
 
+// describe writes the names of the value groups and of the objects.
 func describe(b *bytes.Buffer) error {
 	rows, err := gen.Table("groups.csv")
 	if err != nil {
 		return err
 	}
-	names := map[string]map[int]string{} // "C1" → value → name
-	var dims [256]string
+	setsD, setsE := identifiers(rows, "D"), identifiers(rows, "E")
+	for _, ids := range []struct {
+		kind string
+		ids  []string
+	}{{"D", setsD}, {"E", setsE}} {
+		fmt.Fprintf(b, "// set%s is a set of values of group %[1]s.\ntype set%[1]s uint8\n\n// The sets.\nconst (\n", ids.kind)
+		for i, id := range ids.ids {
+			fmt.Fprintf(b, "%s set%s = %d\n", identifier(ids.kind, id), ids.kind, i)
+		}
+		b.WriteString(")\n\n")
+	}
+	if err := quantities(b, rows); err != nil {
+		return err
+	}
+	processings(b, rows, setsD)
+	choices(b, rows, setsE)
+	return objects(b)
+}
+
+// identifiers returns the names of the sets of a group in the order of the file.
+func identifiers(rows []map[string]string, group string) (list []string) {
 	for _, r := range rows {
-		v, err := strconv.Atoi(r["value"])
-		if err != nil {
-			return err
-		}
-		for _, medium := range strings.Split(r["media"], "|") {
-			key := r["group"] + medium
-			if names[key] == nil {
-				names[key] = map[int]string{}
-			}
-			names[key][v] = r["name"]
-		}
-		if r["group"] == "D" && r["media"] == "1" {
-			var bits []string
-			if r["integral"] == "yes" {
-				bits = append(bits, "dimIntegral")
-			}
-			if r["rated"] == "yes" {
-				bits = append(bits, "dimRated")
-			}
-			dims[v] = strings.Join(bits, "|")
+		if r["group"] == group && !slices.Contains(list, r["set"]) {
+			list = append(list, r["set"])
 		}
 	}
-	for _, group := range "CD" {
-		fmt.Fprintf(b, "// names%c holds the names of value group %c by value group A.\nvar names%c = [...]map[byte]string{\n", group, group, group)
-		for a := range 16 {
-			m := names[string(group)+strconv.Itoa(a)]
-			if m == nil {
+	return list
+}
+
+// identifier names a set: "gas index" of D is dGasIndex.
+func identifier(group, set string) string {
+	name := strings.ToLower(group)
+	for _, word := range strings.Fields(set) {
+		name += strings.ToUpper(word[:1]) + word[1:]
+	}
+	return name
+}
+
+func quantities(b *bytes.Buffer, rows []map[string]string) error {
+	b.WriteString("// quantities holds what value group C stands for, by value group A.\nvar quantities = [16]map[byte]quantity{\n")
+	for a := range 16 {
+		fmt.Fprintf(b, "%d: {\n", a)
+		for _, r := range rows {
+			if r["group"] != "C" || !slices.Contains(strings.Split(r["set"], "|"), strconv.Itoa(a)) {
 				continue
 			}
-			fmt.Fprintf(b, "%d: {", a)
-			for v := range 256 {
-				if name := m[v]; name != "" {
-					fmt.Fprintf(b, "%d: %q,\n", v, name)
-				}
+			if _, err := strconv.ParseUint(r["value"], 10, 8); err != nil {
+				return err
+			}
+			fmt.Fprintf(b, "%s: {name: %q, next: %s", r["value"], r["name"], identifier("D", r["next"]))
+			if r["harmonic"] != "" {
+				fmt.Fprintf(b, ", harmonic: true, dips: %t", r["harmonic"] == "dips")
 			}
 			b.WriteString("},\n")
 		}
-		b.WriteString("}\n\n")
+		b.WriteString("},\n")
 	}
-	b.WriteString("// dimension says what value group D of electricity makes of the quantity.\nvar dimension = [256]uint8{\n")
-	for v, d := range dims {
-		if d != "" {
-			fmt.Fprintf(b, "%d: %s,\n", v, d)
-		}
-	}
-	b.WriteString("}\n\nvar objects = [...]object{\n")
-	if rows, err = gen.Table("objects.csv"); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		lo, hi, err := pattern(r["pattern"])
-		if err != nil {
-			return err
-		}
-		number := "0"
-		if r["number"] != "" {
-			number = fmt.Sprintf("'%s'", r["number"])
-		}
-		fmt.Fprintf(b, "{Pattern{Code{%s}, Code{%s}}, %q, %s},\n", lo, hi, r["name"], number)
-	}
-	b.WriteString("}\n")
+	b.WriteString("}\n\n")
 	return nil
 }
 
-// quantities writes which quantities a unit and a code are of, as sets of bits.
-func quantities(b *bytes.Buffer) error {
+func processings(b *bytes.Buffer, rows []map[string]string, sets []string) {
+	b.WriteString("// processings holds what value group D stands for, by set.\nvar processings = [...]map[byte]*processing{\n")
+	for _, set := range sets {
+		fmt.Fprintf(b, "%s: {\n", identifier("D", set))
+		for _, r := range rows {
+			if r["group"] != "D" || r["set"] != set {
+				continue
+			}
+			fmt.Fprintf(b, "%s: {name: %q, next: %s", r["value"], r["name"], identifier("E", r["next"]))
+			if r["harmonic"] != "" {
+				fmt.Fprintf(b, ", harmonic: %s", identifier("E", r["harmonic"]))
+			}
+			if r["integral"] == "yes" {
+				b.WriteString(", integral: true")
+			}
+			if r["f"] == "threshold" {
+				b.WriteString(", threshold: true")
+			}
+			b.WriteString("},\n")
+		}
+		b.WriteString("},\n")
+	}
+	b.WriteString("}\n\n")
+}
+
+func choices(b *bytes.Buffer, rows []map[string]string, sets []string) {
+	b.WriteString("// sets holds what value group E stands for, by set.\nvar sets = [...]set{\n")
+	for _, set := range sets {
+		fmt.Fprintf(b, "%s: {\n", identifier("E", set))
+		for _, r := range rows {
+			if r["group"] != "E" || r["set"] != set {
+				continue
+			}
+			lo, hi, ranged := strings.Cut(r["value"], "-")
+			if !ranged {
+				hi = lo
+			}
+			fmt.Fprintf(b, "{%s, %s, %q},\n", lo, hi, r["name"])
+		}
+		b.WriteString("},\n")
+	}
+	b.WriteString("}\n\n")
+}
+
+// objects writes the objects by value group C, for each in the order of the file.
+func objects(b *bytes.Buffer) error {
+	rows, err := gen.Table("objects.csv")
+	if err != nil {
+		return err
+	}
+	var ofC [257]int
+	b.WriteString("var objects = [...]object{\n")
+	n := 0
+	for c := range 256 {
+		for _, r := range rows {
+			lo, hi, err := pattern(r["pattern"])
+			if err != nil {
+				return err
+			}
+			if lo[2] != hi[2] {
+				return fmt.Errorf("pattern %q has a range in C", r["pattern"])
+			}
+			if lo[2] != c {
+				continue
+			}
+			if err := named(r["name"], lo, hi); err != nil {
+				return fmt.Errorf("pattern %q: %w", r["pattern"], err)
+			}
+			fmt.Fprintf(b, "{Pattern{Code{%s}, Code{%s}}, %q},\n", commas(lo), commas(hi), r["name"])
+			n++
+		}
+		ofC[c+1] = n
+	}
+	b.WriteString("}\n\n// objectsOfC says where the objects of a value of group C begin.\nvar objectsOfC = [257]uint16{\n")
+	for c, i := range ofC {
+		fmt.Fprintf(b, "%d,", i)
+		if c%16 == 15 {
+			b.WriteByte('\n')
+		}
+	}
+	b.WriteString("\n}\n")
+	return nil
+}
+
+// named checks that a name tells the codes of its pattern apart.
+func named(name string, lo, hi [6]int) error {
+	for g := 3; g < 6; g++ {
+		letter := "{" + string("ABCDEF"[g])
+		all := g == 5 && lo[g] == 0 && hi[g] == 255 // the periods are added to the name
+		if lo[g] != hi[g] && !all && !strings.Contains(name, letter) {
+			return fmt.Errorf("%q has no %s}", name, letter)
+		}
+	}
+	return nil
+}
+
+func commas(c [6]int) string {
+	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(c)), ", "), "[]")
+}
+
+// pattern splits "x-x:0.0.(1-9)*255" into its bounds.
+func pattern(s string) (lo, hi [6]int, err error) {
+	var ranges []string
+	for rest := s; rest != ""; {
+		end := strings.IndexAny(rest, "-:.*")
+		if rest[0] == '(' {
+			end = strings.IndexByte(rest, ')')
+			ranges = append(ranges, rest[1:end])
+			rest = strings.TrimLeft(rest[end+1:], "-:.*")
+			continue
+		}
+		if end < 0 {
+			end = len(rest)
+		}
+		ranges = append(ranges, rest[:end])
+		rest = strings.TrimLeft(rest[end:], "-:.*")
+	}
+	if len(ranges) != 6 {
+		return lo, hi, fmt.Errorf("pattern %q has %d groups", s, len(ranges))
+	}
+	for g, text := range ranges {
+		l, h, ranged := strings.Cut(text, "-")
+		switch {
+		case text == "x":
+			l, h = "0", "255"
+		case !ranged:
+			h = l
+		}
+		if lo[g], err = strconv.Atoi(l); err == nil {
+			hi[g], err = strconv.Atoi(h)
+		}
+		if err != nil {
+			return lo, hi, fmt.Errorf("pattern %q: %w", s, err)
+		}
+	}
+	return lo, hi, nil
+}
+
+// measures writes which quantities a unit and a code are of, as sets of bits.
+func measures(b *bytes.Buffer) error {
 	rows, err := gen.Table("quantities.csv")
 	if err != nil {
 		return err
 	}
 	bits := map[string]uint32{}
 	type key struct{ a, c int }
-	measures := map[key][2]uint32{}
+	of := map[key][2]uint32{}
 	for _, r := range rows {
 		var set uint32
 		for _, q := range strings.Split(r["quantities"], "|") {
@@ -208,14 +342,14 @@ func quantities(b *bytes.Buffer) error {
 		for _, a := range medium {
 			for _, c := range group {
 				for _, c := range phases(a, c) {
-					m := measures[key{a, c}]
+					m := of[key{a, c}]
 					if r["d"] != "rate" {
 						m[0] |= set
 					}
 					if r["d"] != "integral" {
 						m[1] |= set
 					}
-					measures[key{a, c}] = m
+					of[key{a, c}] = m
 				}
 			}
 		}
@@ -236,7 +370,7 @@ func quantities(b *bytes.Buffer) error {
 	for a := range 10 {
 		fmt.Fprintf(b, "%d: {\n", a)
 		for c := range 128 {
-			if m := measures[key{a, c}]; m != [2]uint32{} {
+			if m := of[key{a, c}]; m != [2]uint32{} {
 				fmt.Fprintf(b, "%d: {%#x, %#x},\n", c, m[0], m[1])
 			}
 		}
@@ -274,26 +408,4 @@ func phases(a, c int) []int {
 		return []int{c, c + 20, c + 40, c + 60}
 	}
 	return []int{c}
-}
-
-// pattern splits "x-x:0.0.(1-9)*255" into its bounds.
-func pattern(s string) (lo, hi string, err error) {
-	fields := strings.FieldsFunc(strings.ReplaceAll(strings.ReplaceAll(s, "(1-", "(1/"), ")", ""), func(r rune) bool {
-		return strings.ContainsRune("-:.*", r)
-	})
-	if len(fields) != 6 {
-		return "", "", fmt.Errorf("pattern %q has %d groups", s, len(fields))
-	}
-	var los, his []string
-	for _, f := range fields {
-		l, h, ranged := strings.Cut(strings.TrimPrefix(f, "("), "/")
-		switch {
-		case f == "x":
-			l, h = "0", "255"
-		case !ranged:
-			h = l
-		}
-		los, his = append(los, l), append(his, h)
-	}
-	return strings.Join(los, ", "), strings.Join(his, ", "), nil
 }

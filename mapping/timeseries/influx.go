@@ -1,0 +1,293 @@
+package timeseries
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
+)
+
+// AppendInflux appends a line for each reading, for each value of each profile
+// and for each event:
+//
+//	meter,id=ABC12345678,obis=1-0:1.8.0*255,unit=Wh value=1234500 1763640000000000000
+//	meter,id=ABC12345678,obis=1-0:1.29.0*255,unit=Wh,profile=1-0:99.1.0*255,period=900 value=5 1763640900000000000
+//	meter_event,id=ABC12345678,log=0-0:99.98.0*255,event=12 text="cover opened" 1763640000000000000
+//
+// Values that are no numbers get the field "text" instead of "value"; a quality
+// other than good is the field "quality", the start of an interval the field
+// "start" in nanoseconds. A reading whose own time is no instant has that of its
+// arrival and the field "received", or no time stamp where nobody said when it
+// came. Rows of profiles and events without an instant are not carried, as the
+// time of writing would become theirs. Nor are readings without a value or any id.
+func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
+	l := lines{data: d, seen: make(map[lineKey]bool, len(d.Readings)), dst: dst}
+	for i := range d.Readings {
+		l.reading(i, &d.Readings[i])
+	}
+	for i, p := range d.Profiles {
+		l.profile(i, p)
+	}
+	for i := range d.Events {
+		l.event(i, &d.Events[i])
+	}
+	return l.dst, l.lost
+}
+
+// lines writes the lines of a meter.
+type lines struct {
+	data *mapping.Data
+	seen map[lineKey]bool
+	dst  []byte
+	lost []mapping.Loss
+}
+
+// lineKey is what InfluxDB tells points apart by: it overwrites those that share it.
+type lineKey struct {
+	code obis.Code
+	unit obis.Unit
+	raw  string
+	at   int64
+}
+
+func (l *lines) reading(i int, r *obis.Reading) {
+	lose := func(reason string) {
+		l.lost = append(l.lost, mapping.Loss{Index: i, Reason: reason})
+	}
+	if reason := unfit(r); reason != "" {
+		l.lost = append(l.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
+		return
+	}
+	at, timed := r.Time.Instant(l.data.Clock)
+	if timed && !inNanoseconds(at) {
+		timed = false
+		lose("its time, outside of 1678 to 2261")
+	} else if !timed && !r.Time.IsZero() {
+		lose("its time, which is no instant")
+	}
+	received := !timed && !l.data.Received.IsZero() && inNanoseconds(l.data.Received)
+	if received {
+		at, timed = l.data.Received, true
+	}
+	key := lineKey{code: r.Code, unit: r.Unit}
+	if !r.Code.Valid() {
+		key.raw = string(r.RawID)
+	}
+	if timed {
+		key.at = at.UnixNano()
+	}
+	if l.seen[key] {
+		l.lost = append(l.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: "another reading has its id and time"})
+		return
+	}
+	l.seen[key] = true
+	l.begin(r.Code, r.RawID, r.Unit)
+	l.value(r.Value)
+	l.quality(r.Quality.Flags)
+	if !r.Start.IsZero() && !l.start(r.Start) {
+		lose("the start of its interval, which is no instant")
+	}
+	if received {
+		l.dst = append(l.dst, ",received=true"...)
+	}
+	l.end(at, timed)
+}
+
+// begin appends the measurement and the tags of a value.
+func (l *lines) begin(code obis.Code, raw []byte, unit obis.Unit) {
+	l.dst = appendTag(append(l.dst, "meter"...), "id", l.data.Meter.ID)
+	if code.Valid() {
+		l.dst = append(l.dst, ",obis="...)
+		l.dst, _ = code.AppendText(l.dst)
+	} else {
+		l.dst = appendTag(l.dst, "raw_id", obis.RawIDText(raw))
+	}
+	l.dst = appendTag(l.dst, "unit", unit.String())
+}
+
+func (l *lines) value(v obis.Value) {
+	if numeric(v) {
+		l.dst = v.Append(append(l.dst, " value="...))
+		return
+	}
+	l.dst = appendString(append(l.dst, " text="...), text(v))
+}
+
+// quality appends the field of a quality that is not good, behind another field.
+func (l *lines) quality(f obis.Flags) {
+	if f != 0 {
+		l.dst = appendString(append(l.dst, ",quality="...), f.String())
+	}
+}
+
+func (l *lines) end(at time.Time, timed bool) {
+	if timed {
+		l.dst = strconv.AppendInt(append(l.dst, ' '), at.UnixNano(), 10)
+	}
+	l.dst = append(l.dst, '\n')
+}
+
+// profile appends a line for each value of a profile, and for each that is
+// missing and has a quality.
+func (l *lines) profile(i int, p *obis.Profile) {
+	n := rowLosses{doubles: make([]bool, len(p.Columns))}
+	ids := make(map[lineKey]bool, len(p.Columns))
+	for c := range p.Columns {
+		col := &p.Columns[c]
+		key := lineKey{code: col.Code, unit: col.Unit}
+		if !col.Code.Valid() {
+			key.raw = string(col.RawID)
+		}
+		n.doubles[c] = ids[key]
+		ids[key] = true
+	}
+	rows := make(map[int64]bool, len(p.Times))
+	for row, t := range p.Times {
+		at, ok := t.Instant(l.data.Clock)
+		switch {
+		case !ok:
+			n.timeless++
+			continue
+		case !inNanoseconds(at):
+			n.outside++
+			continue
+		case rows[at.UnixNano()]:
+			n.doubled++
+			continue
+		}
+		rows[at.UnixNano()] = true
+		for c := range p.Columns {
+			l.cell(p, c, row, at, &n)
+		}
+	}
+	for _, x := range [...]struct {
+		rows   int
+		reason string
+	}{{n.timeless, "rows whose time is no instant"}, {n.outside, "rows outside of 1678 to 2261"}, {n.doubled, "rows of the time of another row"}} {
+		if x.rows > 0 {
+			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: x.rows, Reason: x.reason})
+		}
+	}
+	for _, x := range [...]struct {
+		values int
+		reason string
+	}{{n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
+		if x.values > 0 {
+			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d values %s", x.values, x.reason)})
+		}
+	}
+}
+
+// rowLosses counts what is lost of a profile.
+type rowLosses struct {
+	timeless, outside, doubled, unfit, nameless, second, startless int
+
+	doubles []bool // columns with the id of one before
+}
+
+func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosses) {
+	c := &p.Columns[column]
+	v := c.At(row)
+	flags := p.Quality.At(row).Flags | c.Quality.At(row).Flags
+	switch {
+	case v.IsNone() && flags == 0:
+		return
+	case !c.Code.Valid() && len(c.RawID) == 0:
+		n.nameless++
+		return
+	case n.doubles[column]:
+		n.second++
+		return
+	case infinite(v):
+		n.unfit++
+		return
+	}
+	l.begin(c.Code, c.RawID, c.Unit)
+	l.dst = appendTag(l.dst, "profile", p.Code.String())
+	if p.Period > 0 {
+		l.dst = strconv.AppendInt(append(l.dst, ",period="...), int64(p.Period), 10)
+	}
+	if v.IsNone() {
+		l.dst = appendString(append(l.dst, " quality="...), flags.String())
+	} else {
+		l.value(v)
+		l.quality(flags)
+	}
+	if row < len(p.Starts) && !p.Starts[row].IsZero() && !l.start(p.Starts[row]) {
+		n.startless++
+	}
+	l.end(at, true)
+}
+
+// start appends the field of the start of an interval, where it is an instant.
+func (l *lines) start(t obis.Time) bool {
+	at, ok := t.Instant(l.data.Clock)
+	if ok = ok && inNanoseconds(at); ok {
+		l.dst = append(strconv.AppendInt(append(l.dst, ",start="...), at.UnixNano(), 10), 'i')
+	}
+	return ok
+}
+
+// event appends the line of an event.
+func (l *lines) event(i int, e *obis.Event) {
+	lose := func(flags obis.Flags, reason string) {
+		l.lost = append(l.lost, mapping.Loss{Part: mapping.Event, Index: i, Flags: flags, Reason: reason})
+	}
+	at, ok := e.Time.Instant(l.data.Clock)
+	switch {
+	case !ok:
+		lose(e.Quality.Flags, "its time is no instant")
+		return
+	case !inNanoseconds(at):
+		lose(e.Quality.Flags, "its time, outside of 1678 to 2261")
+		return
+	}
+	if len(e.Params) > 0 {
+		lose(0, "what was logged with it")
+	}
+	l.dst = appendTag(append(l.dst, "meter_event"...), "id", l.data.Meter.ID)
+	l.dst = appendTag(l.dst, "log", e.Log.String())
+	l.dst = strconv.AppendUint(append(l.dst, ",event="...), uint64(e.ID), 10)
+	l.dst = appendString(append(l.dst, " text="...), e.Text)
+	l.quality(e.Quality.Flags)
+	l.end(at, true)
+}
+
+// inNanoseconds reports whether 64 bits hold the nanoseconds of a time since 1970.
+func inNanoseconds(t time.Time) bool { return t.Year() > 1677 && t.Year() < 2262 }
+
+// appendTag appends a tag with its escapes; InfluxDB knows no empty tags.
+func appendTag(dst []byte, key, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	dst = append(append(append(dst, ','), key...), '=')
+	for _, r := range value {
+		switch r {
+		case ',', '=', ' ':
+			dst = append(dst, '\\')
+		case '\n', '\r', '\\':
+			r = '_'
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return dst
+}
+
+// appendString appends a field value in quotes.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	for _, r := range s {
+		switch r {
+		case '"', '\\':
+			dst = append(dst, '\\')
+		case '\n', '\r':
+			r = ' '
+		}
+		dst = utf8.AppendRune(dst, r)
+	}
+	return append(dst, '"')
+}
