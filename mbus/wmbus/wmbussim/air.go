@@ -119,7 +119,11 @@ func Standard(start time.Time, keys func(mbus.Address) *mbus.Key) []Meter {
 	meters := make([]Meter, len(wired))
 	for i, w := range wired {
 		m := Meter{Address: w.Address, Mode: Mode(i % 2), Format: wmbus.FormatB, Records: func(now time.Time) []byte { return w.Telegrams(now)[0] }}
-		m.Address.ID &= 0x99999999 // by radio no meter has other digits
+		for digit := 0; digit < 32; digit += 4 { // of which some on wires are none
+			if m.Address.ID>>digit&0xF > 9 {
+				m.Address.ID &^= 0xF << digit
+			}
+		}
 		if i == 5 {
 			m.Format = wmbus.FormatA
 		}
