@@ -38,7 +38,7 @@ var (
 		"mapping", "mapping/cim", "mapping/coap", "mapping/greenbutton", "mapping/ied", "mapping/ngsild", "mapping/timeseries",
 	}
 	links      = []string{"cosem/hdlc", "cosem/wrapper", "mbus/link", "ansic12/psem"}
-	simulators = []string{"cosem/cosemsim", "iec62056/iec62056sim", "mbus/mbussim", "ansic12/ansicsim"}
+	simulators = []string{"cosem/cosemsim", "iec62056/iec62056sim", "mbus/mbussim", "mbus/wmbus/wmbussim", "ansic12/ansicsim"}
 )
 
 // file is one Go file of the repository.
