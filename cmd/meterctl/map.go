@@ -146,14 +146,14 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 				return err
 			}
 		case streamed[to]:
-			err := a.mapTo([]*mapping.Data{dataOf(r)}, mapTargets[to], rules)
+			err := a.mapTo([]*mapping.Data{r.Data()}, mapTargets[to], rules)
 			if errors.Is(err, errNothingCarried) {
 				nothing = err
 			} else if err != nil {
 				return err
 			}
 		default:
-			list = append(list, dataOf(r))
+			list = append(list, r.Data())
 		}
 	}
 	if to == "json" || streamed[to] {
@@ -232,7 +232,7 @@ func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, er
 		} else if err != nil {
 			return nil, nil, err
 		}
-		list = append(list, dataOf(r))
+		list = append(list, r.Data())
 	}
 }
 
