@@ -51,6 +51,7 @@ type Polled struct {
 	// Result is what came, nil where nothing did; Err is why not, or not all of it.
 	Result *Result
 	Err    error
+	More   int // results of the same tick that follow: of other meters that push on the line
 	// Until is when what came is old unless it comes again: after two intervals.
 	Until time.Time
 	// Took is how long it took, and Load which part of the time all jobs took so far:
@@ -168,8 +169,8 @@ func (p *poller) run(ctx context.Context, j *planned) error {
 		}
 		return p.each(&out)
 	}
-	for _, r := range list {
-		out.Result = r
+	for i, r := range list {
+		out.Result, out.More = r, len(list)-1-i
 		if p.hearer != nil {
 			out.Until = r.Received.Add(p.hearer.valid(j.Interval))
 		}
@@ -230,7 +231,11 @@ func (p *poller) read(ctx context.Context, j *planned) ([]*Result, error) {
 		r, err = j.events(ctx, p.session)
 	default:
 		if p.hearer != nil {
-			return p.hearer.take(ctx, j.Interval)
+			list, err := p.hearer.take(ctx, j.Interval)
+			return slices.DeleteFunc(list, func(r *Result) bool {
+				r.Choose(j.Codes)
+				return len(j.Codes) > 0 && len(r.Readings) == 0
+			}), err
 		}
 		r, err = p.session.Read(ctx, j.Codes...)
 	}
