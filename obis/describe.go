@@ -56,15 +56,19 @@ func AppendDescription(dst []byte, c Code) []byte {
 		}
 		return appendTemplate(dst, o.name, c)
 	}
+	start := len(dst)
+	if c[0] == gas && c[2] == profileOf { // D and E are the groups C and D of what it records
+		dst = append(dst, "profile of "...)
+		c = Code{gas, c[1], c[3], c[4], 0, c[5]}
+	}
 	q, d := c.quantity()
 	if d == nil {
-		return dst
+		return dst[:start]
 	}
-	start := len(dst)
 	e := sets[d.set(q)].find(c[4])
 	switch {
 	case e == nil:
-		return dst
+		return dst[:start]
 	case c[0] == 1:
 		dst = appendElectricity(dst, c, q, d, e)
 	default:
@@ -77,6 +81,12 @@ func AppendDescription(dst []byte, c Code) []byte {
 	}
 	return appendPeriod(dst, c, start, ", billing period ")
 }
+
+// The value groups A of gas, and C of the profiles of one quantity that it has.
+const (
+	gas       = 7
+	profileOf = 99
+)
 
 // quantity returns what the groups C and D stand for. The processing is nil where
 // no table says so.
