@@ -194,11 +194,11 @@ func (r *rowReader) row(b []byte, off int) (end int, err error) {
 
 // stamp returns the time of a row; null-data is one period after the row before.
 func (r *rowReader) stamp(d Data, row int) obis.Time {
-	if t, ok := d.Time(); ok {
+	if t, ok := d.Time(); ok && t.Possible() {
 		return t
 	}
 	if d.IsNull() && row > 0 && r.layout.Period > 0 {
-		t, _ := addSeconds(r.profile.Times[row-1], r.layout.Period)
+		t, _ := r.profile.Times[row-1].Later(1, r.layout.Period)
 		return t
 	}
 	return obis.Time{}
@@ -428,7 +428,10 @@ func (l *Layout) appendQuality(p *obis.Profile, fields []field, b []byte, size, 
 			at := i*size + status
 			q = l.quality(Data{b: b[at : at+2]})
 		}
-		if t := &p.Times[first+i]; t.Status != 0 && t.Status != obis.TimeUnspecified {
+		if t := &p.Times[first+i]; !t.Possible() {
+			*t = obis.Time{}
+			q.Flags |= obis.ClockInvalid
+		} else if t.Status != 0 && t.Status != obis.TimeUnspecified {
 			q.Flags |= clockStatus(*t).Flags
 		}
 		if q != (obis.Quality{}) {

@@ -71,12 +71,14 @@ func (r *Readings) Register(register *Register, at obis.Time) {
 	r.stamp(n, at)
 }
 
-// stamp gives readings without a time of their own, from the first on, one.
+// stamp gives readings without a time of their own, from the first on, one, and
+// marks what cannot be.
 func (r *Readings) stamp(first int, at obis.Time) {
 	for i := first; i < len(r.List); i++ {
 		if r.List[i].Time.IsZero() {
 			r.List[i].Time = at
 		}
+		r.List[i].Doubt()
 	}
 }
 
@@ -91,7 +93,7 @@ func (r *Readings) Raw(d Data, at obis.Time) {
 
 func (r *Readings) raw(d Data) {
 	switch {
-	case d.IsNull():
+	case d.IsNull(), listsObjects(d):
 	case tags[d.Tag()].kind == kindList || d.Tag() == TagCompactArray:
 		for i, e := range d.Elements() {
 			r.path = append(r.path, byte(i))

@@ -120,6 +120,7 @@ func (r *Register) Set(index int8, d Data) {
 func (r *Register) AppendReadings(dst []obis.Reading) []obis.Reading {
 	into := Readings{List: dst}
 	r.appendTo(&into)
+	into.stamp(len(dst), obis.Time{})
 	return into.List
 }
 

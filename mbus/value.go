@@ -201,12 +201,13 @@ func decimalDigits(data []byte) bool {
 
 // decodeFloat reads type H. Infinity and what is no number are invalid.
 func decodeFloat(r *Record, data []byte, exp int) {
-	b := binary.LittleEndian.Uint32(data)
-	if b&0x7F800000 == 0x7F800000 || exp < math.MinInt8 || exp > math.MaxInt8 {
+	if exp < math.MinInt8 || exp > math.MaxInt8 {
 		invalid(r)
 		return
 	}
-	r.Value = obis.Float32(b, int8(exp))
+	var flags obis.Flags
+	r.Value, flags = obis.Float32(binary.LittleEndian.Uint32(data), int8(exp)).Sound()
+	r.flags |= flags
 }
 
 // decodeVariable reads data of variable length, whose length octet is lvar.
@@ -433,7 +434,7 @@ func AppendTimeF(dst []byte, t time.Time) ([]byte, error) {
 		century = 0 // as those have it that do not know the field
 	}
 	hour := byte(t.Hour()) | century<<5
-	if t.IsDST() {
+	if obis.IsDST(t) {
 		hour |= 0x80
 	}
 	return append(dst, byte(t.Minute()), hour, byte(t.Day()|yy&7<<5), byte(int(t.Month())|yy>>3<<4)), nil

@@ -112,8 +112,15 @@ func (c *Column) AppendMissing() {
 }
 
 // Append appends any value. A number that the column's exponent cannot express,
-// or another kind of value, turns the column from Nums to Values.
+// or another kind of value, turns the column from Nums to Values. What is not
+// sound (see [Value.Sound]) makes the cell invalid.
 func (c *Column) Append(v Value) {
+	if v.kind != KindInt {
+		var f Flags
+		if v, f = v.Sound(); f != 0 {
+			c.Quality.Add(c.Len(), Quality{Flags: f})
+		}
+	}
 	if len(c.Values) == 0 {
 		if v.IsNone() {
 			c.AppendMissing()
@@ -193,12 +200,34 @@ type Run struct {
 	Quality Quality
 }
 
-// Add gives row, which must lie behind all rows that were added before, a quality.
+// Add gives row, which must be the last that was added before or lie behind it, a
+// quality; one that it has already is joined with it.
 func (r *Runs) Add(row int, q Quality) {
+	if n := len(*r); n > 0 && row < (*r)[n-1].End { // the last row once more
+		before := r.At(row)
+		r.cut(row)
+		q = Quality{Flags: before.Flags | q.Flags, Raw: q.Raw, Kind: q.Kind}
+		if q.Kind == StatusNone {
+			q.Raw, q.Kind = before.Raw, before.Kind
+		}
+	}
 	if r.end() < row {
 		r.extend(row, Quality{})
 	}
 	r.extend(row+1, q)
+}
+
+// cut removes the rows from the given one on.
+func (r *Runs) cut(row int) {
+	n := len(*r)
+	for n > 0 && (*r)[n-1].End > row {
+		if n > 1 && (*r)[n-2].End >= row || row == 0 {
+			n--
+			continue
+		}
+		(*r)[n-1].End = row
+	}
+	*r = (*r)[:n]
 }
 
 func (r Runs) end() int {

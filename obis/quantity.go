@@ -24,32 +24,3 @@ func (c Code) Contradicts(u Unit) bool {
 // lastAverage is the last value of group D of electricity that is an extreme, an
 // average or the instant.
 const lastAverage = 27
-
-// Doubt marks what contradicts itself: a reading whose unit is of another
-// quantity than its code is inconsistent, one whose unit was not understood
-// questionable.
-func (r *Reading) Doubt() { r.Quality.Flags |= doubt(r.Code, r.Unit) }
-
-// Doubt does for all cells of a column what [Reading.Doubt] does for a reading.
-// Rows that are appended later are not marked.
-func (c *Column) Doubt() {
-	f := doubt(c.Code, c.Unit)
-	if f == 0 {
-		return
-	}
-	marked := Runs{}
-	for row := range c.Len() {
-		marked.Add(row, c.Quality.At(row).With(f))
-	}
-	c.Quality = marked
-}
-
-func doubt(c Code, u Unit) Flags {
-	switch {
-	case u == OtherUnit:
-		return Questionable
-	case c.Contradicts(u):
-		return Inconsistent
-	}
-	return 0
-}

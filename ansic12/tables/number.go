@@ -38,9 +38,9 @@ func (f NumberFormat) Size() int { return numberSizes[f] }
 func (c *Config) number(f NumberFormat, b []byte) (v obis.Value, flags obis.Flags) {
 	switch f {
 	case Float64:
-		return obis.Float64(c.uint(b), 0), 0
+		return obis.Float64(c.uint(b), 0).Sound()
 	case Float32:
-		return obis.Float32(uint32(c.uint(b)), 0), 0
+		return obis.Float32(uint32(c.uint(b)), 0).Sound()
 	case FloatChar12, FloatChar6, FloatChar21:
 		if v, ok := decimalText(b); ok {
 			return v, 0

@@ -136,13 +136,17 @@ func (a *app) decodeLines(args []string, cfg *meter.Config) error {
 	return a.pipeline(bufio.NewReaderSize(in, 1<<16), cfg)
 }
 
-// batch are lines that are decoded together.
+// batch are lines that are decoded together. Its memory is used again.
 type batch struct {
-	lines [][]byte
-	out   []byte
-	bad   bool
-	done  chan struct{}
+	text []byte // of all lines
+	ends []int  // of each
+	out  []byte
+	bad  bool
+	done chan struct{}
 }
+
+// maxKept is how much memory a batch may hold on to.
+const maxKept = 4 << 20
 
 // maxBatch is how many lines are decoded together, where so many wait.
 const maxBatch = 256
@@ -150,16 +154,18 @@ const maxBatch = 256
 // pipeline decodes lines on all processors, and prints the results in order.
 func (a *app) pipeline(in *bufio.Reader, cfg *meter.Config) error {
 	workers := runtime.GOMAXPROCS(0)
-	todo, inOrder := make(chan *batch), make(chan *batch, 2*workers)
+	todo, inOrder, free := make(chan *batch), make(chan *batch, 2*workers), make(chan *batch, 4*workers)
 	failed := make(chan error, 1)
 	for range workers {
 		go func() {
 			d := meter.NewDecoder(cfg)
 			for b := range todo {
-				for _, line := range b.lines {
-					b.decode(d, line)
+				start := 0
+				for _, end := range b.ends {
+					b.decode(d, b.text[start:end])
+					start = end
 				}
-				close(b.done)
+				b.done <- struct{}{}
 			}
 		}()
 	}
@@ -167,8 +173,13 @@ func (a *app) pipeline(in *bufio.Reader, cfg *meter.Config) error {
 		defer close(inOrder)
 		defer close(todo)
 		for {
-			b, err := readBatch(in)
-			if len(b.lines) > 0 {
+			b := &batch{done: make(chan struct{}, 1)}
+			select {
+			case b = <-free:
+			default:
+			}
+			err := b.read(in)
+			if len(b.ends) > 0 {
 				inOrder <- b
 				todo <- b
 			}
@@ -187,7 +198,12 @@ func (a *app) pipeline(in *bufio.Reader, cfg *meter.Config) error {
 		if writing == nil {
 			_, writing = a.stdout.Write(b.out)
 		}
-		bad = bad || b.bad
+		if bad = bad || b.bad; cap(b.out)+cap(b.text) <= maxKept {
+			select {
+			case free <- b:
+			default:
+			}
+		}
 	}
 	select {
 	case err := <-failed:
@@ -200,16 +216,18 @@ func (a *app) pipeline(in *bufio.Reader, cfg *meter.Config) error {
 	return writing
 }
 
-// readBatch reads a line, and as many more as are there already.
-func readBatch(in *bufio.Reader) (*batch, error) {
-	b := &batch{done: make(chan struct{})}
+// read reads a line, and as many more as are there already.
+func (b *batch) read(in *bufio.Reader) error {
+	b.text, b.ends, b.out, b.bad = b.text[:0], b.ends[:0], b.out[:0], false
 	for {
-		line, err := readLine(in)
-		if text := bytes.TrimSpace(line); len(text) > 0 && text[0] != '#' {
-			b.lines = append(b.lines, text)
+		start := len(b.text)
+		text, err := readLine(b.text, in)
+		if line := bytes.TrimSpace(text[start:]); len(line) > 0 && line[0] != '#' {
+			b.text = text
+			b.ends = append(b.ends, len(text))
 		}
-		if err != nil || len(b.lines) == maxBatch || in.Buffered() == 0 && len(b.lines) > 0 {
-			return b, err
+		if err != nil || len(b.ends) == maxBatch || in.Buffered() == 0 && len(b.ends) > 0 {
+			return err
 		}
 	}
 }
@@ -218,7 +236,7 @@ func readBatch(in *bufio.Reader) (*batch, error) {
 func (b *batch) decode(d *meter.Decoder, line []byte) {
 	var r *meter.Result
 	err := errLongLine
-	if len(line) <= maxLine {
+	if line = bytes.TrimSpace(line); len(line) <= maxLine {
 		r, err = d.DecodeText(line)
 	}
 	if err == nil || r != nil && errors.Is(err, meter.ErrPartial) {
@@ -235,15 +253,16 @@ const maxLine = 1 << 20
 
 var errLongLine = fmt.Errorf("%w: a line of more than %d octets", meter.ErrFrame, maxLine)
 
-// readLine reads a line. Of one that is too long it returns no more than tells that it is.
-func readLine(r *bufio.Reader) (line []byte, err error) {
+// readLine appends a line. Of one that is too long it appends no more than tells that it is.
+func readLine(dst []byte, r *bufio.Reader) ([]byte, error) {
+	start := len(dst)
 	for {
 		part, err := r.ReadSlice('\n')
-		if len(line) <= maxLine {
-			line = append(line, part...)
+		if len(dst)-start <= maxLine {
+			dst = append(dst, part...)
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
+			return dst, err
 		}
 	}
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"io"
 	"time"
 
@@ -27,8 +29,10 @@ type parquetRow struct {
 	Unit     string     `parquet:"unit,dict"`
 	Start    *time.Time `parquet:"start,optional,timestamp(microsecond)"`
 	Time     *time.Time `parquet:"time,optional,timestamp(microsecond)"`
-	Local    string     `parquet:"local_time"` // the meter's own time where it is no instant
+	Local    string     `parquet:"local_time"`                               // the meter's own time where it is no instant
+	Received *time.Time `parquet:"received,optional,timestamp(millisecond)"` // by our clock
 	Quality  string     `parquet:"quality,dict"`
+	Status   *string    `parquet:"status,optional,dict"` // the meter's own word
 	Rule     string     `parquet:"rule,dict"`
 }
 
@@ -63,10 +67,12 @@ func parquetRows(d *mapping.Data) (rows []parquetRow) {
 		r := &d.Readings[i]
 		row := parquetValue(d, r.Value, r.Time)
 		row.OBIS, row.RawID, row.Name = r.Code.String(), obis.RawIDText(r.RawID), obis.Describe(r.Code)
-		row.Unit, row.Quality, row.Rule = r.Unit.String(), r.Quality.Flags.String(), r.Rule.String()
-		if at, ok := r.Start.Instant(d.Clock); ok {
-			row.Start = &at
+		row.Unit, row.Rule = r.Unit.String(), r.Rule.String()
+		if len(r.UnitText) > 0 {
+			row.Unit = result.Latin1(obis.Text(r.UnitText))
 		}
+		row.of(r.Quality, obis.Quality{})
+		row.Start = instant(r.Start, d.Clock)
 		rows = append(rows, row)
 	}
 	for _, p := range d.Profiles {
@@ -77,7 +83,10 @@ func parquetRows(d *mapping.Data) (rows []parquetRow) {
 				row := parquetValue(d, col.At(i), p.Times[i])
 				row.Profile, row.OBIS, row.RawID, row.Name = p.Code.String(), col.Code.String(), obis.RawIDText(col.RawID), name
 				row.Unit, row.Rule = col.Unit.String(), col.Rule.String()
-				row.Quality = (p.Quality.At(i).Flags | col.Quality.At(i).Flags).String()
+				row.of(col.Quality.At(i), p.Quality.At(i))
+				if i < len(p.Starts) {
+					row.Start = instant(p.Starts[i], d.Clock)
+				}
 				rows = append(rows, row)
 			}
 		}
@@ -85,12 +94,31 @@ func parquetRows(d *mapping.Data) (rows []parquetRow) {
 	return rows
 }
 
+// of gives the row a quality of its own, and that of what it is part of.
+func (row *parquetRow) of(own, whole obis.Quality) {
+	row.Quality = (own.Flags | whole.Flags).String()
+	if raw := cmp.Or(own.Raw, whole.Raw); raw != 0 {
+		text := fmt.Sprintf("0x%x", raw)
+		row.Status = &text
+	}
+}
+
+// instant returns the moment that t names, nil where it names none.
+func instant(t obis.Time, clock obis.Clock) *time.Time {
+	at, ok := t.Instant(clock)
+	if !ok {
+		return nil
+	}
+	return &at
+}
+
 func parquetValue(d *mapping.Data, v obis.Value, t obis.Time) (row parquetRow) {
 	row.Meter = d.Meter.ID
-	if at, ok := t.Instant(d.Clock); ok {
-		row.Time = &at
-	} else {
+	if row.Time = instant(t, d.Clock); row.Time == nil {
 		row.Local = t.String()
+	}
+	if !d.Received.IsZero() {
+		row.Received = &d.Received
 	}
 	switch v.Kind() {
 	case obis.KindNone:

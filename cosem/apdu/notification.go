@@ -18,7 +18,8 @@ type DataNotification struct {
 // Name returns "data-notification".
 func (DataNotification) Name() string { return "data-notification" }
 
-// ParseDataNotification is [Parse] for a DataNotification alone. It does not allocate.
+// ParseDataNotification is [Parse] for a DataNotification alone. It does not
+// allocate but for one whose body [cosem.ParseBare] must read.
 func ParseDataNotification(b []byte) (p DataNotification, n int, err error) {
 	r := reader{Cursor: wire.NewCursor(b), b: b}
 	if tag, ok := r.Peek(); ok && tag != TagDataNotification {
@@ -26,18 +27,37 @@ func ParseDataNotification(b []byte) (p DataNotification, n int, err error) {
 	}
 	p = r.dataNotification()
 	if err := r.err(); err != nil {
+		if p, ok := bareNotification(b); ok {
+			return p, len(b), nil
+		}
 		return DataNotification{}, 0, err
 	}
 	return p, r.Offset(), nil
 }
 
+// bareNotification reads one with a body of the dialect of [cosem.ParseBare].
+func bareNotification(b []byte) (p DataNotification, ok bool) {
+	r := reader{Cursor: wire.NewCursor(b), b: b}
+	p = r.notificationHead()
+	if r.err() != nil || b[0] != TagDataNotification {
+		return DataNotification{}, false
+	}
+	p.Body, ok = cosem.ParseBare(b[r.Offset():])
+	return p, ok
+}
+
 func (r *reader) dataNotification() DataNotification {
+	p := r.notificationHead()
+	p.Body = r.data("notification-body")
+	return p
+}
+
+func (r *reader) notificationHead() DataNotification {
 	r.Uint8("tag")
 	p := DataNotification{Invoke: LongInvokeID(r.Uint32("long-invoke-id-and-priority"))}
 	tag, _ := r.Peek()
 	p.Time = r.time()
 	p.Tagged = tag == byte(cosem.TagOctetString) && len(p.Time) == 12
-	p.Body = r.data("notification-body")
 	return p
 }
 

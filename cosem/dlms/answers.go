@@ -309,7 +309,7 @@ func (r *Receiver) matched(c *conversation, list []apdu.Get, results []apdu.Resu
 				r.readings.List[i].Quality.Flags |= obis.Questionable
 			}
 			for _, p := range m.Profiles {
-				mark(p, obis.Questionable)
+				p.Mark(obis.Questionable)
 			}
 		}()
 	}
@@ -460,22 +460,13 @@ func (of *described) buffer(known *captured, g apdu.Get, d cosem.Data) (*obis.Pr
 	return p, layout.Append(p, d.Clone())
 }
 
-// mark adds flags to all rows of a profile.
-func mark(p *obis.Profile, flags obis.Flags) {
-	var marked obis.Runs
-	for row := range p.Len() {
-		marked.Add(row, p.Quality.At(row).With(flags))
-	}
-	p.Quality = marked
-}
-
 // identify gives the message its readings, and says what it tells of its sender.
 func (r *Receiver) identify(f *flow) {
 	m := &r.message
 	if m.Unverified {
 		markUnverified(r.readings.List)
 		for _, p := range m.Profiles {
-			mark(p, obis.Unverified)
+			p.Mark(obis.Unverified)
 		}
 	}
 	m.Readings, m.Attributes = r.readings.List, r.readings.Attributes

@@ -162,8 +162,11 @@ func Put(r *obis.Reading, class Class, text, unit []byte) {
 // doubt marks a unit that is not understood, and keeps its text, and one that
 // contradicts the code.
 func doubt(r *obis.Reading, unit []byte) {
-	if r.Doubt(); r.Unit == obis.OtherUnit {
+	if r.Unit == obis.OtherUnit {
 		r.UnitText = unit
+		r.Quality.Flags |= obis.Questionable
+	} else if r.Code.Contradicts(r.Unit) {
+		r.Quality.Flags |= obis.Inconsistent
 	}
 }
 

@@ -38,10 +38,7 @@ func TestContradicts(t *testing.T) {
 }
 
 func TestDoubt(t *testing.T) {
-	r := Reading{Code: MustParse("1-0:1.8.0"), Unit: OtherUnit}
-	r.Doubt()
-	require.Equal(t, Questionable, r.Quality.Flags)
-	r = Reading{Code: r.Code, Unit: CubicMetre}
+	r := Reading{Code: MustParse("1-0:1.8.0"), Unit: CubicMetre}
 	r.Doubt()
 	require.Equal(t, Inconsistent, r.Quality.Flags)
 	r = Reading{Code: r.Code, Unit: WattHour}
@@ -75,4 +72,56 @@ func TestUnitsInTheWrongLetters(t *testing.T) {
 			require.Equal(t, want, u.String()+" "+Int(int64(exp), 0).String(), text)
 		}
 	}
+}
+
+func TestDoubtOfNumbers(t *testing.T) {
+	for _, v := range []Value{
+		Float32(0x7FC00000, 0), Float32(0x7F800000, 0), Float32(0xFF800000, -3), Float32(0x7F800001, 0),
+		Float64(0x7FF8000000000000, 0), Float64(0x7FF0000000000000, 3), Float64(0xFFF0000000000000, 0),
+	} {
+		r := Reading{Value: v}
+		r.Doubt()
+		require.True(t, r.Value.IsNone())
+		require.Equal(t, Invalid, r.Quality.Flags)
+		var c Column
+		c.AppendInt(7)
+		c.Append(v)
+		c.AppendInt(8)
+		require.Equal(t, 3, c.Len())
+		require.True(t, c.At(1).IsNone())
+		require.Equal(t, Invalid, c.Quality.At(1).Flags)
+		require.Zero(t, c.Quality.At(0).Flags|c.Quality.At(2).Flags)
+	}
+	r := Reading{Value: Float32(0x7F7FFFFF, 0)}
+	r.Doubt()
+	require.Zero(t, r.Quality.Flags)
+}
+
+func TestDoubtOfTimes(t *testing.T) {
+	const u = Unspecified
+	open := Time{Year: YearUnspecified, Month: u, Day: u, Weekday: u, Hour: u, Minute: u, Second: u, Hundredths: u, Status: TimeUnspecified, Deviation: DeviationUnspecified}
+	with := func(change func(*Time)) Time {
+		v := open
+		change(&v)
+		return v
+	}
+	for _, v := range []Time{
+		{}, Relative(5), open, LocalTime(2024, 2, 29, 23, 59, 59),
+		with(func(v *Time) { v.Month, v.Day = 2, 29 }), with(func(v *Time) { v.Month, v.Day = 0xFE, 0xFD }),
+		with(func(v *Time) { v.Deviation = -840 }), with(func(v *Time) { v.Weekday = 7 }), with(func(v *Time) { v.Day = 31 }),
+	} {
+		require.True(t, v.Possible(), "%+v", v)
+	}
+	for _, v := range []Time{
+		LocalTime(2023, 2, 29, 0, 0, 0), LocalTime(1500, 1, 40, 0, 0, 0), LocalTime(2024, 13, 1, 0, 0, 0), LocalTime(2024, 0, 1, 0, 0, 0), LocalTime(2024, 1, 0, 0, 0, 0),
+		LocalTime(2024, 1, 1, 24, 0, 0), LocalTime(2024, 1, 1, 0, 60, 0), LocalTime(2024, 1, 1, 0, 0, 60),
+		with(func(v *Time) { v.Month, v.Day = 4, 31 }), with(func(v *Time) { v.Deviation = 29440 }),
+	} {
+		require.False(t, v.Possible(), "%+v", v)
+		r := Reading{Value: Moment(v), Time: v}
+		r.Doubt()
+		require.Equal(t, Invalid|ClockInvalid, r.Quality.Flags)
+		require.True(t, r.Time.IsZero())
+	}
+	require.Equal(t, "1500-01-40T00:00:00", with(func(v *Time) { *v = LocalTime(1500, 1, 40, 0, 0, 0); v.Deviation = 29440 }).String())
 }

@@ -1,0 +1,60 @@
+package obis
+
+// Doubt marks what cannot be as it stands, whatever protocol it came by: a unit
+// of another quantity than the code makes the reading inconsistent; NaN, an
+// infinity and a date that does not exist make it invalid, the former without a
+// value; a time that does not exist is taken away and the clock invalid.
+func (r *Reading) Doubt() {
+	var f Flags
+	r.Value, f = r.Value.Sound()
+	if r.Code.Contradicts(r.Unit) {
+		f |= Inconsistent
+	}
+	for _, t := range [...]*Time{&r.Start, &r.Time} {
+		if !t.Possible() {
+			*t = Time{}
+			f |= ClockInvalid
+		}
+	}
+	r.Quality.Flags |= f
+}
+
+// Sound returns the value, or none in place of a number that is NaN or infinite,
+// and what a reading of it is: invalid where it is such a number, or a time that
+// does not exist.
+func (v Value) Sound() (Value, Flags) {
+	switch v.kind {
+	case KindFloat32:
+		if uint32(v.num)&exponent32 == exponent32 {
+			return Value{}, Invalid
+		}
+	case KindFloat64:
+		if uint64(v.num)&exponent64 == exponent64 {
+			return Value{}, Invalid
+		}
+	case KindTime:
+		if !unpackTime(v.num, v.aux, v.exp).Possible() {
+			return v, Invalid
+		}
+	}
+	return v, 0
+}
+
+// The exponents of IEEE 754 of which all bits are set where it is no number.
+const (
+	exponent32 = 0x7F800000
+	exponent64 = 0x7FF0000000000000
+)
+
+// Doubt does for all cells of a column, once it has them, what [Reading.Doubt]
+// does for the unit of a reading.
+func (c *Column) Doubt() {
+	if !c.Code.Contradicts(c.Unit) {
+		return
+	}
+	marked := Runs{}
+	for row := range c.Len() {
+		marked.Add(row, c.Quality.At(row).With(Inconsistent))
+	}
+	c.Quality = marked
+}
