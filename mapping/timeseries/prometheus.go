@@ -258,14 +258,15 @@ func appendSeconds(dst []byte, at time.Time) []byte {
 
 // metricKey is what a metric is named after: a code without what is a label, and which labels those are.
 type metricKey struct {
-	code obis.Code
-	unit obis.Unit
-	by   string
+	code    obis.Code
+	unit    obis.Unit
+	by      string
+	counter bool
 }
 
 // metricOf returns the key of a reading. Phase, tariff and class of a voltage dip are labels.
 func metricOf(r *obis.Reading) metricKey {
-	key := metricKey{code: r.Code, unit: r.Unit}
+	key := metricKey{code: r.Code, unit: r.Unit, counter: r.Code.Cumulative()}
 	c := &key.code
 	if _, ok := c.Channel(); ok {
 		c[1] = 0
@@ -313,7 +314,7 @@ func newMetric(k metricKey) *metric {
 	if what == "" {
 		what = "reading"
 	}
-	m := &metric{counter: k.code.Cumulative(), help: strings.ToUpper(what[:1]) + what[1:] + k.by}
+	m := &metric{counter: k.counter, help: strings.ToUpper(what[:1]) + what[1:] + k.by}
 	unit := unitOf(k.unit)
 	m.name = slug("meter " + metricWords.Replace(what) + k.by + " " + unit.name)
 	if m.counter {
