@@ -9,8 +9,9 @@ import (
 type quantity struct {
 	name     string
 	next     setD
-	harmonic bool // E is a harmonic, for those D that have such a set
-	dips     bool // and with D 32 a class of voltage dips
+	harmonic bool   // E is a harmonic, for those D that have such a set
+	dips     bool   // and with D 32 a class of voltage dips
+	integral string // what its integral is called, where that does not follow from the name
 }
 
 // processing is what value group D makes of a quantity.
@@ -188,9 +189,12 @@ func appendElectricity(dst []byte, c Code, q *quantity, d *processing, e *choice
 	if name == "" {
 		name, more = e.name, ""
 	}
-	if d.integral {
+	switch {
+	case d.integral && q.integral != "":
+		dst = append(dst, q.integral...)
+	case d.integral:
 		dst = appendIntegral(dst, name)
-	} else {
+	default:
 		dst = append(dst, name...)
 	}
 	if p := c.Phase(); int(p) < len(phaseWord) && p != PhaseNeutral {

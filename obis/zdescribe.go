@@ -59,7 +59,7 @@ var quantities = [16][]quantity{
 		19:  {name: "active power Q3", next: dElectricity},
 		20:  {name: "active power Q4", next: dElectricity},
 		81:  {name: "", next: dAngle},
-		82:  {name: "pulses", next: dElectricity},
+		82:  {name: "pulses", next: dElectricity, integral: "pulse count"},
 		83:  {name: "", next: dLosses},
 		84:  {name: "power factor export", next: dElectricity},
 		85:  {name: "power factor export", next: dElectricity},
