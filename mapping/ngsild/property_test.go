@@ -79,6 +79,9 @@ func TestAnyReadings(t *testing.T) {
 		said := map[int]bool{}
 		for _, l := range lost {
 			said[l.Index] = true
+			for _, i := range l.More {
+				said[i] = true
+			}
 		}
 		text := string(out)
 		for i := range d.Readings {

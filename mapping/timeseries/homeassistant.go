@@ -127,7 +127,7 @@ func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []b
 		payload = a.appendState(payload[:0], r)
 		publish(topic, payload)
 	}
-	return append(a.lost, mapping.ReadingsOnly(d)...)
+	return d.Gather(append(a.lost, mapping.ReadingsOnly(d)...))
 }
 
 // announcement gathers the sensors of a meter.
@@ -174,8 +174,8 @@ func (a *announcement) sensor(i int, r *obis.Reading) {
 	if _, ok := r.Start.Instant(a.data.Clock); !ok && !r.Start.IsZero() {
 		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
 	}
-	if _, ok := r.Time.Instant(a.data.Clock); !ok && !r.Time.IsZero() {
-		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
+	if reason := timeLost(r.Time, a.data.Clock); reason != "" {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: reason})
 	}
 	if len(a.states) > 0 {
 		a.config = append(a.config, ',')
