@@ -343,7 +343,7 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 		if err != nil {
 			return nil, nil, err
 		}
-		out, lost = ied.AppendValues(out, device.Model), append(append(lost, l...), mapping.ReadingsOnly(d)...)
+		out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(append(l, mapping.ReadingsOnly(d)...))...)
 	}
 	return out, lost, nil
 }
