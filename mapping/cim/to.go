@@ -127,6 +127,9 @@ func (r *resolver) data(m *MeterReading) *mapping.Data {
 	if m.Meter != nil {
 		d.Meter = m.Meter.meter()
 	}
+	if len(m.Readings) > 0 {
+		d.Readings = make([]obis.Reading, 0, len(m.Readings))
+	}
 	for i := range m.Readings {
 		x := &m.Readings[i]
 		out := r.reading(x, x.Type)
