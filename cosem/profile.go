@@ -198,7 +198,7 @@ func (r *rowReader) stamp(d Data, row int) obis.Time {
 		return t
 	}
 	if d.IsNull() && row > 0 && r.layout.Period > 0 {
-		t, _ := addSeconds(r.profile.Times[row-1], r.layout.Period)
+		t, _ := r.profile.Times[row-1].Later(1, r.layout.Period)
 		return t
 	}
 	return obis.Time{}

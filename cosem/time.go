@@ -1,10 +1,6 @@
 package cosem
 
-import (
-	"time"
-
-	"github.com/openusm/meter/obis"
-)
+import "github.com/openusm/meter/obis"
 
 // ParseTime reads the octets of a date-time (12), a date (5) or a time (4).
 // Fields that are not there are unspecified. It is not ok for other lengths.
@@ -42,23 +38,4 @@ func clockStatus(t obis.Time) obis.Quality {
 		return obis.Quality{}
 	}
 	return obis.FromStatus(obis.StatusDLMSClock, uint64(t.Status))
-}
-
-// addSeconds moves a fully specified local time; deviation and status stay.
-func addSeconds(t obis.Time, seconds int32) (obis.Time, bool) {
-	if !t.HasDate() || !t.HasClock() {
-		return obis.Time{}, false
-	}
-	second := t.Second
-	if second == obis.Unspecified {
-		second = 0
-	}
-	at := time.Date(int(t.Year), time.Month(t.Month), int(t.Day), int(t.Hour), int(t.Minute), int(second), 0, time.UTC)
-	at = at.Add(time.Duration(seconds) * time.Second)
-	t.Year, t.Month, t.Day = uint16(at.Year()), uint8(at.Month()), uint8(at.Day())
-	t.Hour, t.Minute, t.Second = uint8(at.Hour()), uint8(at.Minute()), uint8(at.Second())
-	if t.Weekday != obis.Unspecified {
-		t.Weekday = uint8((at.Weekday()+6)%7) + 1
-	}
-	return t, true
 }

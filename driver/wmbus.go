@@ -9,6 +9,7 @@ import (
 	"github.com/openusm/meter/cosem/security"
 	"github.com/openusm/meter/mbus"
 	"github.com/openusm/meter/mbus/wmbus"
+	"github.com/openusm/meter/mbus/wmbus/wmbussim"
 	"github.com/openusm/meter/result"
 )
 
@@ -25,6 +26,9 @@ func wmbusDriver() Driver {
 			return explains{note, func(b []byte, note fieldNote) (int, error) { return d.Explain(b, note) }, nil}, nil
 		},
 		Rate: 9600,
+		Simulate: func(cfg *SimulatorConfig) (Simulator, error) {
+			return wmbussim.New(&wmbussim.Config{Keys: mbusKeys(&cfg.Config)})
+		},
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"time"
 
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
@@ -187,7 +186,11 @@ func (h header) appendRows(p *obis.Profile, rows []byte) error {
 		if h.status != 0 {
 			p.Quality.Add(p.Len(), obis.FromStatus(h.kind, h.status))
 		}
-		p.Times = append(p.Times, later(h.time, n*int(h.period)))
+		t, ok := h.time.Later(n, 60*h.period)
+		if !ok && n == 0 {
+			t = h.time
+		}
+		p.Times = append(p.Times, t)
 	}
 }
 
@@ -224,21 +227,6 @@ func (h header) unit(column int) []byte {
 		f, _ = cutField(&rest)
 	}
 	return f.Text
-}
-
-// later returns the local time minutes later, in the season of t.
-func later(t obis.Time, minutes int) obis.Time {
-	if minutes == 0 {
-		return t
-	}
-	second := t.Second
-	if second == obis.Unspecified {
-		second = 0
-	}
-	wall := time.Date(int(t.Year), time.Month(t.Month), int(t.Day), int(t.Hour), int(t.Minute)+minutes, int(second), 0, time.UTC)
-	t.Year, t.Month, t.Day = uint16(wall.Year()), uint8(wall.Month()), uint8(wall.Day())
-	t.Hour, t.Minute = uint8(wall.Hour()), uint8(wall.Minute())
-	return t
 }
 
 // ParseEvents reads the entries of logs in a data block, the answer to a read

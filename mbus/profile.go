@@ -208,37 +208,33 @@ func (s profileSpacing) from(base obis.Time, n int) obis.Time {
 		return obis.Relative(int32(n) * s.seconds)
 	}
 	clock := base.HasClock()
-	hour, minute, second := 0, 0, 0
-	if clock {
-		hour, minute = int(base.Hour), int(base.Minute)
-		if base.Second != obis.Unspecified {
-			second = int(base.Second)
-		}
+	if !clock { // a date is that of its first moment
+		base.Hour, base.Minute, base.Second = 0, 0, obis.Unspecified
 	}
-	at := time.Date(int(base.Year), time.Month(base.Month), int(base.Day), hour, minute, second, 0, time.UTC)
+	t, ok := base, true
 	if s.months != 0 {
-		at = addMonths(at, n*s.months)
-	} else {
-		at = at.Add(time.Duration(n) * time.Duration(s.seconds) * time.Second)
+		t = addMonths(base, n*s.months)
+	} else if t, ok = base.Later(n, s.seconds); !ok {
+		return obis.Time{}
 	}
-	t := base
-	t.Year, t.Month, t.Day, t.Weekday = uint16(at.Year()), uint8(at.Month()), uint8(at.Day()), obis.Unspecified
-	if clock || s.seconds%86400 != 0 {
-		t.Hour, t.Minute = uint8(at.Hour()), uint8(at.Minute())
-		if base.Second != obis.Unspecified || s.seconds%60 != 0 {
-			t.Second = uint8(at.Second())
-		}
+	if t.Weekday = obis.Unspecified; !clock && s.seconds%86400 == 0 {
+		t.Hour, t.Minute = obis.Unspecified, obis.Unspecified
 	}
 	return t
 }
 
-// addMonths adds months; the last day of a month stays the last.
-func addMonths(t time.Time, n int) time.Time {
-	first := time.Date(t.Year(), t.Month()+time.Month(n), 1, t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
+// addMonths adds months to a date; the last day of a month stays the last.
+func addMonths(t obis.Time, n int) obis.Time {
+	day := time.Date(int(t.Year), time.Month(t.Month), int(t.Day), 0, 0, 0, 0, time.UTC)
+	first := time.Date(day.Year(), day.Month()+time.Month(n), 1, 0, 0, 0, 0, time.UTC)
 	last := first.AddDate(0, 1, -1).Day()
-	day := min(t.Day(), last)
-	if t.AddDate(0, 0, 1).Day() == 1 {
-		day = last
+	on := min(day.Day(), last)
+	if day.AddDate(0, 0, 1).Day() == 1 {
+		on = last
 	}
-	return first.AddDate(0, 0, day-1)
+	t.Year, t.Month, t.Day = uint16(first.Year()), uint8(first.Month()), uint8(on)
+	if t.Status == obis.TimeDST || t.Status == 0 {
+		t.Status = obis.TimeUnspecified // of another season perhaps
+	}
+	return t
 }

@@ -405,15 +405,35 @@ func AppendEncrypted(dst []byte, h Header, records []byte, key *Key) ([]byte, er
 		return dst, fmt.Errorf("mbus: %d octets of records are more than mode 5 can encrypt", len(records))
 	}
 	h.Config = h.Config&^0x1FF0 | 0x0500 | Config(blocks)<<4
-	dst = h.AppendBinary(dst)
+	return appendBlocks(h.AppendBinary(dst), records, blocks, key, cbcVector(h)), nil
+}
+
+// AppendEphemeral appends a header and records encrypted in mode 7, by a key that
+// is derived from key and the message counter, which the AFL must carry. It sets
+// the configuration field and fills up the last block.
+func AppendEphemeral(dst []byte, h Header, records []byte, key *Key, counter uint32) ([]byte, error) {
+	blocks := (2 + len(records) + 15) / 16
+	if blocks > 15 {
+		return dst, fmt.Errorf("mbus: %d octets of records are more than mode 7 can encrypt", len(records))
+	}
+	ephemeral, err := key.Derive(DeriveEncryption, counter, h.Address.ID)
+	if err != nil {
+		return dst, err
+	}
+	h.Config = h.Config&^0x3FFF | 0x0700 | Config(blocks)<<4
+	const derivationA = 0x10
+	return appendBlocks(append(h.AppendBinary(dst), derivationA), records, blocks, ephemeral, [16]byte{}), nil
+}
+
+// appendBlocks appends records in blocks of AES-CBC.
+func appendBlocks(dst, records []byte, blocks int, key *Key, iv [16]byte) []byte {
 	at := len(dst)
 	dst = append(append(dst, difFiller, difFiller), records...)
 	for len(dst)-at < 16*blocks {
 		dst = append(dst, difFiller)
 	}
-	iv := cbcVector(h)
 	cipher.NewCBCEncrypter(key.block, iv[:]).CryptBlocks(dst[at:], dst[at:])
-	return dst, nil
+	return dst
 }
 
 // cbcVector is the initial vector of mode 5: link address and eight times the access number.

@@ -434,7 +434,7 @@ func AppendTimeF(dst []byte, t time.Time) ([]byte, error) {
 		century = 0 // as those have it that do not know the field
 	}
 	hour := byte(t.Hour()) | century<<5
-	if t.IsDST() {
+	if obis.IsDST(t) {
 		hour |= 0x80
 	}
 	return append(dst, byte(t.Minute()), hour, byte(t.Day()|yy&7<<5), byte(int(t.Month())|yy>>3<<4)), nil

@@ -43,7 +43,10 @@ type Time struct {
 	Status     ClockStatus
 	Deviation  int16 // minutes that lead from local time to UTC: UTC = local + deviation; Berlin in winter: -60
 
-	relative int32 // seconds since an unknown start: 0 for none, 1 for 0 s, 2 for 1 s, -1 for -1 s, …
+	// Of a time without a date: seconds since an unknown start, 0 for none, 1 for
+	// 0 s, 2 for 1 s, -1 for -1 s, …. Of one with a date: the seconds by which it was
+	// counted from a time that the meter gave, see Later.
+	relative int32
 }
 
 // Relative returns a time that is only known as seconds since an unknown start
@@ -57,10 +60,60 @@ func Relative(seconds int32) Time {
 
 // Relative returns the seconds since an unknown start, if t is such a time.
 func (t Time) Relative() (seconds int32, ok bool) {
-	if t.relative > 0 {
+	switch {
+	case t.Month != 0 || t.relative == 0:
+		return 0, false
+	case t.relative > 0:
 		return t.relative - 1, true
 	}
-	return t.relative, t.relative < 0
+	return t.relative, true
+}
+
+const secondsOfDay = 24 * 60 * 60
+
+// Later returns the time n periods of so many seconds after t, or before it where
+// n is negative. Periods of whole days go by the calendar, and end at the same
+// time of each day, in the season of that day. All others are elapsed time: the result shows what a clock
+// shows that is not put forward or back since t, and [Time.Instant] finds the
+// moment over any change of season between them. It is not ok where t has no date
+// or no time of day.
+func (t Time) Later(n int, period int32) (Time, bool) {
+	if !t.HasDate() || !t.HasClock() {
+		return Time{}, false
+	}
+	seconds := int64(n) * int64(period)
+	if period%secondsOfDay != 0 {
+		counted := int64(t.relative) + seconds
+		if counted != int64(int32(counted)) {
+			return Time{}, false
+		}
+		t.relative = int32(counted)
+	} else if n != 0 {
+		t = t.anySeason()
+	}
+	of := int64(t.Hour)*3600 + int64(t.Minute)*60 + int64(specified(t.Second)) + seconds
+	if of < 0 || of >= secondsOfDay {
+		days := of / secondsOfDay
+		if of %= secondsOfDay; of < 0 {
+			of, days = of+secondsOfDay, days-1
+		}
+		if days != int64(int32(days)) {
+			return Time{}, false
+		}
+		day := time.Date(int(t.Year), time.Month(t.Month), int(t.Day)+int(days), 0, 0, 0, 0, time.UTC)
+		t.Year, t.Month, t.Day = uint16(day.Year()), uint8(day.Month()), uint8(day.Day())
+		if t.Weekday != Unspecified {
+			t.Weekday = uint8((day.Weekday()+6)%7) + 1
+		}
+		if day.Year() < 1 || !t.HasDate() {
+			return Time{}, false
+		}
+	}
+	t.Hour, t.Minute = uint8(of/3600), uint8(of/60%60)
+	if t.Second != Unspecified || period%60 != 0 {
+		t.Second = uint8(of % 60)
+	}
+	return t, true
 }
 
 // FromTime returns t as a fully specified Time, cut to hundredths of a second,
@@ -74,10 +127,22 @@ func FromTime(t time.Time) Time {
 		Hundredths: uint8(t.Nanosecond() / 1e7),
 		Deviation:  int16(-offset / 60),
 	}
-	if t.IsDST() {
+	if IsDST(t) {
 		u.Status |= TimeDST
 	}
 	return u
+}
+
+// IsDST reports whether clocks in the zone of t are ahead of their standard time.
+// [time.Time.IsDST] tells the opposite of zones whose law calls summer the
+// standard and puts clocks back in winter (Dublin) or in Ramadan (Casablanca).
+func IsDST(t time.Time) bool {
+	if start, end := t.ZoneBounds(); start.IsZero() && end.IsZero() {
+		return false
+	}
+	_, offset := t.Zone()
+	standard, seasons := standardOffset(t)
+	return seasons && offset > standard
 }
 
 // LocalTime returns a date and time of which neither zone nor status is known.
@@ -87,6 +152,14 @@ func LocalTime(year int, month, day, hour, minute, second int) Time {
 		Hour: uint8(hour), Minute: uint8(minute), Second: uint8(second), Hundredths: Unspecified,
 		Status: TimeUnspecified, Deviation: DeviationUnspecified,
 	}
+}
+
+// anySeason returns t without what it says of the season, for another day.
+func (t Time) anySeason() Time {
+	if t.Status&^TimeDST == 0 {
+		t.Status = TimeUnspecified
+	}
+	return t
 }
 
 // IsZero reports whether there is no time at all.
@@ -110,7 +183,7 @@ const maxDeviation = 14 * 60
 // even; a date without a year is one of any year. Weekday and hundredths, which
 // name no other moment, are not looked at.
 func (t Time) Possible() bool {
-	if t.relative != 0 || t == (Time{}) {
+	if _, relative := t.Relative(); relative || t == (Time{}) {
 		return true
 	}
 	const special = 0xFD // from here on fields are left open, or say "last" and the like
@@ -152,11 +225,26 @@ type Clock struct {
 	StandardTime bool
 }
 
+// Wall returns t as the meter's clock shows it, in UTC where no zone is known.
+func (c Clock) Wall(t time.Time) time.Time {
+	if c.Zone == nil {
+		return t.UTC()
+	}
+	t = t.In(c.Zone)
+	if c.StandardTime {
+		if standard, seasons := standardOffset(t); seasons {
+			return t.In(time.FixedZone("", standard))
+		}
+	}
+	return t
+}
+
 // Instant returns the moment that t names. Unspecified seconds and hundredths
 // count as zero. It is not ok where the date, the hour or the minute is
 // missing, where neither deviation nor zone is known, and where a local time
-// does not exist. In the hour that occurs twice the daylight saving bit of the
-// status decides; without it the first occurrence is taken.
+// does not exist. About a change of season the daylight saving bit of the status
+// decides, in the hour that occurs twice and beside it, where a clock was not yet
+// put forward or back; without a status the first occurrence is taken.
 func (t Time) Instant(c Clock) (time.Time, bool) {
 	if !t.HasDate() || !t.HasClock() {
 		return time.Time{}, false
@@ -177,50 +265,62 @@ func (t Time) Instant(c Clock) (time.Time, bool) {
 	if c.Zone == nil {
 		return time.Time{}, false
 	}
-	return t.inZone(utc, c)
+	counted := time.Duration(t.relative) * time.Second
+	at, ok := t.inZone(utc.Add(-counted), c)
+	return at.Add(counted), ok
 }
 
-// inZone finds the instant at which clocks in c.Zone show what utc shows in UTC.
+// inZone finds the instant at which clocks in c.Zone show what wall shows in UTC.
 func (t Time) inZone(wall time.Time, c Clock) (time.Time, bool) {
 	if c.StandardTime {
-		return wall.Add(-time.Duration(standardOffset(wall, c.Zone)) * time.Second).In(c.Zone), true
+		if standard, seasons := standardOffset(wall.In(c.Zone)); seasons {
+			return wall.Add(-time.Duration(standard) * time.Second).In(c.Zone), true
+		}
 	}
-	first, second := candidates(wall, c.Zone)
-	switch {
-	case first.IsZero():
-		return time.Time{}, false
-	case first.Equal(second) || t.Status == TimeUnspecified:
-		return first, true
-	case first.IsDST() == (t.Status&TimeDST != 0):
-		return first, true
+	_, before := wall.Add(-24 * time.Hour).In(c.Zone).Zone()
+	_, behind := wall.Add(24 * time.Hour).In(c.Zone).Zone()
+	summer, inSummer := shown(wall, c.Zone, max(before, behind))
+	if before == behind {
+		return summer, inSummer
 	}
-	return second, true
+	winter, inWinter := shown(wall, c.Zone, min(before, behind))
+	switch known := t.Status != TimeUnspecified; {
+	case known && t.Status&TimeDST != 0:
+		return summer, true
+	case known && (inWinter || !inSummer):
+		return winter, true
+	case inSummer: // which comes first
+		return summer, true
+	}
+	return winter, inWinter
 }
 
-// candidates returns the first and the last instant at which the clocks of zone
-// show wall, or zero times where they skip it.
-func candidates(wall time.Time, zone *time.Location) (first, second time.Time) {
-	for _, probe := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
-		_, offset := wall.Add(probe).In(zone).Zone()
-		at := wall.Add(-time.Duration(offset) * time.Second).In(zone)
-		if _, there := at.Zone(); there != offset {
-			continue
-		}
-		if first.IsZero() || at.Before(first) {
-			first = at
-		}
-		if second.IsZero() || at.After(second) {
-			second = at
-		}
-	}
-	return first, second
+// shown returns the instant at which clocks that are offset seconds ahead of UTC
+// show wall, and whether those of the zone are.
+func shown(wall time.Time, zone *time.Location, offset int) (at time.Time, are bool) {
+	at = wall.Add(-time.Duration(offset) * time.Second).In(zone)
+	_, there := at.Zone()
+	return at, there == offset
 }
 
-// standardOffset returns the smaller of the offsets that zone has in the year of t.
-func standardOffset(t time.Time, zone *time.Location) int {
-	_, january := time.Date(t.Year(), 1, 1, 12, 0, 0, 0, zone).Zone()
-	_, july := time.Date(t.Year(), 7, 1, 12, 0, 0, 0, zone).Zone()
-	return min(january, july)
+// maxSeasons is how many changes of clocks a year has at most, more than any had.
+const maxSeasons = 16
+
+// standardOffset returns the smallest of the offsets that the zone of t has in that
+// year, and whether it has seasons at all.
+func standardOffset(t time.Time) (offset int, seasons bool) {
+	at := time.Date(t.Year(), 1, 1, 0, 0, 0, 0, t.Location())
+	_, offset = at.Zone()
+	for range maxSeasons {
+		_, there := at.Zone()
+		offset, seasons = min(offset, there), seasons || at.IsDST()
+		_, end := at.ZoneBounds()
+		if end.IsZero() || end.Year() > t.Year() {
+			break
+		}
+		at = end
+	}
+	return offset, seasons
 }
 
 func specified(b uint8) uint8 {

@@ -283,7 +283,7 @@ func (p *LoadProfile) AppendBlock(dst *obis.Profile, b []byte, intervals int) er
 		return nil
 	}
 	row := dst.Len()
-	p.times(dst, p.config.time(b[:shortSizes[p.config.Time]]), intervals)
+	p.times(dst, p.season(p.config.time(b[:shortSizes[p.config.Time]]), b, intervals), intervals)
 	for i := range dst.Columns {
 		p.column(&dst.Columns[i], i, b, intervals)
 	}
@@ -308,28 +308,30 @@ func (p *LoadProfile) offset(k, intervals int) int {
 
 // times appends the ends of the intervals, the last of which is the end of the block.
 func (p *LoadProfile) times(dst *obis.Profile, end obis.Time, intervals int) {
-	if !end.HasDate() {
-		for range intervals {
-			dst.Times = append(dst.Times, obis.Time{})
-		}
-		return
-	}
-	at := time.Date(int(end.Year), time.Month(end.Month), int(end.Day), int(end.Hour), int(end.Minute), int(end.Second)%60, 0, time.UTC)
-	t := wall(at.Add(-time.Duration(intervals-1) * time.Duration(p.Minutes) * time.Minute))
 	for k := range intervals {
+		t, _ := end.Later(k+1-intervals, int32(p.Minutes*60))
 		dst.Times = append(dst.Times, t)
-		if minute := int(t.Minute) + p.Minutes; minute < 60 {
-			t.Minute = uint8(minute)
-		} else if hour := int(t.Hour) + minute/60; hour < 24 {
-			t.Hour, t.Minute = uint8(hour), uint8(minute%60)
-		} else {
-			t = wall(at.Add(-time.Duration(intervals-2-k) * time.Duration(p.Minutes) * time.Minute))
-		}
 	}
 }
 
-func wall(t time.Time) obis.Time {
-	return obis.LocalTime(t.Year(), int(t.Month()), t.Day(), t.Hour(), t.Minute(), t.Second())
+// season returns the end of a block with the season of its last interval, which
+// the status of the intervals tells where any of them has daylight saving.
+func (p *LoadProfile) season(end obis.Time, b []byte, intervals int) obis.Time {
+	if !p.extended || end.IsZero() {
+		return end
+	}
+	const dst = 0x10
+	for k := range intervals {
+		if b[p.offset(k, intervals)]&dst == 0 {
+			continue
+		}
+		end.Status = 0
+		if b[p.offset(intervals-1, intervals)]&dst != 0 {
+			end.Status = obis.TimeDST
+		}
+		break
+	}
+	return end
 }
 
 // column appends the values of one channel.

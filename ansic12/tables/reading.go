@@ -27,6 +27,9 @@ func (d *Device) AppendReadings(dst []obis.Reading, sources []ansic12.Source, ta
 		r.period = 0
 	}
 	err := d.Walk(table, b, func(f *Field) {
+		if f.repeated && f.Length == 0 {
+			return // nothing stands for it
+		}
 		if len(r.readings)-len(dst) < maxReadings {
 			r.visit(f)
 			return

@@ -48,11 +48,15 @@ func (d *Device) source(index int) source {
 	return d.sources[index]
 }
 
+// maxSources is how many sources a meter has, and entries of the tables for them:
+// their number is one octet.
+const maxSources = 255
+
 func (d *Device) readSources() []source {
 	units := d.units()
 	entries := d.constants()
 	all := []source{}
-	for _, link := range d.raw[16] {
+	for _, link := range d.raw[16][:min(len(d.raw[16]), maxSources)] {
 		s := source{engineering: link&inUnits != 0}
 		if link&hasUOM != 0 && len(units) > 0 {
 			s.uom, s.known = units[0], true
@@ -70,7 +74,7 @@ func (d *Device) readSources() []source {
 }
 
 func (d *Device) units() (units []ansic12.UOM) {
-	for b := d.raw[12]; len(b) >= 4; b = b[4:] {
+	for b := d.raw[12]; len(b) >= 4 && len(units) < maxSources; b = b[4:] {
 		units = append(units, ansic12.UOM(d.Config.uint(b[:4])))
 	}
 	return units
@@ -82,7 +86,7 @@ func (d *Device) constants() (all []constants) {
 		return nil
 	}
 	_ = d.Walk(15, b, func(f *Field) {
-		if f.Name == "MULTIPLIER" {
+		if f.Name == "MULTIPLIER" && len(all) < maxSources {
 			all = append(all, constants{multiplier: f.Value})
 		}
 		if len(all) == 0 {

@@ -274,6 +274,7 @@ type walker struct {
 	repeated int // arrays around the field
 	own      map[string]int64
 	budget   int   // items that may still be visited
+	blank    int   // one more than where the zeros at the end of b begin, 0 until that is asked for
 	missing  *expr // the last field of another table that was not there
 	field    Field
 	visit    func(*Field)
@@ -333,16 +334,33 @@ func (w *walker) item(it *item) {
 		w.one(it, -1)
 		return
 	}
-	// An array of which nobody knows the length is all that there is.
 	count, known := w.eval(it.count)
 	w.repeated++
-	for i := 0; w.err == nil && (known && int64(i) < count || !known && w.off < len(w.b)); i++ {
+	for i := 0; w.err == nil && (known && int64(i) < count || !known && w.goesOn(i)); i++ {
 		if w.budget--; w.budget < 0 {
 			w.fail(it.name, w.off, errTooMany)
 		}
 		w.one(it, i)
 	}
 	w.repeated--
+}
+
+const (
+	maxUnknown = 255 // elements of an array, the number of which is always one octet
+	minBlank   = 16  // zeros to the end of a table that are taken for nothing
+)
+
+// goesOn reports whether an array of which nobody knows the length, and which has i
+// elements already, may have another one: it is all that there is but for zeros
+// that fill up the table.
+func (w *walker) goesOn(i int) bool {
+	if w.off >= len(w.b) || i >= maxUnknown {
+		return false
+	}
+	if w.blank == 0 {
+		w.blank = len(bytes.TrimRight(w.b, "\x00")) + 1
+	}
+	return w.off < w.blank-1 || len(w.b)-w.off < minBlank
 }
 
 // one visits one element.

@@ -381,11 +381,7 @@ func (c *Client) meterTime(t time.Time, zone *time.Location) obis.Time {
 		m.Deviation, m.Weekday = obis.DeviationUnspecified, obis.Unspecified
 		return m
 	}
-	t = t.In(zone)
-	if c.cfg.Clock.StandardTime && t.IsDST() {
-		t = t.Add(-time.Hour)
-	}
-	m := obis.FromTime(t)
+	m := obis.FromTime(obis.Clock{Zone: zone, StandardTime: c.cfg.Clock.StandardTime}.Wall(t))
 	m.Weekday = obis.Unspecified
 	if c.cfg.Clock.DeviationReversed {
 		m.Deviation = -m.Deviation

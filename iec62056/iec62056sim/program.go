@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter/iec62056"
+	"github.com/openusm/meter/obis"
 )
 
 // Log is an entry of the log P.98.
@@ -214,7 +215,7 @@ func (m *Meter) profile(from, to time.Time) []string {
 }
 
 func seasonDigit(t time.Time) string {
-	if t.IsDST() {
+	if obis.IsDST(t) {
 		return "1"
 	}
 	return "0"

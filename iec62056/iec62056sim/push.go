@@ -167,7 +167,7 @@ func hexText(s string) string { return strings.ToUpper(hex.EncodeToString([]byte
 
 // p1Stamp is YYMMDDhhmmssX.
 func p1Stamp(t time.Time) string {
-	if t.IsDST() {
+	if obis.IsDST(t) {
 		return t.Format("060102150405") + "S"
 	}
 	return t.Format("060102150405") + "W"

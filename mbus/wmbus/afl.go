@@ -236,3 +236,21 @@ func (f *fragments) drop(from mbus.Address) {
 		}
 	}
 }
+
+// AppendAuthenticated appends an AFL with a message counter and a code of eight
+// octets, and behind it the message, from its CI field on, of the meter of this ID.
+func AppendAuthenticated(dst, message []byte, key *mbus.Key, counter, id uint32) ([]byte, error) {
+	const (
+		control = fclMessage | fclCounter | fclMAC
+		method  = 0x25 // the counter is in the message, CMAC of eight octets
+		size    = 2 + 1 + 4 + 8
+	)
+	k, err := key.Derive(mbus.DeriveAuthentication, counter, id)
+	if err != nil {
+		return dst, err
+	}
+	fields := binary.LittleEndian.AppendUint32([]byte{method}, counter)
+	mac := k.CMAC(fields, message)
+	dst = binary.LittleEndian.AppendUint16(append(dst, 0x90, size), control)
+	return append(append(append(dst, fields...), mac[:8]...), message...), nil
+}

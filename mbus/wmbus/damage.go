@@ -62,17 +62,11 @@ func damagedB(b []byte) bool {
 	return yes
 }
 
-// lenA is the length of a frame of format A with its CRCs.
-func lenA(l byte) int {
-	octets := 1 + int(l)
-	return octets + crcLen*(1+(octets-headerLen+blockLen-1)/blockLen)
-}
-
 // damagedA reports whether b is a frame of format A although its CRCs are wrong:
 // it has the length of one, its first block is whole, or lacks nothing but one
 // bit of the length.
 func damagedA(b []byte) bool {
-	if len(b) == lenA(b[0]) {
+	if len(b) == lengthA(b[0]) {
 		return true
 	}
 	if len(b) < headerLen+crcLen {
@@ -85,7 +79,7 @@ func damagedA(b []byte) bool {
 		return false
 	}
 	for bit := range 8 {
-		if l := b[0] ^ 1<<bit; l >= headerLen && lenA(l) == len(b) {
+		if l := b[0] ^ 1<<bit; l >= headerLen && lengthA(l) == len(b) {
 			return true
 		}
 	}
