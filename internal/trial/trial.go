@@ -250,7 +250,7 @@ func changes(zone string) (list []Case) {
 		p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Period: 900, Columns: []obis.Column{{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour, Rule: obis.RuleTransmitted}}}
 		for at := day.Add(15 * time.Minute); !at.After(next); at = at.Add(15 * time.Minute) {
 			t := obis.LocalTime(at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), 0)
-			if t.Status = 0; at.IsDST() {
+			if t.Status = 0; summer(at) {
 				t.Status = obis.TimeDST
 			}
 			p.Times = append(p.Times, t)
@@ -259,6 +259,14 @@ func changes(zone string) (list []Case) {
 		list = append(list, Case{"Profile", "of a day of " + next.Sub(day).String() + " in " + zone, &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Profiles: []*obis.Profile{p}, Clock: obis.Clock{Zone: place}}})
 	}
 	return list
+}
+
+// summer reports whether the clocks are ahead, whatever the zone takes for its standard.
+func summer(at time.Time) bool {
+	_, offset := at.Zone()
+	_, january := time.Date(at.Year(), 1, 1, 12, 0, 0, 0, at.Location()).Zone()
+	_, july := time.Date(at.Year(), 7, 1, 12, 0, 0, 0, at.Location()).Zone()
+	return offset > min(january, july)
 }
 
 // Random returns data of several cases at once: what is out of the ordinary in a

@@ -34,6 +34,9 @@ type Feed struct {
 	attrs  []xmltext.Attr
 	layout []part   // how it was read; nil for a feed that was made
 	unread []string // what had bad numbers
+
+	points map[pointKey]int // of a feed that was made: the numbers of the usage points
+	count  int              // of what was numbered so far
 }
 
 // Link is an Atom link; those of ESPI tell which resource belongs to which.
