@@ -297,7 +297,8 @@ func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return parsed.Data(r), nil, nil
+	list, unread := parsed.Data(r)
+	return list, unread, nil
 }
 
 func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {

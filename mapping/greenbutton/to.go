@@ -82,7 +82,7 @@ func (x *index) orphans() {
 	for number := range int32(256) {
 		if n := x.qualities[number]; n > 0 {
 			_, unsaid := cim.ESPIFlags(number)
-			x.unread = append(x.unread, fmt.Sprintf("quality %d of %d values: %s", number, n, unsaid))
+			x.unread = append(x.unread, fmt.Sprintf("quality %d, %d×: %s", number, n, unsaid))
 			delete(x.qualities, number)
 		}
 	}
@@ -91,7 +91,7 @@ func (x *index) orphans() {
 		others += n
 	}
 	if others > 0 {
-		x.unread = append(x.unread, fmt.Sprintf("qualities of %d values that ESPI does not have", others))
+		x.unread = append(x.unread, fmt.Sprintf("qualities that ESPI does not have, %d×", others))
 	}
 }
 
