@@ -86,6 +86,8 @@ type IntervalBlock struct {
 type Period struct {
 	Duration uint32 // seconds
 	Start    int64  // seconds since 1970, UTC
+
+	noDuration, noStart bool // it was read without
 }
 
 // IntervalReading is one value; Value times the power of ten of its type is in
@@ -344,8 +346,12 @@ func (b *IntervalBlock) append(dst []byte) []byte {
 
 func (p *Period) append(dst []byte, name string) []byte {
 	dst = append(append(append(dst, '<'), name...), '>')
-	dst = appendInt(dst, "duration", int64(p.Duration))
-	dst = appendInt(dst, "start", p.Start)
+	if !p.noDuration {
+		dst = appendInt(dst, "duration", int64(p.Duration))
+	}
+	if !p.noStart {
+		dst = appendInt(dst, "start", p.Start)
+	}
 	return append(append(append(dst, "</"...), name...), '>')
 }
 
