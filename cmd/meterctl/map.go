@@ -297,7 +297,8 @@ func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return parsed.Data(r), nil, nil
+	list, unread := parsed.Data(r)
+	return list, unread, nil
 }
 
 func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
@@ -305,15 +306,13 @@ func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	all, lost := greenbutton.New(&mapping.Data{}, nil)
-	for i, d := range list {
-		feed, l := greenbutton.New(d, &greenbutton.Options{Rules: r})
-		if i == 0 {
-			all = feed
-		} else {
-			all.Entries = append(all.Entries, feed.Entries...)
-		}
-		lost = append(lost, l...)
+	all := &greenbutton.Feed{}
+	var lost []mapping.Loss
+	for _, d := range list {
+		lost = append(lost, all.Add(d, &greenbutton.Options{Rules: r})...)
+	}
+	if len(list) == 0 {
+		all.Add(&mapping.Data{}, nil)
 	}
 	return all.AppendXML(nil), lost, nil
 }
