@@ -428,7 +428,8 @@ func (l *Layout) appendQuality(p *obis.Profile, fields []field, b []byte, size, 
 			at := i*size + status
 			q = l.quality(Data{b: b[at : at+2]})
 		}
-		if t := &p.Times[first+i]; !t.Possible() {
+		t := &p.Times[first+i]
+		if !t.Possible() {
 			*t = obis.Time{}
 			q.Flags |= obis.ClockInvalid
 		} else if t.Status != 0 && t.Status != obis.TimeUnspecified {
