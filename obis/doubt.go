@@ -53,12 +53,7 @@ const (
 // Doubt does for all cells of a column, once it has them, what [Reading.Doubt]
 // does for the unit of a reading.
 func (c *Column) Doubt() {
-	if !c.Code.Contradicts(c.Unit) {
-		return
+	if c.Code.Contradicts(c.Unit) {
+		c.Quality.mark(c.Len(), Inconsistent)
 	}
-	marked := Runs{}
-	for row := range c.Len() {
-		marked.Add(row, c.Quality.At(row).With(Inconsistent))
-	}
-	c.Quality = marked
 }
