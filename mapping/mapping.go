@@ -135,6 +135,15 @@ func (d *Data) Describe(l Loss) string {
 	return l.String()
 }
 
+// TimeLost says what the instant of a time does not tell, "" where it tells all.
+func TimeLost(t obis.Time) string {
+	const doubtful = obis.TimeInvalid | obis.TimeDoubtful | obis.TimeDifferentBase | obis.TimeBadStatus
+	if t.Status != obis.TimeUnspecified && t.Status&doubtful != 0 {
+		return "that its time is not to be relied upon"
+	}
+	return ""
+}
+
 // ReadingsOnly returns what a target loses that has neither profiles nor events.
 func ReadingsOnly(d *Data) (lost []Loss) {
 	for i := range d.Profiles {

@@ -50,7 +50,7 @@ func (c Code) Tariff() (uint8, bool) {
 	if d == nil || c[4] > maxTariff {
 		return 0, false
 	}
-	set := d.set(&q)
+	set := d.set(q)
 	if set != eTariff && set != eTariffOrNone {
 		return 0, false
 	}

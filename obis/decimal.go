@@ -57,7 +57,7 @@ func ParseDecimal(s []byte) (Value, bool) {
 		return Value{}, false
 	case m == 0:
 		return Int(0, int8(max(min(exp, 0), math.MinInt8))), true
-	case exp < math.MinInt8 || exp > math.MaxInt8 || negative && m > math.MaxInt64:
+	case exp < math.MinInt8 || exp > math.MaxInt8 || negative && m > 1<<63:
 		return Value{}, false
 	case negative:
 		return Int(-int64(m), int8(exp)), true

@@ -43,7 +43,7 @@ func Describe(c Code) string { return string(AppendDescription(nil, c)) }
 
 // AppendDescription appends the text of [Describe].
 func AppendDescription(dst []byte, c Code) []byte {
-	if int(c[0]) >= len(quantities) || 128 <= c[1] && c[1] <= 199 {
+	if int(c[0]) >= len(quantities) || 65 <= c[1] && c[1] <= 199 { // of utilities and manufacturers
 		return dst
 	}
 	for i := objectsOfC[c[2]]; i < objectsOfC[int(c[2])+1]; i++ {
@@ -61,12 +61,12 @@ func AppendDescription(dst []byte, c Code) []byte {
 		return dst
 	}
 	start := len(dst)
-	e := sets[d.set(&q)].find(c[4])
+	e := sets[d.set(q)].find(c[4])
 	switch {
 	case e == nil:
 		return dst
 	case c[0] == 1:
-		dst = appendElectricity(dst, c, &q, d, e)
+		dst = appendElectricity(dst, c, q, d, e)
 	default:
 		dst = append(append(append(dst, mediumWord[c[0]]...), ' '), q.name...)
 		dst = appendPart(dst, ", ", d.name, c)
@@ -80,19 +80,23 @@ func AppendDescription(dst []byte, c Code) []byte {
 
 // quantity returns what the groups C and D stand for. The processing is nil where
 // no table says so.
-func (c Code) quantity() (quantity, *processing) {
+func (c Code) quantity() (*quantity, *processing) {
 	if int(c[0]) >= len(quantities) {
-		return quantity{}, nil
+		return nil, nil
 	}
 	index := c[2]
 	if q := electricityQuantity(c[2]); c[0] == 1 && q != 0 {
 		index = q
 	}
-	q, ok := quantities[c[0]][index]
-	if !ok {
-		return quantity{}, nil
+	list := quantities[c[0]]
+	if int(index) >= len(list) || list[index].next == 0 {
+		return nil, nil
 	}
-	return q, processings[q.next][c[3]]
+	q, all := &list[index], processings[list[index].next]
+	if int(c[3]) >= len(all) || all[c[3]].next == 0 {
+		return q, nil
+	}
+	return q, &all[c[3]]
 }
 
 // set returns the set that says what E means for a quantity.

@@ -72,10 +72,10 @@ func upTo128(n int) byte {
 	return 255
 }
 
-// The ranges of manufacturers have no names.
+// The ranges of utilities and manufacturers have no names.
 func TestManufacturersHaveNoNames(t *testing.T) {
 	for a := range 256 {
-		for _, of := range []struct{ group, lo, hi int }{{1, 128, 199}, {2, 128, 254}, {3, 128, 254}, {4, 128, 254}, {5, 128, 254}} {
+		for _, of := range []struct{ group, lo, hi int }{{1, 65, 199}, {2, 128, 254}, {3, 128, 254}, {4, 128, 254}, {5, 128, 254}} {
 			for v := of.lo; v <= of.hi; v++ {
 				c := Code{byte(a), 0, 96, 1, 0, FCurrent}
 				c[of.group] = byte(v)

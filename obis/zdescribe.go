@@ -2,40 +2,40 @@
 
 package obis
 
-// setD is a set of values of group D.
+// setD is a set of values of group D, 0 for none.
 type setD uint8
 
 // The sets.
 const (
-	dElectricity setD = 0
-	dAngle       setD = 1
-	dLosses      setD = 2
-	dThermal     setD = 3
-	dGasIndex    setD = 4
-	dGasFlow     setD = 5
-	dGasProcess  setD = 6
-	dGasFactor   setD = 7
-	dGasAnalysis setD = 8
+	dElectricity setD = 1
+	dAngle       setD = 2
+	dLosses      setD = 3
+	dThermal     setD = 4
+	dGasIndex    setD = 5
+	dGasFlow     setD = 6
+	dGasProcess  setD = 7
+	dGasFactor   setD = 8
+	dGasAnalysis setD = 9
 )
 
-// setE is a set of values of group E.
+// setE is a set of values of group E, 0 for none.
 type setE uint8
 
 // The sets.
 const (
-	eNone         setE = 0
-	eTariff       setE = 1
-	eTariffOrNone setE = 2
-	eHarmonic     setE = 3
-	eAngle        setE = 4
-	eDips         setE = 5
-	eLosses       setE = 6
-	eGasAverage   setE = 7
-	eGasMethod    setE = 8
+	eNone         setE = 1
+	eTariff       setE = 2
+	eTariffOrNone setE = 3
+	eHarmonic     setE = 4
+	eAngle        setE = 5
+	eDips         setE = 6
+	eLosses       setE = 7
+	eGasAverage   setE = 8
+	eGasMethod    setE = 9
 )
 
-// quantities holds what value group C stands for, by value group A.
-var quantities = [16]map[byte]quantity{
+// quantities holds what value group C stands for, by value group A and itself.
+var quantities = [16][]quantity{
 	0: {},
 	1: {
 		1:   {name: "active power import", next: dElectricity},
@@ -182,8 +182,8 @@ var quantities = [16]map[byte]quantity{
 	15: {},
 }
 
-// processings holds what value group D stands for, by set.
-var processings = [...]map[byte]*processing{
+// processings holds what value group D stands for, by set and itself.
+var processings = [...][]processing{
 	dElectricity: {
 		0:  {name: "billing period average", next: eTariff},
 		1:  {name: "cumulative minimum 1", next: eTariff},
@@ -848,6 +848,7 @@ var objects = [...]object{
 	{Pattern{Code{1, 0, 0, 2, 3, 255}, Code{1, 255, 0, 2, 3, 255}}, "ripple control program number"},
 	{Pattern{Code{1, 0, 0, 2, 4, 255}, Code{1, 255, 0, 2, 4, 255}}, "meter connection diagram"},
 	{Pattern{Code{1, 0, 0, 2, 7, 255}, Code{1, 255, 0, 2, 7, 255}}, "passive calendar name"},
+	{Pattern{Code{1, 3, 0, 2, 8, 255}, Code{1, 3, 0, 2, 8, 255}}, "P1 version"},
 	{Pattern{Code{0, 0, 0, 2, 8, 255}, Code{255, 255, 0, 2, 8, 255}}, "firmware signature"},
 	{Pattern{Code{1, 0, 0, 3, 0, 255}, Code{1, 255, 0, 3, 0, 255}}, "meter constant active energy"},
 	{Pattern{Code{1, 0, 0, 3, 1, 255}, Code{1, 255, 0, 3, 1, 255}}, "meter constant reactive energy"},
@@ -1409,21 +1410,21 @@ var objects = [...]object{
 
 // objectsOfC says where the objects of a value of group C begin.
 var objectsOfC = [257]uint16{
-	0, 225, 229, 232, 232, 232, 232, 232, 232, 232, 232, 262, 264, 266, 268, 270,
-	279, 283, 285, 285, 291, 293, 299, 300, 306, 316, 325, 331, 334, 342, 345, 350,
-	351, 351, 351, 351, 351, 351, 351, 351, 351, 353, 354, 355, 358, 359, 359, 359,
-	359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359, 359,
-	359, 359, 363, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364,
-	364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 364, 365, 426,
-	426, 527, 535, 544, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593, 593,
-	593,
+	0, 226, 230, 233, 233, 233, 233, 233, 233, 233, 233, 263, 265, 267, 269, 271,
+	280, 284, 286, 286, 292, 294, 300, 301, 307, 317, 326, 332, 335, 343, 346, 351,
+	352, 352, 352, 352, 352, 352, 352, 352, 352, 354, 355, 356, 359, 360, 360, 360,
+	360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360, 360,
+	360, 360, 364, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365,
+	365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 365, 366, 427,
+	427, 528, 536, 545, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594, 594,
+	594,
 }

@@ -61,3 +61,28 @@ func TestFace(t *testing.T) {
 	}
 	require.True(t, counter().At(2).Time().Time().After(v.At(2).Time().Time()))
 }
+
+// The time of a frozen value is the meter's or none: it does not move with the polls.
+func TestFrozenTimeStands(t *testing.T) {
+	r := &result.Result{Received: time.Unix(1.7e9, 0), Readings: []obis.Reading{
+		{Code: obis.MustParse("1-0:1.8.0*255"), Unit: obis.WattHour, Value: obis.Int(12, 0)}, {Code: obis.MustParse("1-0:1.8.0*3"), Unit: obis.WattHour, Value: obis.Int(9, 0)},
+		{Code: obis.MustParse("1-0:1.7.0*255"), Unit: obis.Watt, Value: obis.Int(1, 0)}, {Code: obis.MustParse("1-0:2.7.0*255"), Unit: obis.Watt, Value: obis.Int(5, 0)},
+	}}
+	face := New(nil)
+	face.Update(r)
+	at := func(reference string) iec61850.Timestamp {
+		a, err := face.device.Model.Attribute("METERMTR/"+reference, 0)
+		require.NoError(t, err)
+		return a.Get().Time()
+	}
+	require.EqualValues(t, 1.7e9, at("MMTR1.DmdWh.t").Seconds)
+	require.Zero(t, at("MMTR1.DmdWh.frTm").Seconds)
+	r.Received = r.Received.Add(time.Minute)
+	face.Update(r)
+	require.EqualValues(t, 1.7e9+60, at("MMXU1.TotW.t").Seconds)
+	require.Zero(t, at("MMTR1.DmdWh.frTm").Seconds)
+	ended := obis.Reading{Code: obis.MustParse("1-0:0.1.2*3"), Value: obis.Moment(obis.FromTime(time.Unix(1.6e9, 0).UTC()))}
+	r.Readings = append(r.Readings, ended)
+	face.Update(r)
+	require.EqualValues(t, 1.6e9, at("MMTR1.DmdWh.frTm").Seconds)
+}

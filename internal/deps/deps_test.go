@@ -22,7 +22,7 @@ const module = "github.com/openusm/meter"
 var (
 	protocols = []string{"cosem", "iec62056", "mbus", "ansic12"}
 	// Trees that a vendor imports alone: standard library only.
-	standardOnly = append([]string{"obis", "iec61850", "internal", "serve"}, protocols...)
+	standardOnly = append([]string{"obis", "iec61850", "internal", "serve", "site"}, protocols...)
 	// Satellite modules: the root module must not know them.
 	satellites = []string{"serial", "mapping/iec104", "gateway", "cmd", "stream", "examples"}
 	// The only places where more than one protocol may be imported.
@@ -111,6 +111,7 @@ func TestRulesBite(t *testing.T) {
 		{"serve", module + "/obis"},
 		{"result", module + "/cosem"},
 		{"keys", module + "/mbus"},
+		{"site", module + "/result"},
 	} {
 		require.NotEmpty(t, broken(file{folder: bad.folder, name: "x.go"}, bad.imported), "%+v", bad)
 	}
@@ -148,6 +149,7 @@ func broken(f file, imported string) (problems []string) {
 		return problems
 	}
 	report((f.folder == "obis" || f.folder == "internal/wire" || f.folder == "serve") && own != f.folder, "imports nothing of ours")
+	report(f.folder == "site" && !f.test && !slices.Contains([]string{"obis", "mapping"}, own), "knows the model alone")
 	report(slices.Contains(links, f.folder) && !strings.HasPrefix(own, "internal/") && own != f.folder, "link codecs import only internal/wire")
 	tree, importedTree := strings.Split(f.folder, "/")[0], strings.Split(own, "/")[0]
 	if slices.Contains(protocols, tree) {

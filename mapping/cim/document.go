@@ -2,7 +2,6 @@ package cim
 
 import (
 	"bytes"
-	"strconv"
 	"time"
 
 	"github.com/openusm/meter/internal/uuid"
@@ -317,17 +316,8 @@ func (e *EndDeviceEvent) append(dst []byte) []byte {
 
 // parseValue reads the text of a value, which is a number unless it does not look like one.
 func parseValue(text []byte) obis.Value {
-	if v, ok := obis.ParseNumber(text); ok {
+	if v, ok := obis.ParseDecimal(bytes.TrimSpace(text)); ok {
 		return v
-	}
-	if n, err := strconv.ParseUint(string(text), 10, 64); err == nil {
-		return obis.Uint(n, 0)
-	}
-	digits := bytes.TrimRight(text, "0") // of a number with more digits than the model has
-	if v, ok := obis.ParseNumber(digits); ok && bytes.IndexByte(text, '.') < 0 {
-		if v, ok = v.Shift(len(text) - len(digits)); ok {
-			return v
-		}
 	}
 	if len(text) == 0 {
 		return obis.Value{}

@@ -1,6 +1,7 @@
 package cim
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -122,11 +123,17 @@ func (b *builder) typeOf(raw []byte, rule obis.Rule, q Quantity) typed {
 		if !q.Code.Valid() {
 			out.lost = ""
 		}
-		if rule >= obis.RuleDerived || rule == obis.RuleStandard && named {
+		also := func(what string) {
 			if out.lost != "" {
-				out.lost += "; "
+				what = "; " + what
 			}
-			out.lost += "by what rule it has its code: " + rule.String()
+			out.lost += what
+		}
+		if rule >= obis.RuleDerived || rule == obis.RuleStandard && named {
+			also("by what rule it has its code: " + rule.String())
+		}
+		if unit := b.rules.UnitLost(t, q); unit != "" {
+			also(unit)
 		}
 	}
 	b.types[key] = out
@@ -188,6 +195,9 @@ func (b *builder) reading(m *MeterReading, i int) {
 	if t.lost != "" {
 		b.lose(mapping.Reading, i, 0, "%s", t.lost)
 	}
+	if r.Value.Kind() == obis.KindEnum {
+		b.lose(mapping.Reading, i, 0, "what kind of value it is: enum")
+	}
 	out := Reading{Value: value, Type: t.ref}
 	timed := true
 	if !r.Time.IsZero() {
@@ -201,6 +211,9 @@ func (b *builder) reading(m *MeterReading, i int) {
 	}
 	if !timed {
 		b.lose(mapping.Reading, i, 0, "a time without date or clock")
+	}
+	if lost := cmp.Or(mapping.TimeLost(r.Time), mapping.TimeLost(r.Start)); lost != "" {
+		b.lose(mapping.Reading, i, 0, "%s", lost)
 	}
 	var left obis.Flags
 	if out.Qualities, left = qualitiesOf(r.Quality.Flags); left != 0 {
@@ -291,8 +304,11 @@ func (b *builder) profile(m *MeterReading, i int) {
 // untimed says how many rows of a profile have no time that CIM has.
 func (b *builder) untimed(i int) {
 	p := b.data.Profiles[i]
-	rows, starts := 0, 0
+	rows, starts, doubtful := 0, 0, 0
 	for row := range p.Times {
+		if mapping.TimeLost(p.Times[row]) != "" {
+			doubtful++
+		}
 		if _, ok := b.time(p.Times[row]); !ok {
 			rows++
 		}
@@ -303,6 +319,7 @@ func (b *builder) untimed(i int) {
 		}
 	}
 	b.loseRows(i, rows, 0, "rows whose time has no date or clock")
+	b.loseRows(i, doubtful, 0, "that their times are not to be relied upon")
 	b.loseRows(i, starts, 0, "the starts of their intervals, without date or clock")
 }
 
@@ -326,8 +343,11 @@ func (b *builder) column(m *MeterReading, i, c int) {
 	}
 	block := IntervalBlock{Type: t.ref, Readings: make([]Reading, 0, p.Len())}
 	var lost obis.Flags
-	flagged, bad := 0, 0
+	flagged, bad, enums := 0, 0, 0
 	for row := range p.Len() {
+		if col.At(row).Kind() == obis.KindEnum {
+			enums++
+		}
 		flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
 		value, number := finite(col.At(row), t.exp)
 		if !number {
@@ -355,6 +375,7 @@ func (b *builder) column(m *MeterReading, i, c int) {
 		block.Readings = append(block.Readings, out)
 	}
 	b.loseRows(i, bad, 0, "values that are no numbers")
+	b.loseRows(i, enums, 0, "what kind of value they are: enum")
 	b.loseRows(i, flagged, lost, "")
 	m.IntervalBlocks = append(m.IntervalBlocks, block)
 }

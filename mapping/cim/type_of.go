@@ -139,6 +139,16 @@ func (r *Rules) TypeFor(raw []byte, q Quantity) (t ReadingType, exp int, ok bool
 	return r.TypeOf(q)
 }
 
+// UnitLost says that values of a quantity with this type come back in another
+// unit, "" where they do not.
+func (r *Rules) UnitLost(t ReadingType, q Quantity) string {
+	back, _ := r.Resolve(t, q.Code)
+	if back.Unit == q.Unit || q.Unit == obis.UnitUnknown {
+		return ""
+	}
+	return "its unit " + q.Unit.String() + ", for which stands " + back.Unit.String()
+}
+
 // maxTypeText is how long a reading type may be: eighteen numbers of 32 bits.
 const maxTypeText = 18 * len("-2147483648.")
 

@@ -90,6 +90,9 @@ func appendNumber(dst []byte, v obis.Value) []byte {
 	if m, exp, ok := v.Uint64(); ok && exp == 0 {
 		return appendHead(dst, cborUint, m)
 	}
+	if bits, width, _ := v.FloatBits(); width == 32 && v.Exp() == 0 {
+		return binary.BigEndian.AppendUint32(append(dst, cborFloat), uint32(bits))
+	}
 	f, _ := v.Float64()
 	return binary.BigEndian.AppendUint64(append(dst, cborDouble), math.Float64bits(f))
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/openusm/meter/internal/jsontext"
 	"github.com/openusm/meter/mapping"
@@ -293,6 +294,15 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 		if reason != "" || r.Quality.Flags != 0 {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 		}
+		if !carried {
+			continue
+		}
+		if !r.Start.IsZero() {
+			lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
+		}
+		if doubtful := mapping.TimeLost(r.Time); doubtful != "" {
+			lost = append(lost, mapping.Loss{Index: i, Reason: doubtful})
+		}
 	}
 	for i := range d.Profiles {
 		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: "objects have no profiles"})
@@ -302,7 +312,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	}
 	list = appendPhases(list, taken)
 	slices.SortFunc(list, func(a, b value) int { return a.compare(b.path) })
-	return list, lost
+	return list, d.Gather(lost)
 }
 
 // why says why a resource does not take a reading.
@@ -395,8 +405,9 @@ func (v *value) fits() bool {
 		v.value = obis.Int(when.Unix(), 0)
 		return ok
 	}
-	v.value = obis.Text([]byte(strings.ToValidUTF8(v.value.String(), "\uFFFD")))
-	return true
+	text := v.value.String()
+	v.value = obis.Text([]byte(text))
+	return utf8.ValidString(text)
 }
 
 // appendWithUnit adds what says of a generic sensor what it measures.

@@ -37,8 +37,7 @@ func TestLwM2MSinglePhase(t *testing.T) {
 		`{"bn":"/3421/0/","n":"1","v":230.1},{"n":"13","v":0.97},{"n":"16","v":1250,"t":1795176000},{"n":"25","v":1234500},`+
 		`{"bn":"/10243/0/","n":"0","vs":"ABC"},{"n":"2","vs":"1"},{"n":"4","v":230.1},{"n":"6","v":1.250,"t":1795176000},{"n":"11","v":0.97},{"n":"14","v":1234.5}]`,
 		string(doc))
-	require.Equal(t, "[reading 3: another reading has /10243/0/4 reading 4: quality test not carried reading 5: /3331/11/5700 takes no value in J reading 6: no object has it reading 7: no object has it "+
-		"reading 8: no value profile 0: objects have no profiles event 0: objects have no events]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 3: another reading has /10243/0/4 (1-0:12.7.0*255) reading 4: quality test not carried (1-0:13.7.0*255) reading 5: /3331/11/5700 takes no value in J (1-0:1.8.1*255) reading 6 and 1 more: no object has it (1-0:88.8.0*255, 0x78) reading 8: no value (1-0:2.8.0*255) profile 0: objects have no profiles event 0: objects have no events]", fmt.Sprint(lost))
 }
 
 func TestLwM2MThreePhases(t *testing.T) {
@@ -49,7 +48,7 @@ func TestLwM2MThreePhases(t *testing.T) {
 	require.Equal(t, `[{"bn":"/3421/0/","n":"1","v":230},{"bn":"/3421/1/","n":"1","v":231},{"bn":"/3421/2/","n":"16","v":7},`+
 		`{"bn":"/3422/0/","n":"4","v":5},{"n":"29","v":3},{"n":"36","v":0},{"n":"37","v":1},{"n":"38","v":2},`+
 		`{"bn":"/10242/0/","n":"4","v":230},{"n":"14","v":231},{"n":"26","v":0.007}]`, string(doc))
-	require.Equal(t, "[reading 5: /3422/0/30 is of type integer]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 5: /3422/0/30 is of type integer (0-0:96.7.9*255)]", fmt.Sprint(lost))
 }
 
 func TestLwM2MHeat(t *testing.T) {
@@ -196,7 +195,7 @@ func ExampleAppendLwM2M() {
 	fmt.Println(lost)
 	// Output:
 	// [{"bn":"/3424/0/","n":"1","v":12.345}]
-	// [reading 1: no object has it]
+	// [reading 1: no object has it (8-0:3.0.0*255)]
 }
 
 // everyCode returns a reading for each code of three-phase meters that a rule names.

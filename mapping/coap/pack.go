@@ -1,6 +1,10 @@
 package coap
 
-import "github.com/openusm/meter/obis"
+import (
+	"slices"
+
+	"github.com/openusm/meter/obis"
+)
 
 // pack writes a SenML pack in either form, record by record.
 type pack struct {
@@ -9,7 +13,12 @@ type pack struct {
 	format Format
 	base   string // the meter's id, for the first record
 	count  uint64
+
+	secondary bool // a unit of RFC 8798 was used
 }
+
+// secondaryVersion is the version of SenML with the feature 4, secondary units (RFC 9100, section 6).
+const secondaryVersion = 10 + 1<<4
 
 func openPack(dst []byte, format Format, base string) *pack {
 	p := &pack{dst: dst, format: format, base: base}
@@ -35,9 +44,16 @@ func (p *pack) add(r record) {
 	}
 	p.base = ""
 	p.count++
+	p.secondary = p.secondary || r.secondary
 }
 
 func (p *pack) close() []byte {
+	if p.secondary && p.format == SenMLCBOR {
+		p.dst[p.start]++ // one pair more in the map that is the first record
+		p.dst = slices.Insert(p.dst, p.start+1, cborNegint|0, cborUint|24, secondaryVersion)
+	} else if p.secondary {
+		p.dst = slices.Insert(p.dst, p.start+1, []byte(`"bver":26,`)...)
+	}
 	if p.format == SenMLCBOR {
 		return insertHead(p.dst, p.start, cborArray, p.count)
 	}

@@ -5,10 +5,10 @@ package coap
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed" // units.csv
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +29,8 @@ type senmlUnit struct {
 	name string
 	exp  int
 	read bool // only read, never written
+
+	secondary bool // of RFC 8798
 }
 
 // senmlUnits reads units.csv, which the tests check.
@@ -41,7 +43,7 @@ var senmlUnits = sync.OnceValue(func() (list []senmlUnit) {
 		u, ok := obis.UnitByName(row[0])
 		exp, err := strconv.Atoi(row[2])
 		if ok && err == nil {
-			list = append(list, senmlUnit{u, row[1], exp, row[3] == "read"})
+			list = append(list, senmlUnit{u, row[1], exp, row[3] == "read", row[4] == "secondary"})
 		}
 	}
 	return list
@@ -58,6 +60,17 @@ var written = sync.OnceValue(func() map[obis.Unit]senmlUnit {
 	return units
 })
 
+// byName returns the units by their names in SenML.
+var byName = sync.OnceValue(func() map[string]senmlUnit {
+	units := map[string]senmlUnit{"": {}}
+	for _, u := range senmlUnits() {
+		if _, known := units[u.name]; !known {
+			units[u.name] = u
+		}
+	}
+	return units
+})
+
 // record is one SenML record: what of a reading, or of a cell of a profile, it carries.
 type record struct {
 	name    string    // in place of a code, for what is no reading
@@ -67,13 +80,16 @@ type record struct {
 	unit    string
 	value   obis.Value
 	at      time.Time // zero where there is none
+
+	secondary bool // the unit is one of RFC 8798
 }
 
 // AppendSenML appends a SenML pack in JSON (application/senml+json). The base
 // name is the meter's id and "/", each name the OBIS code without a group F of
 // 255, with "_" for "*", which SenML names cannot hold; the name of a cell of a
 // profile begins with the profile's code and "/". Numbers are exact. Not
-// carried: quality, missing values, units that SenML does not know, events.
+// carried: quality, missing values, units that SenML does not know, events, by
+// what rule a code was found that the meter did not send.
 func AppendSenML(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	p := openPack(dst, SenMLJSON, d.Meter.ID)
 	lost := eachRecord(d, p.add)
@@ -111,34 +127,91 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 		if !r.Start.IsZero() {
 			lose(mapping.Reading, i, 0, "the start of its interval")
 		}
+		lose(mapping.Reading, i, 0, mapping.TimeLost(r.Time))
+		lose(mapping.Reading, i, 0, ruleLost(r.Code, r.Rule))
+		lose(mapping.Reading, i, 0, kindLost(r.Unit, r.Value))
 		use(rec)
 	}
 	for i, p := range d.Profiles {
-		var flags obis.Flags
-		for c := range p.Columns {
-			col := &p.Columns[c]
-			before := ""
-			for row := range p.Len() {
-				flags |= p.Quality.At(row).Flags | col.Quality.At(row).Flags
-				rec, reason := newRecord(col.Code, col.RawID, col.Unit, col.At(row))
-				if rec.at, _ = p.Times[row].Instant(d.Clock); rec.at.IsZero() && reason == "" {
-					reason = "rows whose time is no instant"
-				}
-				if reason != "" {
-					if reason != before {
-						lose(mapping.Profile, i, 0, fmt.Sprintf("column %d: %s", c, reason))
-					}
-					before = reason
-					continue
-				}
-				rec.profile = p.Code
-				use(rec)
-			}
-		}
-		lose(mapping.Profile, i, flags, "")
+		lost = append(lost, eachCell(d, i, p, use)...)
 	}
 	for i := range d.Events {
 		lose(mapping.Event, i, d.Events[i].Quality.Flags, "SenML has no events")
+	}
+	return d.Gather(lost)
+}
+
+// ruleLost says that a reader takes a code for the meter's own that is not.
+func ruleLost(code obis.Code, rule obis.Rule) string {
+	if !code.Valid() || rule < obis.RuleStandard {
+		return ""
+	}
+	return "by what rule it has its code: " + rule.String()
+}
+
+// kindLost says what a value is whose like SenML does not have, "" where it has.
+func kindLost(unit obis.Unit, v obis.Value) string {
+	if u, ok := written()[unit]; ok {
+		if back := byName()[u.name]; back.unit != unit && u.name != "" {
+			return "its unit " + unit.String() + ", for which stands " + back.unit.String()
+		}
+	}
+	switch k := v.Kind(); k {
+	case obis.KindEnum, obis.KindBits, obis.KindTime, obis.KindTree:
+		return "what kind of value it is: " + k.String()
+	}
+	return ""
+}
+
+// eachCell calls use with the record of each value of a profile that SenML can carry.
+func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost []mapping.Loss) {
+	lose := func(rows int, f obis.Flags, reason string) {
+		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: rows, Flags: f, Reason: reason})
+	}
+	if len(p.Starts) > 0 {
+		lose(len(p.Starts), 0, "the starts of their intervals")
+	}
+	times := make([]time.Time, len(p.Times))
+	for row, t := range p.Times {
+		times[row], _ = t.Instant(d.Clock)
+	}
+	if p.Period != period(len(times), func(row int) time.Time { return times[row] }) {
+		lose(0, 0, "its period, which is not that of its rows")
+	}
+	for c := range p.Columns {
+		col := &p.Columns[c]
+		if reason := ruleLost(col.Code, col.Rule); reason != "" {
+			lose(0, 0, reason)
+		}
+		reasons := map[string]int{}
+		var order []string
+		flags, flagged := obis.Flags(0), 0
+		for row := range p.Len() {
+			if f := p.Quality.At(row).Flags | col.Quality.At(row).Flags; f != 0 {
+				flags |= f
+				flagged++
+			}
+			rec, reason := newRecord(col.Code, col.RawID, col.Unit, col.At(row))
+			if rec.at = times[row]; rec.at.IsZero() && reason == "" {
+				reason = "rows whose time is no instant"
+			}
+			if reason == "" {
+				rec.profile = p.Code
+				use(rec)
+				if reason = cmp.Or(kindLost(col.Unit, col.At(row)), mapping.TimeLost(p.Times[row])); reason == "" {
+					continue
+				}
+			}
+			if reasons[reason]++; reasons[reason] == 1 {
+				order = append(order, reason)
+			}
+		}
+		for _, reason := range order {
+			lose(reasons[reason], 0, reason)
+		}
+		if flagged > 0 {
+			lose(flagged, flags, "")
+		}
 	}
 	return lost
 }
@@ -160,7 +233,7 @@ func newRecord(code obis.Code, rawID []byte, unit obis.Unit, value obis.Value) (
 		if rec.value, ok = value.Shift(-u.exp); !ok {
 			return rec, "a value in " + unit.String() + " that is no number"
 		}
-		rec.unit = u.name
+		rec.unit, rec.secondary = u.name, u.secondary
 	}
 	switch rec.value.Kind() {
 	case obis.KindNone:

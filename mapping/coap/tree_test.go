@@ -21,7 +21,7 @@ func sampleTree(t testing.TB) *Tree {
 		{ID: 3, Time: obis.LocalTime(2026, 1, 2, 3, 4, 5), Params: []obis.Reading{{}}, Quality: obis.Quality{Flags: obis.Test}},
 	}
 	tree, lost := NewTree(d, nil)
-	require.Equal(t, "[reading 3: quality test not carried reading 4: SenML has no unit m3/h reading 6: no value event 1: its time, which is no instant, its parameters; quality test not carried]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 3: quality test not carried (1-1:30D) reading 4: SenML has no unit m3/h (6-0:9.0.0*255) reading 6: no value (0-0:97.97.1*255) event 1: its time, which is no instant, its parameters; quality test not carried]", fmt.Sprint(lost))
 	return tree
 }
 
@@ -49,7 +49,7 @@ func TestTree(t *testing.T) {
 		{"/m/1-1:30D", Text, "true"},
 		{"/m/1-1:30D", SenMLCBOR, "\x81\xa3\x21\x66ABC_1/\x00\x67" + "1-1:30D\x04\xf5"},
 		{"/p", AnyFormat, `</p/1-0:99.1.0>;rt="meter.profile";if="core.rp";ct="110 112";title="load profile, 3 rows"`},
-		{"/p/1-0:99.1.0", AnyFormat, `[{"bn":"ABC_1/","n":"1-0:99.1.0/1-0:1.8.0","u":"Wh","v":100,"t":1795176000},` +
+		{"/p/1-0:99.1.0", AnyFormat, `[{"bver":26,"bn":"ABC_1/","n":"1-0:99.1.0/1-0:1.8.0","u":"Wh","v":100,"t":1795176000},` +
 			`{"n":"1-0:99.1.0/1-0:1.8.0","u":"Wh","v":110,"t":1795176900},{"n":"1-0:99.1.0/1-0:1.8.0","u":"Wh","v":120,"t":1795177800}]`},
 		{"/e", AnyFormat, `[{"bn":"ABC_1/","n":"0-0:99.98.0/47","vs":"cover \"opened\"","t":1795176000},{"n":"log/3","vs":""}]`},
 		{"/3331", AnyFormat, `[{"bn":"/3331/0/","n":"5700","v":1234500,"t":1795176000},{"n":"5701","vs":"Wh"},{"n":"5750","vs":"active energy import total 1-0:1.8.0*255"}]`},
@@ -114,7 +114,7 @@ func TestWellKnown(t *testing.T) {
 // Values of one name are told apart, not overwritten.
 func TestSameName(t *testing.T) {
 	tree, _ := NewTree(&mapping.Data{Readings: []obis.Reading{reading("1-0:1.8.0", obis.WattHour, 1, 0), reading("1-0:1.8.0", obis.WattHour, 2, 0)}}, nil)
-	require.Equal(t, `[{"n":"1-0:1.8.0","u":"Wh","v":1},{"n":"1-0:1.8.0","u":"Wh","v":2}]`, get(t, tree, "/m/1-0:1.8.0", AnyFormat))
+	require.Equal(t, `[{"bver":26,"n":"1-0:1.8.0","u":"Wh","v":1},{"n":"1-0:1.8.0","u":"Wh","v":2}]`, get(t, tree, "/m/1-0:1.8.0", AnyFormat))
 	require.Equal(t, "1\n2", get(t, tree, "/m/1-0:1.8.0", Text))
 }
 

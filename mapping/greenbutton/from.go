@@ -2,6 +2,7 @@ package greenbutton
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -246,6 +247,9 @@ func (b *builder) typeFor(part mapping.Part, i int, raw []byte, rule obis.Rule, 
 	if rule >= obis.RuleDerived || rule == obis.RuleStandard && name != "" {
 		b.lose(part, i, 0, "by what rule it has its code: %v", rule)
 	}
+	if lost := b.opts.Rules.UnitLost(t, q); lost != "" {
+		b.lose(part, i, 0, "%s", lost)
+	}
 	return t, exp, name, true
 }
 
@@ -288,7 +292,7 @@ func (b *builder) reading(i int) (used int) {
 	if !r.Value.IsNone() {
 		x.has |= hasValue
 	}
-	if reason != "" {
+	if reason = cmp.Or(reason, mapping.TimeLost(r.Time), mapping.TimeLost(r.Start)); reason != "" {
 		b.lose(mapping.Reading, i, 0, "%s", reason)
 	}
 	t[cim.Multiplier] = int32(ten)
@@ -383,7 +387,10 @@ func (b *builder) seconds(t obis.Time) (int64, bool) {
 // interval returns the seconds at which a reading begins and ends, the same for one of a moment.
 func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost string) {
 	if r.Time.IsZero() {
-		return 0, 0, false, ""
+		if !r.Start.IsZero() {
+			lost = "the start of its interval, which has no end"
+		}
+		return 0, 0, false, lost
 	}
 	at, ok := r.Time.Instant(b.data.Clock)
 	if !ok {
@@ -391,7 +398,7 @@ func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost 
 	}
 	start, end = at.Unix(), at.Unix()
 	if at.Nanosecond() != 0 {
-		lost = "the fraction of its second"
+		lost = "the fraction of a second of its time"
 	}
 	if !r.Start.IsZero() {
 		from, ok := r.Start.Instant(b.data.Clock)
@@ -402,7 +409,7 @@ func (b *builder) interval(r *obis.Reading) (start, end int64, timed bool, lost 
 			return end, end, true, "the start of its interval"
 		}
 		if from.Nanosecond() != 0 {
-			lost = "the fraction of its second"
+			lost = "the fraction of a second of its time"
 		}
 	}
 	return start, end, true, lost
@@ -418,7 +425,7 @@ type interval struct {
 func (b *builder) profile(i int) {
 	p := b.data.Profiles[i]
 	rows := make([]interval, 0, p.Len())
-	untimed, fractions, starts := 0, 0, 0
+	untimed, fractions, starts, doubtful := 0, 0, 0, 0
 	for row, t := range p.Times {
 		at, ok := t.Instant(b.data.Clock)
 		if !ok {
@@ -427,6 +434,9 @@ func (b *builder) profile(i int) {
 		}
 		if at.Nanosecond() != 0 {
 			fractions++
+		}
+		if mapping.TimeLost(t) != "" {
+			doubtful++
 		}
 		r := interval{row: row, end: at.Unix()}
 		if row < len(p.Starts) && !p.Starts[row].IsZero() {
@@ -438,7 +448,8 @@ func (b *builder) profile(i int) {
 		rows = append(rows, r)
 	}
 	b.loseRows(i, untimed, 0, "rows whose time is no instant")
-	b.loseRows(i, fractions, 0, "the fractions of their seconds")
+	b.loseRows(i, doubtful, 0, "that their times are not to be relied upon")
+	b.loseRows(i, fractions, 0, "the fractions of the seconds of their times")
 	b.loseRows(i, starts, 0, "the starts of their intervals")
 	for c := 0; c < len(p.Columns); {
 		c += b.column(i, c, rows)

@@ -238,7 +238,7 @@ func (b *builder) place(readings []obis.Reading) error {
 			return cmp.Compare(y.rule, x.rule)
 		}
 		r, s := &list[x.rule].Target, &list[y.rule].Target
-		return cmp.Or(cmp.Compare(r.class, s.class), cmp.Compare(instance(r, x.code), instance(s, y.code)), cmp.Compare(x.rule, y.rule))
+		return cmp.Or(cmp.Compare(r.class, s.class), cmp.Compare(instance(r, x.code), instance(s, y.code)), cmp.Compare(x.rule, y.rule), x.code.Compare(y.code))
 	})
 	points := make([]point, len(readings))
 	for _, it := range items {

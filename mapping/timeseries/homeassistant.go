@@ -92,14 +92,15 @@ func appendLevel(dst []byte, s string) []byte {
 // Readings whose unit Home Assistant does not know are announced without one;
 // profiles and events have no sensors.
 func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []byte)) []mapping.Loss {
-	a := announcement{data: d, base: base, device: string(appendSlug([]byte("meter_"), d.Meter.ID)), seen: map[string]bool{}, media: media(d.Readings)}
+	a := announcement{data: d, base: base, device: string(appendSlug([]byte("meter_"), d.Meter.ID)), media: media(d.Readings),
+		codes: make(map[obis.Code]bool, len(d.Readings)), raw: map[string]bool{}}
+	a.config = appendDevice(append(make([]byte, 0, 500*len(d.Readings)), `{"dev":`...), d.Meter, a.device)
+	a.config = append(a.config, `,"o":{"name":"openusm meter","url":"https://github.com/openusm/meter"},"cmps":{`...)
 	for i := range d.Readings {
 		a.sensor(i, &d.Readings[i])
 	}
 	if len(a.states) > 0 {
-		config := appendDevice([]byte(`{"dev":`), d.Meter, a.device)
-		config = append(config, `,"o":{"name":"openusm meter","url":"https://github.com/openusm/meter"},"cmps":{`...)
-		publish([]byte("homeassistant/device/"+a.device+"/config"), append(append(config, a.sensors...), "}}"...))
+		publish([]byte("homeassistant/device/"+a.device+"/config"), append(a.config, "}}"...))
 	}
 	var topic, payload []byte
 	for _, i := range a.states {
@@ -117,9 +118,11 @@ type announcement struct {
 	base    string
 	device  string
 	media   map[uint8]obis.Medium // by channel, where an M-Bus device type says so
-	seen    map[string]bool
-	sensors []byte // members of a JSON object
-	states  []int  // the readings that are sensors
+	codes   map[obis.Code]bool    // that have a sensor
+	raw     map[string]bool       // the same by id
+	config  []byte                // the discovery message up to the last sensor
+	scratch []byte
+	states  []int // the readings that are sensors
 	lost    []mapping.Loss
 }
 
@@ -134,17 +137,15 @@ func (a *announcement) sensor(i int, r *obis.Reading) {
 		lose("no id")
 		return
 	}
-	object := string(a.appendObject(nil, r))
-	state := a.stateOf(r)
+	a.scratch = a.appendValue(a.scratch[:0], r)
 	switch {
-	case a.seen[object]:
+	case len(a.scratch) > maxState+len(`""`):
+		lose("a state of more than 255 characters")
+		return
+	case a.again(r):
 		lose("another reading has its id")
 		return
-	case len(state) > maxState+len(`""`):
-		lose("a text of more than 255 characters")
-		return
 	}
-	a.seen[object] = true
 	c, known := a.classOf(r)
 	if !known && r.Unit != obis.UnitUnknown {
 		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "Home Assistant has no unit " + strconv.Quote(r.Unit.String())})
@@ -159,17 +160,34 @@ func (a *announcement) sensor(i int, r *obis.Reading) {
 		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
 	}
 	if len(a.states) > 0 {
-		a.sensors = append(a.sensors, ',')
+		a.config = append(a.config, ',')
 	}
 	a.states = append(a.states, i)
-	a.sensors = append(a.appendSensor(a.sensors, r, object, c), '}')
+	a.config = append(a.appendSensor(a.config, r, c), '}')
+}
+
+// again reports whether another reading has the sensor of a reading.
+func (a *announcement) again(r *obis.Reading) bool {
+	if r.Code.Valid() {
+		was := a.codes[r.Code]
+		a.codes[r.Code] = true
+		return was
+	}
+	object := string(a.appendObject(nil, r))
+	was := a.raw[object]
+	a.raw[object] = true
+	return was
 }
 
 // appendObject appends the id of a sensor: "meter_abc1_1_0_1_8_0_255".
 func (a *announcement) appendObject(dst []byte, r *obis.Reading) []byte {
 	dst = append(append(dst, a.device...), '_')
 	if !r.Code.Valid() {
-		return appendSlug(dst, obis.RawIDText(r.RawID))
+		start := len(dst)
+		if dst = appendSlug(dst, obis.RawIDText(r.RawID)); len(bytes.Trim(dst[start:], "0123456789_")) == 0 {
+			dst = append(dst, "_raw"...) // it looks like a code
+		}
+		return dst
 	}
 	for i, g := range r.Code {
 		if i > 0 {
@@ -181,19 +199,18 @@ func (a *announcement) appendObject(dst []byte, r *obis.Reading) []byte {
 }
 
 // appendSensor appends the description of a sensor, but for the brace at its end.
-func (a *announcement) appendSensor(dst []byte, r *obis.Reading, object string, c deviceClass) []byte {
-	dst = append(append(append(dst, '"'), object...), `":{"p":"sensor","name":`...)
-	name := obis.Describe(r.Code)
-	if name == "" {
-		name = r.ID()
+func (a *announcement) appendSensor(dst []byte, r *obis.Reading, c deviceClass) []byte {
+	dst = append(a.appendObject(append(dst, '"'), r), `":{"p":"sensor","name":"`...)
+	start := len(dst)
+	if dst = obis.AppendDescription(dst, r.Code); len(dst) == start {
+		dst = jsontext.AppendString(dst[:start-1], r.ID())
+	} else {
+		dst = append(dst, '"')
 	}
-	dst = jsontext.AppendString(dst, name)
-	dst = append(append(append(dst, `,"unique_id":"`...), object...), `","default_entity_id":"sensor.`...)
-	dst = append(append(dst, object...), `","state_topic":`...)
-	topic := string(AppendStateTopic(nil, a.base, a.data.Meter, r))
-	dst = jsontext.AppendString(dst, topic)
-	dst = append(dst, `,"value_template":"{{ value_json.value }}","json_attributes_topic":`...)
-	dst = jsontext.AppendString(dst, topic)
+	dst = append(a.appendObject(append(dst, `,"unique_id":"`...), r), `","default_entity_id":"sensor.`...)
+	dst = append(a.appendObject(dst, r), `","state_topic":`...)
+	dst = append(a.appendTopic(dst, r), `,"value_template":"{{ value_json.value }}","json_attributes_topic":`...)
+	dst = a.appendTopic(dst, r)
 	dst = append(dst, `,"json_attributes_template":"{{ {'quality': value_json.quality | default('good')} | tojson }}"`...)
 	switch {
 	case r.Value.Kind() == obis.KindTime:
@@ -210,6 +227,16 @@ func (a *announcement) appendSensor(dst []byte, r *obis.Reading, object string, 
 		}
 	}
 	return dst
+}
+
+// appendTopic appends the topic of the state of a reading as a JSON string.
+func (a *announcement) appendTopic(dst []byte, r *obis.Reading) []byte {
+	start := len(dst)
+	dst = AppendStateTopic(append(dst, '"'), a.base, a.data.Meter, r)
+	if bytes.ContainsAny(dst[start+1:], "\"\\") {
+		return jsontext.AppendString(dst[:start], string(dst[start+1:]))
+	}
+	return append(dst, '"')
 }
 
 // sums are the device classes that Home Assistant lets be a sum only.
@@ -282,25 +309,25 @@ func (a *announcement) isInstant(t obis.Time) bool {
 	return ok
 }
 
-// stateOf returns the state of a sensor as JSON.
-func (a *announcement) stateOf(r *obis.Reading) []byte {
+// appendValue appends the state of a sensor as JSON.
+func (a *announcement) appendValue(dst []byte, r *obis.Reading) []byte {
 	t, timed := r.Value.Time()
 	switch {
 	case r.Value.IsNone(), infinite(r.Value), r.Quality.Flags&(obis.Invalid|obis.Missing) != 0:
-		return []byte("null")
+		return append(dst, "null"...)
 	case timed:
 		if at, ok := t.Instant(a.data.Clock); ok {
-			return appendTime(nil, at)
+			return appendTime(dst, at)
 		}
 	case numeric(r.Value):
-		return r.Value.Append(nil)
+		return r.Value.Append(dst)
 	}
-	return jsontext.AppendString(nil, text(r.Value))
+	return jsontext.AppendString(dst, text(r.Value))
 }
 
 // appendState appends the state message of a reading.
 func (a *announcement) appendState(dst []byte, r *obis.Reading) []byte {
-	dst = append(append(dst, `{"value":`...), a.stateOf(r)...)
+	dst = a.appendValue(append(dst, `{"value":`...), r)
 	if start, ok := r.Start.Instant(a.data.Clock); ok {
 		dst = appendTime(append(dst, `,"start":`...), start)
 	}

@@ -68,7 +68,7 @@ func TestHomeAssistant(t *testing.T) {
 		{Code: obis.MustParse("0-0:96.13.0"), Value: obis.Text([]byte(strings.Repeat("x", 256)))},
 	}}
 	c, states, lost := announced(t, d)
-	require.Equal(t, `[reading 5: Home Assistant has no unit "HCA" reading 6: another reading has its id reading 7: no id reading 10: a text of more than 255 characters]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 5: Home Assistant has no unit "HCA" reading 6: another reading has its id reading 7: no id reading 10: a state of more than 255 characters]`, fmt.Sprint(lost))
 	require.Equal(t, "Meter A B/1 ABC 7\"", c.Device.Name+" "+c.Device.MF+" "+c.Device.SN)
 	require.NotEmpty(t, c.Origin.Name)
 	require.Equal(t, []string{

@@ -24,7 +24,7 @@ import (
 // came. Rows of profiles and events without an instant are not carried, as the
 // time of writing would become theirs. Nor are readings without a value or any id.
 func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
-	l := lines{data: d, seen: make(map[lineKey]bool, len(d.Readings)), dst: dst}
+	l := lines{data: d, seen: make(map[lineKey]bool, len(d.Readings)), raw: map[rawKey]bool{}, dst: dst}
 	for i := range d.Readings {
 		l.reading(i, &d.Readings[i])
 	}
@@ -41,6 +41,7 @@ func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 type lines struct {
 	data *mapping.Data
 	seen map[lineKey]bool
+	raw  map[rawKey]bool
 	dst  []byte
 	lost []mapping.Loss
 }
@@ -49,8 +50,25 @@ type lines struct {
 type lineKey struct {
 	code obis.Code
 	unit obis.Unit
-	raw  string
 	at   int64
+}
+
+// rawKey is that of a reading without a code.
+type rawKey struct {
+	lineKey
+	id string
+}
+
+// again reports whether there was a line of the id, unit and time before.
+func (l *lines) again(key lineKey, raw []byte) bool {
+	if key.code.Valid() {
+		was := l.seen[key]
+		l.seen[key] = true
+		return was
+	}
+	was := l.raw[rawKey{key, string(raw)}]
+	l.raw[rawKey{key, string(raw)}] = true
+	return was
 }
 
 func (l *lines) reading(i int, r *obis.Reading) {
@@ -73,17 +91,13 @@ func (l *lines) reading(i int, r *obis.Reading) {
 		at, timed = l.data.Received, true
 	}
 	key := lineKey{code: r.Code, unit: r.Unit}
-	if !r.Code.Valid() {
-		key.raw = string(r.RawID)
-	}
 	if timed {
 		key.at = at.UnixNano()
 	}
-	if l.seen[key] {
+	if l.again(key, r.RawID) {
 		l.lost = append(l.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: "another reading has its id and time"})
 		return
 	}
-	l.seen[key] = true
 	l.begin(r.Code, r.RawID, r.Unit)
 	l.value(r.Value)
 	l.quality(r.Quality.Flags)
@@ -134,15 +148,10 @@ func (l *lines) end(at time.Time, timed bool) {
 // missing and has a quality.
 func (l *lines) profile(i int, p *obis.Profile) {
 	n := rowLosses{doubles: make([]bool, len(p.Columns))}
-	ids := make(map[lineKey]bool, len(p.Columns))
+	ids := lines{seen: map[lineKey]bool{}, raw: map[rawKey]bool{}}
 	for c := range p.Columns {
 		col := &p.Columns[c]
-		key := lineKey{code: col.Code, unit: col.Unit}
-		if !col.Code.Valid() {
-			key.raw = string(col.RawID)
-		}
-		n.doubles[c] = ids[key]
-		ids[key] = true
+		n.doubles[c] = ids.again(lineKey{code: col.Code, unit: col.Unit}, col.RawID)
 	}
 	rows := make(map[int64]bool, len(p.Times))
 	for row, t := range p.Times {
@@ -174,7 +183,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 	for _, x := range [...]struct {
 		values int
 		reason string
-	}{{n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
+	}{{n.missing, "that are missing"}, {n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
 		if x.values > 0 {
 			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d values %s", x.values, x.reason)})
 		}
@@ -183,7 +192,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 
 // rowLosses counts what is lost of a profile.
 type rowLosses struct {
-	timeless, outside, doubled, unfit, nameless, second, startless int
+	timeless, outside, doubled, unfit, nameless, second, startless, missing int
 
 	doubles []bool // columns with the id of one before
 }
@@ -194,6 +203,7 @@ func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosse
 	flags := p.Quality.At(row).Flags | c.Quality.At(row).Flags
 	switch {
 	case v.IsNone() && flags == 0:
+		n.missing++
 		return
 	case !c.Code.Valid() && len(c.RawID) == 0:
 		n.nameless++

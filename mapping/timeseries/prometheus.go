@@ -60,15 +60,17 @@ func AppendPrometheus(dst []byte, list ...*mapping.Data) ([]byte, []mapping.Loss
 	for _, d := range list {
 		e.add(d)
 	}
-	slices.SortStableFunc(e.samples, func(a, b promSample) int { return cmp.Compare(a.metric.name, b.metric.name) })
+	slices.SortStableFunc(e.order, func(a, b *metric) int { return cmp.Compare(a.name, b.name) })
 	last := ""
-	for i := range e.samples {
-		s := &e.samples[i]
-		if s.metric.name != last {
-			dst, last = s.metric.appendHead(dst), s.metric.name
+	for _, m := range e.order {
+		if m.name != last {
+			dst, last = m.appendHead(dst), m.name
 		}
-		dst = append(s.appendLabels(append(dst, s.metric.name...), "", ""), ' ')
-		dst = append(s.value.Append(dst), '\n')
+		for _, i := range m.samples {
+			s := &e.samples[i]
+			dst = append(s.appendLabels(append(dst, m.name...), "", ""), ' ')
+			dst = append(s.value.Append(dst), '\n')
+		}
 	}
 	if len(e.samples) == 0 {
 		return dst, e.lost
@@ -81,6 +83,7 @@ func AppendPrometheus(dst []byte, list ...*mapping.Data) ([]byte, []mapping.Loss
 type exposition struct {
 	samples []promSample
 	metrics map[metricKey]*metric
+	order   []*metric
 	newest  map[seriesKey]*mapping.Data // whose sample stands, where several data are of one meter
 	lost    []mapping.Loss
 }
@@ -151,6 +154,7 @@ func negative(v obis.Value) bool {
 
 func (e *exposition) add(d *mapping.Data) {
 	series := make(map[seriesKey]bool, len(d.Readings))
+	e.samples = slices.Grow(e.samples, len(d.Readings))
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		key := keyOf(d.Meter, r)
@@ -168,7 +172,9 @@ func (e *exposition) add(d *mapping.Data) {
 		}
 		series[key] = true
 		value, _ := unitOf(r.Unit).in(r.Value)
-		e.samples = append(e.samples, promSample{e.metric(r), d, r, value})
+		m := e.metric(r)
+		m.samples = append(m.samples, len(e.samples))
+		e.samples = append(e.samples, promSample{m, d, r, value})
 		if !r.Start.IsZero() {
 			e.lost = append(e.lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
 		}
@@ -185,6 +191,7 @@ func (e *exposition) metric(r *obis.Reading) *metric {
 	if m == nil {
 		m = newMetric(key)
 		e.metrics[key] = m
+		e.order = append(e.order, m)
 	}
 	return m
 }
@@ -260,6 +267,9 @@ type metricKey struct {
 func metricOf(r *obis.Reading) metricKey {
 	key := metricKey{code: r.Code, unit: r.Unit}
 	c := &key.code
+	if _, ok := c.Channel(); ok {
+		c[1] = 0
+	}
 	if phase := r.Code.Phase(); obis.PhaseL1 <= phase && phase <= obis.PhaseL3 {
 		key.by = " by phase"
 		if c[2] <= 80 {
@@ -293,7 +303,8 @@ const (
 type metric struct {
 	name, help string
 	counter    bool
-	written    bool // whether its head is
+	written    bool  // whether its head is
+	samples    []int // of the exposition
 }
 
 // newMetric names the quantity of readings.
@@ -319,7 +330,7 @@ func newMetric(k metricKey) *metric {
 }
 
 // metricWords replaces what promlint takes for a unit or a type.
-var metricWords = strings.NewReplacer("M-Bus", "MBus", "S-FSK", "SFSK", "gauge pressure", "relative pressure", " minutes", " min", " days", " day", "US gallon", "gallon", "therm US", "american therm", "degree Fahrenheit", "degF", "degree Rankine", "degR")
+var metricWords = strings.NewReplacer("counter", "number", "-limit count", "-limit occurrences", "missing count", "missing occurrences", "M-Bus", "MBus", "S-FSK", "SFSK", "gauge pressure", "relative pressure", " minutes", " min", " days", " day", "US gallon", "gallon", "therm US", "american therm", "degree Fahrenheit", "degF", "degree Rankine", "degR")
 
 // appendHead appends the two lines before the samples of a metric, unless they are written.
 func (m *metric) appendHead(dst []byte) []byte {

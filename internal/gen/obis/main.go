@@ -120,9 +120,9 @@ func describe(b *bytes.Buffer) error {
 		kind string
 		ids  []string
 	}{{"D", setsD}, {"E", setsE}} {
-		fmt.Fprintf(b, "// set%s is a set of values of group %[1]s.\ntype set%[1]s uint8\n\n// The sets.\nconst (\n", ids.kind)
+		fmt.Fprintf(b, "// set%s is a set of values of group %[1]s, 0 for none.\ntype set%[1]s uint8\n\n// The sets.\nconst (\n", ids.kind)
 		for i, id := range ids.ids {
-			fmt.Fprintf(b, "%s set%s = %d\n", identifier(ids.kind, id), ids.kind, i)
+			fmt.Fprintf(b, "%s set%s = %d\n", identifier(ids.kind, id), ids.kind, i+1)
 		}
 		b.WriteString(")\n\n")
 	}
@@ -154,7 +154,7 @@ func identifier(group, set string) string {
 }
 
 func quantities(b *bytes.Buffer, rows []map[string]string) error {
-	b.WriteString("// quantities holds what value group C stands for, by value group A.\nvar quantities = [16]map[byte]quantity{\n")
+	b.WriteString("// quantities holds what value group C stands for, by value group A and itself.\nvar quantities = [16][]quantity{\n")
 	for a := range 16 {
 		fmt.Fprintf(b, "%d: {\n", a)
 		for _, r := range rows {
@@ -177,7 +177,7 @@ func quantities(b *bytes.Buffer, rows []map[string]string) error {
 }
 
 func processings(b *bytes.Buffer, rows []map[string]string, sets []string) {
-	b.WriteString("// processings holds what value group D stands for, by set.\nvar processings = [...]map[byte]*processing{\n")
+	b.WriteString("// processings holds what value group D stands for, by set and itself.\nvar processings = [...][]processing{\n")
 	for _, set := range sets {
 		fmt.Fprintf(b, "%s: {\n", identifier("D", set))
 		for _, r := range rows {
