@@ -56,6 +56,11 @@ func TestListsOfObjects(t *testing.T) {
 		r.Raw(d, obis.Time{})
 		require.Empty(t, r.List, name)
 	}
+	registers, _, err := ParseData(golden.Unhex(t, "0102 0204 120003 09060100010800ff 0f02 120000 0204 120004 09060100200700ff 0f02 120000"))
+	require.NoError(t, err)
+	var r Readings
+	r.Raw(registers, obis.Time{})
+	require.Empty(t, r.List, "nothing says that these are values")
 	values, _, err := ParseData(golden.Unhex(t, "0102 0204 120003 09060100200700ff 0f02 120906 0204 120003 09060100010700ff 0f02 120000"))
 	require.NoError(t, err)
 	require.Len(t, AppendPushed(nil, values, obis.Time{}), 2, "values of a word")
