@@ -31,16 +31,7 @@ func (p *Profile) Reset() {
 }
 
 // Mark adds flags to the quality of each row.
-func (p *Profile) Mark(f Flags) {
-	marked := p.Quality[:0]
-	for _, run := range p.Quality {
-		marked.extend(run.End, run.Quality.With(f))
-	}
-	if marked.end() < p.Len() {
-		marked.extend(p.Len(), Quality{Flags: f})
-	}
-	p.Quality = marked
-}
+func (p *Profile) Mark(f Flags) { p.Quality.mark(p.Len(), f) }
 
 // Clone returns a profile with memory of its own.
 func (p *Profile) Clone() *Profile {
@@ -243,6 +234,18 @@ func (r *Runs) extend(end int, q Quality) {
 		return
 	}
 	*r = append(*r, Run{end, q})
+}
+
+// mark adds flags to the rows below the given one.
+func (r *Runs) mark(rows int, f Flags) {
+	marked := (*r)[:0]
+	for _, run := range *r {
+		marked.extend(run.End, run.Quality.With(f))
+	}
+	if marked.end() < rows {
+		marked.extend(rows, Quality{Flags: f})
+	}
+	*r = marked
 }
 
 // At returns the quality of a row.
