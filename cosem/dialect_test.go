@@ -56,6 +56,11 @@ func TestListsOfObjects(t *testing.T) {
 		r.Raw(d, obis.Time{})
 		require.Empty(t, r.List, name)
 	}
+	registers, _, err := ParseData(golden.Unhex(t, "0102 0204 120003 09060100010800ff 0f02 120000 0204 120004 09060100200700ff 0f02 120000"))
+	require.NoError(t, err)
+	var r Readings
+	r.Raw(registers, obis.Time{})
+	require.Empty(t, r.List, "nothing says that these are values")
 	values, _, err := ParseData(golden.Unhex(t, "0102 0204 120003 09060100200700ff 0f02 120906 0204 120003 09060100010700ff 0f02 120000"))
 	require.NoError(t, err)
 	require.Len(t, AppendPushed(nil, values, obis.Time{}), 2, "values of a word")
@@ -109,6 +114,15 @@ func TestWhatCannotBe(t *testing.T) {
 }
 
 func TestRegisterWithAnotherUnit(t *testing.T) {
+	l := Layout{Name: obis.MustParse("1-0:99.1.0"), Columns: []Column{
+		{Capture: Capture{Attribute: Attribute{ClassRegister, obis.MustParse("1-0:1.8.0"), 2}}, ScalerUnit: ScalerUnit{0, obis.Watt, true}},
+		{Capture: Capture{Attribute: Attribute{ClassRegister, obis.MustParse("1-0:1.7.0"), 2}}, ScalerUnit: ScalerUnit{0, obis.Watt, true}},
+	}}
+	var p obis.Profile
+	l.Describe(&p)
+	require.NoError(t, l.Append(&p, Array(Structure(Uint32(1), Uint32(1)), Structure(Uint32(1), Uint32(1)))))
+	require.Equal(t, obis.Inconsistent, p.Columns[0].Quality.At(1).Flags)
+	require.Empty(t, p.Columns[1].Quality)
 	register := Register{Class: ClassRegister, Name: obis.MustParse("1-0:1.8.0"), Value: Uint32(5), ScalerUnit: ScalerUnit{0, obis.CubicMetre, true}.Data()}
 	require.Equal(t, obis.Inconsistent, register.AppendReadings(nil)[0].Quality.Flags)
 }

@@ -3,11 +3,14 @@ package cosem
 // listsObjects reports whether d tells of objects and not of their values: the
 // capture objects of a profile, the objects of a push, the object list of an
 // association. What stands beside the names there is no value of theirs.
-func listsObjects(d Data) bool {
+//
+// Where the message has values of objects by their names, those of registers that
+// are all zero and of a type that a data index has are taken for values.
+func listsObjects(d Data, values bool) bool {
 	if d.Tag() != TagArray || d.Len() == 0 {
 		return false
 	}
-	captures, listed, named := true, true, false
+	captures, listed, named := true, true, !values
 	for _, e := range d.Elements() {
 		c, isCapture := pushObject(e)
 		captures = captures && isCapture && c.Element == 0

@@ -106,7 +106,16 @@ func (l *Layout) role(i int) role {
 // missing stay missing. Text and octets in p alias the buffer.
 //
 // A row that does not fit the layout makes an error; the rows before it stay.
+// Cells whose unit contradicts the code of their column are inconsistent.
 func (l *Layout) Append(p *obis.Profile, buffer Data) error {
+	err := l.append(p, buffer)
+	for i := range p.Columns {
+		p.Columns[i].Doubt()
+	}
+	return err
+}
+
+func (l *Layout) append(p *obis.Profile, buffer Data) error {
 	switch buffer.Tag() {
 	case TagArray:
 	case TagCompactArray:
@@ -428,7 +437,8 @@ func (l *Layout) appendQuality(p *obis.Profile, fields []field, b []byte, size, 
 			at := i*size + status
 			q = l.quality(Data{b: b[at : at+2]})
 		}
-		if t := &p.Times[first+i]; !t.Possible() {
+		t := &p.Times[first+i]
+		if !t.Possible() {
 			*t = obis.Time{}
 			q.Flags |= obis.ClockInvalid
 		} else if t.Status != 0 && t.Status != obis.TimeUnspecified {

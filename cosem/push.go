@@ -91,7 +91,7 @@ func (p *pushed) member(list []Data, i int) int {
 // stands first and is a time is that of the push.
 func (p *pushed) element(e Data) {
 	switch {
-	case e.IsNull(), listsObjects(e):
+	case e.IsNull(), listsObjects(e, true):
 	case tags[e.Tag()].kind == kindList || e.Tag() == TagCompactArray:
 		p.elements(e)
 	default:

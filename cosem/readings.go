@@ -93,7 +93,7 @@ func (r *Readings) Raw(d Data, at obis.Time) {
 
 func (r *Readings) raw(d Data) {
 	switch {
-	case d.IsNull(), listsObjects(d):
+	case d.IsNull(), listsObjects(d, false):
 	case tags[d.Tag()].kind == kindList || d.Tag() == TagCompactArray:
 		for i, e := range d.Elements() {
 			r.path = append(r.path, byte(i))

@@ -5,18 +5,22 @@ package obis
 // infinity and a date that does not exist make it invalid, the former without a
 // value; a time that does not exist is taken away and the clock invalid.
 func (r *Reading) Doubt() {
-	var f Flags
-	r.Value, f = r.Value.Sound()
-	if r.Code.Contradicts(r.Unit) {
-		f |= Inconsistent
+	if k := r.Value.kind; k == KindFloat32 || k == KindFloat64 || k == KindTime {
+		var f Flags
+		r.Value, f = r.Value.Sound()
+		r.Quality.Flags |= f
 	}
-	for _, t := range [...]*Time{&r.Start, &r.Time} {
-		if !t.Possible() {
-			*t = Time{}
-			f |= ClockInvalid
-		}
+	if r.Unit != UnitUnknown && r.Code.Contradicts(r.Unit) {
+		r.Quality.Flags |= Inconsistent
 	}
-	r.Quality.Flags |= f
+	if !r.Time.Possible() {
+		r.Time = Time{}
+		r.Quality.Flags |= ClockInvalid
+	}
+	if !r.Start.Possible() {
+		r.Start = Time{}
+		r.Quality.Flags |= ClockInvalid
+	}
 }
 
 // Sound returns the value, or none in place of a number that is NaN or infinite,
@@ -49,12 +53,7 @@ const (
 // Doubt does for all cells of a column, once it has them, what [Reading.Doubt]
 // does for the unit of a reading.
 func (c *Column) Doubt() {
-	if !c.Code.Contradicts(c.Unit) {
-		return
+	if c.Code.Contradicts(c.Unit) {
+		c.Quality.mark(c.Len(), Inconsistent)
 	}
-	marked := Runs{}
-	for row := range c.Len() {
-		marked.Add(row, c.Quality.At(row).With(Inconsistent))
-	}
-	c.Quality = marked
 }

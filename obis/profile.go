@@ -31,16 +31,7 @@ func (p *Profile) Reset() {
 }
 
 // Mark adds flags to the quality of each row.
-func (p *Profile) Mark(f Flags) {
-	marked := p.Quality[:0]
-	for _, run := range p.Quality {
-		marked.extend(run.End, run.Quality.With(f))
-	}
-	if marked.end() < p.Len() {
-		marked.extend(p.Len(), Quality{Flags: f})
-	}
-	p.Quality = marked
-}
+func (p *Profile) Mark(f Flags) { p.Quality.mark(p.Len(), f) }
 
 // Clone returns a profile with memory of its own.
 func (p *Profile) Clone() *Profile {
@@ -245,6 +236,18 @@ func (r *Runs) extend(end int, q Quality) {
 	*r = append(*r, Run{end, q})
 }
 
+// mark adds flags to the rows below the given one.
+func (r *Runs) mark(rows int, f Flags) {
+	marked := (*r)[:0]
+	for _, run := range *r {
+		marked.extend(run.End, run.Quality.With(f))
+	}
+	if marked.end() < rows {
+		marked.extend(rows, Quality{Flags: f})
+	}
+	*r = marked
+}
+
 // At returns the quality of a row.
 func (r Runs) At(row int) Quality {
 	i := sort.Search(len(r), func(i int) bool { return row < r[i].End })
@@ -284,19 +287,29 @@ func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
 		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
 			continue
 		}
-		if q := p.Quality.At(row); q != (Quality{}) {
-			out.Quality.Add(len(out.Times), q)
-		}
-		out.Times = append(out.Times, t)
-		if row < len(p.Starts) {
-			out.Starts = append(out.Starts, p.Starts[row])
-		}
-		for i := range p.Columns {
-			if q := p.Columns[i].Quality.At(row); q != (Quality{}) {
-				out.Columns[i].Quality.Add(len(out.Times)-1, q)
-			}
-			out.Columns[i].Append(p.Columns[i].At(row))
-		}
+		out.AppendRow(p, row)
 	}
 	return out
+}
+
+// AppendRow appends a row of a profile with the same columns. Its values alias those of from.
+func (p *Profile) AppendRow(from *Profile, row int) {
+	n := len(p.Times)
+	if q := from.Quality.At(row); q != (Quality{}) {
+		p.Quality.Add(n, q)
+	}
+	if row < len(from.Starts) {
+		for len(p.Starts) < n {
+			p.Starts = append(p.Starts, Time{})
+		}
+		p.Starts = append(p.Starts, from.Starts[row])
+	}
+	for i := range p.Columns {
+		c := &from.Columns[i]
+		if q := c.Quality.At(row); q != (Quality{}) {
+			p.Columns[i].Quality.Add(n, q)
+		}
+		p.Columns[i].Append(c.At(row))
+	}
+	p.Times = append(p.Times, from.Times[row])
 }

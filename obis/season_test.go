@@ -106,6 +106,8 @@ func TestCountedOverAChange(t *testing.T) {
 }
 
 func TestLater(t *testing.T) {
+	with := LocalTime(2026, 10, 24, 23, 50, 0)
+	with.Weekday = 6
 	day := LocalTime(2026, 10, 24, 0, 0, 0)
 	next, ok := day.Later(2, 86400)
 	require.True(t, ok)
@@ -116,6 +118,15 @@ func TestLater(t *testing.T) {
 	require.EqualValues(t, Unspecified, next.Second)
 	next, _ = LocalTime(2024, 3, 1, 0, 5, 30).Later(-1, 400)
 	require.Equal(t, "2024-02-29T23:58:50", next.String())
+	for _, period := range []int32{60, 900, 1800, 3600, 7200, 86400, 17, 5400} {
+		rows := with.AppendLater(nil, -100, 200, period)
+		for k, row := range rows {
+			want, ok := with.Later(k-100, period)
+			require.True(t, ok)
+			require.Equal(t, want, row, "period %d row %d", period, k)
+		}
+	}
+	require.Equal(t, make([]Time, 3), Time{}.AppendLater(nil, 0, 3, 900))
 	_, ok = LocalTime(2024, 3, 1, Unspecified, Unspecified, Unspecified).Later(1, 900)
 	require.False(t, ok)
 	_, ok = LocalTime(9999, 12, 31, 23, 59, 0).Later(1, 900)
@@ -124,8 +135,6 @@ func TestLater(t *testing.T) {
 	require.False(t, ok)
 	_, relative := next.Relative()
 	require.False(t, relative, "it has a date")
-	with := LocalTime(2026, 10, 24, 23, 50, 0)
-	with.Weekday = 6
 	next, _ = with.Later(1, 900)
 	require.EqualValues(t, 7, next.Weekday)
 	with.Deviation = -120

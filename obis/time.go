@@ -154,6 +154,30 @@ func LocalTime(year int, month, day, hour, minute, second int) Time {
 	}
 }
 
+// AppendLater appends the times of count rows, each [Time.Later] by a period than
+// the one before it; t is that of row 0, and first the first to append. Where t has
+// no date or no time of day zero times are appended.
+func (t Time) AppendLater(dst []Time, first, count int, period int32) []Time {
+	next, ok := t.Later(first, period)
+	minutes := uint8(period / 60)
+	short := 0 < period && period < 3600 && period%60 == 0
+	for k := range count {
+		switch {
+		case k == 0:
+		case ok && short && next.Minute+minutes < 60:
+			next.Minute += minutes
+			next.relative += period
+		case ok && short && next.Hour < 23:
+			next.Hour, next.Minute = next.Hour+1, next.Minute+minutes-60
+			next.relative += period
+		case ok:
+			next, ok = next.Later(1, period)
+		}
+		dst = append(dst, next)
+	}
+	return dst
+}
+
 // anySeason returns t without what it says of the season, for another day.
 func (t Time) anySeason() Time {
 	if t.Status&^TimeDST == 0 {
@@ -183,7 +207,15 @@ const maxDeviation = 14 * 60
 // even; a date without a year is one of any year. Weekday and hundredths, which
 // name no other moment, are not looked at.
 func (t Time) Possible() bool {
-	if _, relative := t.Relative(); relative || t == (Time{}) {
+	if t.Month-1 < 12 && t.Day-1 < 28 && t.Hour < 24 && t.Minute < 60 && t.Second < 60 && t.Year-1 < 9999 &&
+		(t.Deviation == DeviationUnspecified || uint16(t.Deviation+maxDeviation) <= 2*maxDeviation) {
+		return true // as nearly all are
+	}
+	return t.possible()
+}
+
+func (t *Time) possible() bool {
+	if _, relative := t.Relative(); relative || *t == (Time{}) {
 		return true
 	}
 	const special = 0xFD // from here on fields are left open, or say "last" and the like

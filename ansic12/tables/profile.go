@@ -283,7 +283,8 @@ func (p *LoadProfile) AppendBlock(dst *obis.Profile, b []byte, intervals int) er
 		return nil
 	}
 	row := dst.Len()
-	p.times(dst, p.season(p.config.time(b[:shortSizes[p.config.Time]]), b, intervals), intervals)
+	end := p.season(p.config.time(b[:shortSizes[p.config.Time]]), b, intervals)
+	dst.Times = end.AppendLater(dst.Times, 1-intervals, intervals, int32(p.Minutes*60))
 	for i := range dst.Columns {
 		p.column(&dst.Columns[i], i, b, intervals)
 	}
@@ -304,14 +305,6 @@ func (p *LoadProfile) offset(k, intervals int) int {
 		k = intervals - 1 - k
 	}
 	return p.head() + k*p.intervalSize()
-}
-
-// times appends the ends of the intervals, the last of which is the end of the block.
-func (p *LoadProfile) times(dst *obis.Profile, end obis.Time, intervals int) {
-	for k := range intervals {
-		t, _ := end.Later(k+1-intervals, int32(p.Minutes*60))
-		dst.Times = append(dst.Times, t)
-	}
 }
 
 // season returns the end of a block with the season of its last interval, which

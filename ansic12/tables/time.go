@@ -68,7 +68,11 @@ func (c *Config) calendar(b []byte) obis.Time {
 	if f[0] >= 90 {
 		year = 1900 + f[0]
 	}
-	return obis.LocalTime(year, f[1], f[2], f[3], f[4], f[5])
+	t := obis.LocalTime(year, f[1], f[2], f[3], f[4], f[5])
+	if !t.HasDate() {
+		return obis.Time{}
+	}
+	return t
 }
 
 // The bits of the time qualifier in tables 52 and 55.

@@ -150,14 +150,14 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 				return err
 			}
 		case streamed[to]:
-			err := a.mapTo([]*mapping.Data{dataOf(r)}, target, rules)
+			err := a.mapTo([]*mapping.Data{r.Data()}, target, rules)
 			if errors.Is(err, errNothingCarried) {
 				nothing = err
 			} else if err != nil {
 				return err
 			}
 		default:
-			list = append(list, dataOf(r))
+			list = append(list, r.Data())
 		}
 	}
 	if to == "json" || streamed[to] {
@@ -236,7 +236,7 @@ func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, er
 		} else if err != nil {
 			return nil, nil, err
 		}
-		list = append(list, dataOf(r))
+		list = append(list, r.Data())
 	}
 }
 
@@ -301,7 +301,8 @@ func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return parsed.Data(r), nil, nil
+	list, unread := parsed.Data(r)
+	return list, unread, nil
 }
 
 func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
@@ -309,15 +310,13 @@ func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	all, lost := greenbutton.New(&mapping.Data{}, nil)
-	for i, d := range list {
-		feed, l := greenbutton.New(d, &greenbutton.Options{Rules: r})
-		if i == 0 {
-			all = feed
-		} else {
-			all.Entries = append(all.Entries, feed.Entries...)
-		}
-		lost = append(lost, l...)
+	all := &greenbutton.Feed{}
+	var lost []mapping.Loss
+	for _, d := range list {
+		lost = append(lost, all.Add(d, &greenbutton.Options{Rules: r})...)
+	}
+	if len(list) == 0 {
+		all.Add(&mapping.Data{}, nil)
 	}
 	return all.AppendXML(nil), lost, nil
 }

@@ -3,6 +3,7 @@ package iec104
 import (
 	"time"
 
+	"github.com/openusm/meter/obis"
 	"github.com/thinkgos/go-iecp5/asdu"
 )
 
@@ -81,7 +82,7 @@ func cp56(t time.Time, zone *time.Location, bad bool) [7]byte {
 	if bad || t.IsZero() {
 		b[2] |= 0x80
 	}
-	if t.IsDST() {
+	if obis.IsDST(t) {
 		b[3] |= 0x80
 	}
 	return b

@@ -103,6 +103,10 @@ func TestDamagedWiredFrames(t *testing.T) {
 			b := bytes.Clone(frame)
 			b[i/8] ^= 1 << (i % 8)
 			require.False(t, DetectTelegram(b), "%x", b)
+			if i/8 < 4 {
+				b[(i/8+1)%4] ^= 1 << (i % 7)
+				require.False(t, DetectTelegram(b), "%x", b)
+			}
 		}
 	}
 }

@@ -43,7 +43,7 @@ func areBare(b []byte) bool {
 }
 
 // damagedWire reports whether b is a frame of a wire but for one octet of its
-// header or its end:
+// header or its end, or but for the header where the checksum is right:
 //
 //	68 L L 68 … 16
 func damagedWire(b []byte) bool {
@@ -60,7 +60,21 @@ func damagedWire(b []byte) bool {
 			signs++
 		}
 	}
-	return signs >= 3 || b[1] == b[2] && b[3] == start
+	return signs >= 3 || b[1] == b[2] && b[3] == start || sumFits(b, int(b[1])) || sumFits(b, int(b[2]))
+}
+
+// sumFits reports whether b has so many octets behind the header of a frame of a
+// wire as the checksum behind them says.
+func sumFits(b []byte, length int) bool {
+	const header = 4
+	if !endsIn(b, header+length+1, 0x16) {
+		return false
+	}
+	sum := byte(0)
+	for _, c := range b[header : header+length] {
+		sum += c
+	}
+	return sum == b[header+length]
 }
 
 func endsIn(b []byte, at int, stop byte) bool { return at < len(b) && b[at] == stop }
