@@ -9,8 +9,8 @@ import (
 // Difference returns a - b, exactly where both are decimal numbers. It is not ok
 // where one is no number, and where 64 bits do not hold the difference.
 func Difference(a, b obis.Value) (obis.Value, bool) {
-	m, exp, decimal := a.Decimal()
-	n, other, both := b.Decimal()
+	_, exp, decimal := a.Decimal()
+	_, other, both := b.Decimal()
 	if !decimal || !both {
 		if !number(a) || !number(b) {
 			return obis.Value{}, false
@@ -25,8 +25,8 @@ func Difference(a, b obis.Value) (obis.Value, bool) {
 	if !ok || !fits {
 		return obis.Value{}, false
 	}
-	m, _, _ = x.Decimal()
-	n, _, _ = y.Decimal()
+	m, _, _ := x.Decimal()
+	n, _, _ := y.Decimal()
 	if d := m - n; (m >= 0) == (n >= 0) || (d >= 0) == (m >= 0) {
 		return obis.Int(d, exp), true
 	}

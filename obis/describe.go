@@ -9,8 +9,9 @@ import (
 type quantity struct {
 	name     string
 	next     setD
-	harmonic bool // E is a harmonic, for those D that have such a set
-	dips     bool // and with D 32 a class of voltage dips
+	harmonic bool   // E is a harmonic, for those D that have such a set
+	dips     bool   // and with D 32 a class of voltage dips
+	integral string // what its integral is called, where that does not follow from the name
 }
 
 // processing is what value group D makes of a quantity.
@@ -56,15 +57,19 @@ func AppendDescription(dst []byte, c Code) []byte {
 		}
 		return appendTemplate(dst, o.name, c)
 	}
+	start := len(dst)
+	if c[0] == gas && c[2] == profileOf { // D and E are the groups C and D of what it records
+		dst = append(dst, "profile of "...)
+		c = Code{gas, c[1], c[3], c[4], 0, c[5]}
+	}
 	q, d := c.quantity()
 	if d == nil {
-		return dst
+		return dst[:start]
 	}
-	start := len(dst)
 	e := sets[d.set(q)].find(c[4])
 	switch {
 	case e == nil:
-		return dst
+		return dst[:start]
 	case c[0] == 1:
 		dst = appendElectricity(dst, c, q, d, e)
 	default:
@@ -77,6 +82,12 @@ func AppendDescription(dst []byte, c Code) []byte {
 	}
 	return appendPeriod(dst, c, start, ", billing period ")
 }
+
+// The value groups A of gas, and C of the profiles of one quantity that it has.
+const (
+	gas       = 7
+	profileOf = 99
+)
 
 // quantity returns what the groups C and D stand for. The processing is nil where
 // no table says so.
@@ -178,9 +189,12 @@ func appendElectricity(dst []byte, c Code, q *quantity, d *processing, e *choice
 	if name == "" {
 		name, more = e.name, ""
 	}
-	if d.integral {
+	switch {
+	case d.integral && q.integral != "":
+		dst = append(dst, q.integral...)
+	case d.integral:
 		dst = appendIntegral(dst, name)
-	} else {
+	default:
 		dst = append(dst, name...)
 	}
 	if p := c.Phase(); int(p) < len(phaseWord) && p != PhaseNeutral {

@@ -51,6 +51,9 @@ func TestNamesDiffer(t *testing.T) {
 	for _, a := range []byte{0, 1, 2, 4, 5, 6, 7, 8, 9, 15} {
 		for n := range 129 * 129 * 129 {
 			c := Code{a, 0, upTo128(n / 129 / 129), upTo128(n / 129), upTo128(n), FCurrent}
+			if q, _ := c.quantity(); q == nil && objectsOfC[c[2]] == objectsOfC[int(c[2])+1] && n%101 != 0 {
+				continue // of a value of C that no table has
+			}
 			current := named(c)
 			c[5] = 1
 			if stored := named(c); (stored || current) && n%199 == 0 {

@@ -287,19 +287,29 @@ func (p *Profile) Between(from, to time.Time, clock Clock) *Profile {
 		if ok && (!from.IsZero() && at.Before(from) || !to.IsZero() && at.After(to)) {
 			continue
 		}
-		if q := p.Quality.At(row); q != (Quality{}) {
-			out.Quality.Add(len(out.Times), q)
-		}
-		out.Times = append(out.Times, t)
-		if row < len(p.Starts) {
-			out.Starts = append(out.Starts, p.Starts[row])
-		}
-		for i := range p.Columns {
-			if q := p.Columns[i].Quality.At(row); q != (Quality{}) {
-				out.Columns[i].Quality.Add(len(out.Times)-1, q)
-			}
-			out.Columns[i].Append(p.Columns[i].At(row))
-		}
+		out.AppendRow(p, row)
 	}
 	return out
+}
+
+// AppendRow appends a row of a profile with the same columns. Its values alias those of from.
+func (p *Profile) AppendRow(from *Profile, row int) {
+	n := len(p.Times)
+	if q := from.Quality.At(row); q != (Quality{}) {
+		p.Quality.Add(n, q)
+	}
+	if row < len(from.Starts) {
+		for len(p.Starts) < n {
+			p.Starts = append(p.Starts, Time{})
+		}
+		p.Starts = append(p.Starts, from.Starts[row])
+	}
+	for i := range p.Columns {
+		c := &from.Columns[i]
+		if q := c.Quality.At(row); q != (Quality{}) {
+			p.Columns[i].Quality.Add(n, q)
+		}
+		p.Columns[i].Append(c.At(row))
+	}
+	p.Times = append(p.Times, from.Times[row])
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 )
 
@@ -179,6 +180,11 @@ func (r *Result) Mark(f obis.Flags) {
 		}
 		p.Quality = marked
 	}
+}
+
+// Data returns what the result says, for a mapping or a site. It shares the memory of r.
+func (r *Result) Data() *mapping.Data {
+	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock, Received: r.Received}
 }
 
 // Verified reports whether a layer's tag was right.

@@ -189,23 +189,7 @@ func (t *table) between(from, to time.Time) (list []*obis.Profile) {
 			page.Reset()
 			list = append(list, page)
 		}
-		if q := r.from.Quality.At(r.n); q != (obis.Quality{}) {
-			page.Quality.Add(len(page.Times), q)
-		}
-		if r.n < len(r.from.Starts) {
-			for len(page.Starts) < len(page.Times) {
-				page.Starts = append(page.Starts, obis.Time{})
-			}
-			page.Starts = append(page.Starts, r.from.Starts[r.n])
-		}
-		for i := range page.Columns {
-			c := &r.from.Columns[i]
-			if q := c.Quality.At(r.n); q != (obis.Quality{}) {
-				page.Columns[i].Quality.Add(len(page.Times), q)
-			}
-			page.Columns[i].Append(c.At(r.n).Clone())
-		}
-		page.Times = append(page.Times, r.from.Times[r.n])
+		page.AppendRow(r.from, r.n)
 	}
 	return list
 }

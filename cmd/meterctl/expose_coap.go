@@ -76,7 +76,7 @@ func (f *coapFace) Update(r *meter.Result) (lost []string) {
 	if len(r.Readings) > 0 && !slices.ContainsFunc(r.Readings, func(x obis.Reading) bool { return x.Quality.Flags&silent != silent }) {
 		return nil
 	}
-	d := dataOf(r)
+	d := r.Data()
 	d.Readings, d.Profiles = slices.Clone(r.Readings), slices.Clone(r.Profiles)
 	obis.OwnReadings(d.Readings)
 	for i := range d.Profiles {

@@ -29,7 +29,7 @@ func (f *stationFace) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 }
 
 func (f *stationFace) Update(r *meter.Result) (lost []string) {
-	d := dataOf(r)
+	d := r.Data()
 	for _, l := range f.station.Update(d, time.Now()) {
 		lost = append(lost, d.Describe(l))
 	}

@@ -146,14 +146,14 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 				return err
 			}
 		case streamed[to]:
-			err := a.mapTo([]*mapping.Data{dataOf(r)}, mapTargets[to], rules)
+			err := a.mapTo([]*mapping.Data{r.Data()}, mapTargets[to], rules)
 			if errors.Is(err, errNothingCarried) {
 				nothing = err
 			} else if err != nil {
 				return err
 			}
 		default:
-			list = append(list, dataOf(r))
+			list = append(list, r.Data())
 		}
 	}
 	if to == "json" || streamed[to] {
@@ -232,7 +232,7 @@ func fromJSON(doc []byte, rules io.Reader) (list []*mapping.Data, _ []string, er
 		} else if err != nil {
 			return nil, nil, err
 		}
-		list = append(list, dataOf(r))
+		list = append(list, r.Data())
 	}
 }
 
@@ -297,7 +297,8 @@ func fromCIM(doc []byte, rules io.Reader) ([]*mapping.Data, []string, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return parsed.Data(r), nil, nil
+	list, unread := parsed.Data(r)
+	return list, unread, nil
 }
 
 func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
@@ -305,15 +306,13 @@ func toESPI(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	all, lost := greenbutton.New(&mapping.Data{}, nil)
-	for i, d := range list {
-		feed, l := greenbutton.New(d, &greenbutton.Options{Rules: r})
-		if i == 0 {
-			all = feed
-		} else {
-			all.Entries = append(all.Entries, feed.Entries...)
-		}
-		lost = append(lost, l...)
+	all := &greenbutton.Feed{}
+	var lost []mapping.Loss
+	for _, d := range list {
+		lost = append(lost, all.Add(d, &greenbutton.Options{Rules: r})...)
+	}
+	if len(list) == 0 {
+		all.Add(&mapping.Data{}, nil)
 	}
 	return all.AppendXML(nil), lost, nil
 }
@@ -343,7 +342,7 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 		if err != nil {
 			return nil, nil, err
 		}
-		out, lost = ied.AppendValues(out, device.Model), append(append(lost, l...), mapping.ReadingsOnly(d)...)
+		out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(append(l, mapping.ReadingsOnly(d)...))...)
 	}
 	return out, lost, nil
 }

@@ -35,24 +35,19 @@ func (a *app) print(r *meter.Result) error {
 	case "csv":
 		return a.printCSV(r)
 	case "influx":
-		d := dataOf(r)
+		d := r.Data()
 		lines, lost := timeseries.AppendInflux(nil, d)
 		return a.printDocument(lines, lost, d)
 	case "prom":
-		d := dataOf(r)
+		d := r.Data()
 		text, lost := timeseries.AppendPrometheus(nil, d)
 		return a.printDocument(text, lost, d)
 	case "senml":
-		d := dataOf(r)
+		d := r.Data()
 		pack, lost := coap.AppendSenML(nil, d)
 		return a.printDocument(append(pack, '\n'), lost, d)
 	}
 	return usagef("unknown output format %q", a.output)
-}
-
-// dataOf returns what a result says, for a mapping.
-func dataOf(r *meter.Result) *mapping.Data {
-	return &mapping.Data{Meter: r.Meter, Readings: r.Readings, Profiles: r.Profiles, Events: r.Events, Clock: r.Clock, Received: r.Received}
 }
 
 // printDocument writes what a mapping made of a result, and names what it could not carry.
@@ -172,7 +167,7 @@ func block(n *yaml.Node) {
 }
 
 func (a *app) printCSV(r *meter.Result) error {
-	_, err := a.stdout.Write(timeseries.AppendCSV(nil, dataOf(r), timeIn(r.Clock)))
+	_, err := a.stdout.Write(timeseries.AppendCSV(nil, r.Data(), timeIn(r.Clock)))
 	return err
 }
 

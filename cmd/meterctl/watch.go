@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
-	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 )
 
@@ -42,46 +41,37 @@ func (a *app) watchCommand() *cobra.Command {
 	return cmd
 }
 
-// watch reads at each tick. A tick that falls into a sweep is made up for, so
-// that none is lost as long as the meter keeps up on average. After a sweep that
-// failed the meter is dialled anew, as a port may have been unplugged.
+// watch reads at each tick. Of a meter that pushes it prints the newest of each.
 func (a *app) watch(ctx context.Context, target string, patterns []obis.Pattern, interval time.Duration, count int) error {
 	cfg, err := a.config()
 	if err != nil {
 		return err
 	}
-	session, err := meter.Dial(ctx, target, cfg)
-	if err != nil {
-		return err
-	}
-	defer func() { a.leave(ctx, session) }()
-	start := time.Now()
-	failed := 0
-	for n := 0; count == 0 || n < count; n++ {
-		if err := stream.Sleep(ctx, time.Until(start.Add(time.Duration(n)*interval))); err != nil {
-			return err
+	enough := errors.New("enough")
+	sweeps, failed := 0, 0
+	err = meter.Poll(ctx, target, cfg, []meter.Job{{Codes: patterns, Interval: interval}}, func(p *meter.Polled) error {
+		if p.Result == nil && sweeps == 0 {
+			return p.Err // it was never there
 		}
-		if session == nil {
-			session, err = meter.Dial(ctx, target, cfg)
+		if p.More == 0 {
+			sweeps++
 		}
-		var r *meter.Result
-		if err == nil {
-			r, err = session.Read(ctx, patterns...)
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if r != nil {
-			if err := a.print(r); err != nil {
+		if p.Result != nil {
+			if err := a.print(p.Result); err != nil {
 				return err
 			}
 		}
-		if err != nil && !errors.Is(err, meter.ErrPartial) {
+		if p.Err != nil && !errors.Is(p.Err, meter.ErrPartial) {
 			failed++
-			fmt.Fprintf(a.stderr, "warning: sweep %d: %v\n", n+1, err)
-			a.leave(ctx, session)
-			session, err = nil, nil
+			fmt.Fprintf(a.stderr, "warning: sweep %d: %v\n", sweeps, p.Err)
 		}
+		if sweeps == count && count > 0 && p.More == 0 {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		return err
 	}
 	if failed > 0 {
 		return fmt.Errorf("%w: %d of %d sweeps failed", meter.ErrPartial, failed, count)

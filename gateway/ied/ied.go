@@ -80,7 +80,7 @@ func receivedAt(r *result.Result) time.Time {
 
 func lossTexts(r *result.Result, lost []mapping.Loss) (texts []string) {
 	d := &mapping.Data{Readings: r.Readings}
-	for _, l := range lost {
+	for _, l := range d.Gather(lost) {
 		texts = append(texts, d.Describe(l))
 	}
 	return texts

@@ -139,7 +139,7 @@ func broken(f file, imported string) (problems []string) {
 		"the front door gathers no octets")
 	report(f.folder == "driver" && ours && (own == "" || within(own, []string{"gateway", "mapping"})), "is below the front door")
 	report(f.folder == "serve" && !f.test && ours, "serves any protocol")
-	report((f.folder == "result" || f.folder == "keys") && !f.test && ours && !slices.Contains([]string{"", "obis", "internal", "result"}, strings.Split(own, "/")[0]),
+	report((f.folder == "result" || f.folder == "keys") && !f.test && ours && !slices.Contains([]string{"", "obis", "mapping", "internal", "result"}, strings.Split(own, "/")[0]),
 		"knows no protocol")
 	if !ours {
 		return problems

@@ -224,12 +224,49 @@ func profiles() (list []Case) {
 	add("with an invalid cell", func(p *obis.Profile) { p.Columns[0].Quality.Add(1, obis.Quality{Flags: obis.Invalid}) })
 	add("with a row of a zone that is not known", func(p *obis.Profile) { p.Times[1] = obis.LocalTime(2026, 11, 20, 12, 15, 0) })
 	add("with a derived code", func(p *obis.Profile) { p.Columns[0].Rule = obis.RuleDerived })
+	for _, zone := range []string{"Europe/Berlin", "America/New_York", "Europe/Dublin", "Australia/Lord_Howe"} {
+		list = append(list, changes(zone)...)
+	}
 	event := obis.Event{Log: obis.MustParse("0-0:99.98.0"), ID: 1, Text: "power down", Time: noon()}
 	list = append(list, Case{"Event", "of a log", &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Events: []obis.Event{event}}})
 	event.Quality.Flags = obis.ClockInvalid
 	list = append(list, Case{"Event", "with an invalid clock", &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Events: []obis.Event{event}}})
 	event = obis.Event{ID: 7, Params: []obis.Reading{ordinary()}}
 	return append(list, Case{"Event", "with values", &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Events: []obis.Event{event}}})
+}
+
+// changes are the days of a year on which the clocks of a zone change, in quarter
+// hours by the fields of a meter that tells no more than whether it is summer.
+func changes(zone string) (list []Case) {
+	place, err := time.LoadLocation(zone)
+	if err != nil {
+		return nil
+	}
+	for day := time.Date(2026, 1, 1, 0, 0, 0, 0, place); day.Year() == 2026; day = day.AddDate(0, 0, 1) {
+		next := day.AddDate(0, 0, 1)
+		if next.Sub(day) == 24*time.Hour {
+			continue
+		}
+		p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Period: 900, Columns: []obis.Column{{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour, Rule: obis.RuleTransmitted}}}
+		for at := day.Add(15 * time.Minute); !at.After(next); at = at.Add(15 * time.Minute) {
+			t := obis.LocalTime(at.Year(), int(at.Month()), at.Day(), at.Hour(), at.Minute(), 0)
+			if t.Status = 0; summer(at) {
+				t.Status = obis.TimeDST
+			}
+			p.Times = append(p.Times, t)
+			p.Columns[0].AppendInt(int64(len(p.Times)))
+		}
+		list = append(list, Case{"Profile", "of a day of " + next.Sub(day).String() + " in " + zone, &mapping.Data{Meter: obis.Meter{ID: "ABC1"}, Profiles: []*obis.Profile{p}, Clock: obis.Clock{Zone: place}}})
+	}
+	return list
+}
+
+// summer reports whether the clocks are ahead, whatever the zone takes for its standard.
+func summer(at time.Time) bool {
+	_, offset := at.Zone()
+	_, january := time.Date(at.Year(), 1, 1, 12, 0, 0, 0, at.Location()).Zone()
+	_, july := time.Date(at.Year(), 7, 1, 12, 0, 0, 0, at.Location()).Zone()
+	return offset > min(january, july)
 }
 
 // Random returns data of several cases at once: what is out of the ordinary in a
@@ -264,8 +301,8 @@ func Random(rnd *rand.Rand) *mapping.Data {
 		d.Readings = append(d.Readings, r)
 	}
 	for range rnd.IntN(3) {
-		from := cases[len(cases)-1-rnd.IntN(20)].Data
-		if n := len(d.Profiles); len(from.Profiles) > 0 {
+		from := cases[len(cases)-1-rnd.IntN(28)].Data
+		if n := len(d.Profiles); len(from.Profiles) > 0 && from.Clock.Zone == nil {
 			p := from.Profiles[0].Clone()
 			p.Code = obis.Code{1, byte(n), 99, 1, 0, 255}
 			for c := range p.Columns {
@@ -279,7 +316,7 @@ func Random(rnd *rand.Rand) *mapping.Data {
 
 // Unsaid returns what came back otherwise than it went out, and was not said to be lost.
 func Unsaid(out *mapping.Data, lost []mapping.Loss, back []*mapping.Data) (list []string) {
-	c := comparison{lost: lost}
+	c := comparison{lost: lost, clock: out.Clock}
 	var readings []obis.Reading
 	var profiles []*obis.Profile
 	var events []obis.Event
@@ -308,6 +345,7 @@ func Unsaid(out *mapping.Data, lost []mapping.Loss, back []*mapping.Data) (list 
 }
 
 type comparison struct {
+	clock obis.Clock // of what went out
 	lost  []mapping.Loss
 	part  mapping.Part
 	index int
@@ -353,8 +391,8 @@ func (c *comparison) reading(a, b *obis.Reading) (list []string) {
 	}
 	unless(a.Unit == b.Unit || a.Unit == obis.Count && b.Unit == obis.UnitUnknown, "the unit", "unit")
 	unless(SameValue(a.Value, b.Value), "the value", "value", "kind", "number", "unit")
-	unless(sameTime(a.Time, b.Time), "the time", "time")
-	unless(sameTime(a.Start, b.Start), "the start", "start")
+	unless(c.sameTime(a.Time, b.Time), "the time", "time")
+	unless(c.sameTime(a.Start, b.Start), "the start", "start")
 	unless(rank(b.Rule) >= rank(a.Rule), "the rule", "rule")
 	unless(c.sameFlags(a.Quality.Flags, b.Quality.Flags), "the quality")
 	return list
@@ -403,8 +441,8 @@ func SameValue(a, b obis.Value) bool {
 	return plain(a) == plain(b)
 }
 
-func sameTime(a, b obis.Time) bool {
-	x, ok1 := a.Instant(obis.Clock{})
+func (c *comparison) sameTime(a, b obis.Time) bool {
+	x, ok1 := a.Instant(c.clock)
 	y, ok2 := b.Instant(obis.Clock{})
 	const bad = obis.TimeInvalid | obis.TimeDoubtful | obis.TimeDifferentBase | obis.TimeBadStatus
 	status := func(t obis.Time) obis.ClockStatus {
@@ -435,13 +473,13 @@ func (c *comparison) profile(p *obis.Profile, back []*obis.Profile, readings []o
 		unless(rank(other.Rule) >= rank(col.Rule), "the rule", "rule")
 		unless(col.Unit == other.Unit, "the unit", "unit")
 		for row := range p.Times {
-			at := slices.IndexFunc(q.Times, func(t obis.Time) bool { return sameTime(t, p.Times[row]) })
+			at := slices.IndexFunc(q.Times, func(t obis.Time) bool { return c.sameTime(p.Times[row], t) })
 			if at < 0 {
 				unless(false, "a row", "value", "time", "row")
 				continue
 			}
 			unless(SameValue(col.At(row), other.At(at)), "a value", "value", "number")
-			unless(sameTime(start(p, row), start(q, at)), "a start", "start")
+			unless(c.sameTime(start(p, row), start(q, at)), "a start", "start")
 			flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
 			have := q.Quality.At(at).Flags | other.Quality.At(at).Flags
 			if other.At(at).IsNone() {
@@ -474,7 +512,7 @@ func findColumn(list []*obis.Profile, col *obis.Column) (*obis.Profile, *obis.Co
 func (c *comparison) event(e *obis.Event, back []obis.Event) {
 	for i := range back {
 		b := &back[i]
-		same := b.Log == e.Log && b.ID == e.ID && b.Text == e.Text && sameTime(e.Time, b.Time) && len(b.Params) == len(e.Params)
+		same := b.Log == e.Log && b.ID == e.ID && b.Text == e.Text && c.sameTime(e.Time, b.Time) && len(b.Params) == len(e.Params)
 		for j := range min(len(e.Params), len(b.Params)) {
 			same = same && b.Params[j].Code == e.Params[j].Code && SameValue(e.Params[j].Value, b.Params[j].Value)
 		}

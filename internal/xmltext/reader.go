@@ -439,7 +439,7 @@ func (r *Reader) readAttr(outside int) error {
 	switch {
 	case len(r.Attrs) == maxAttrs || len(r.spaces) == maxSpaces:
 		return &Error{start, fmt.Errorf("more than %d attributes of an element, or %d namespaces", maxAttrs, maxSpaces)}
-	case !validName(raw):
+	case !validName(raw) || raw == "xmlns:":
 		return &Error{start, fmt.Errorf("%q is no name of an attribute", raw)}
 	case raw == "xmlns":
 		return r.bind(start, outside, binding{"", v})

@@ -73,6 +73,7 @@ func TestReaderRefuses(t *testing.T) {
 		"xmlns twice":             {"<a xmlns='b' xmlns='b'/>", 13, false},
 		"a prefix twice":          {"<a xmlns:c='b' xmlns:c='d'/>", 15, false},
 		"a prefix of nothing":     {"<a xmlns:c=''/>", 3, false},
+		"no prefix":               {"<a xmlns:='b'/>", 3, false},
 		"a reserved prefix":       {"<a xmlns:xml='b'/>", 3, false},
 		"a reserved namespace":    {"<a xmlns='http://www.w3.org/2000/xmlns/'/>", 3, false},
 		"-- in a comment":         {"<a><!-- b -- c --></a>", 10, false},

@@ -145,7 +145,7 @@ func TestThereAndBack(t *testing.T) {
 	doc, lost := New(d, nil)
 	parsed, err := Parse(doc.AppendXML(nil))
 	require.NoError(t, err)
-	back := parsed.Data(nil)
+	back := parsed.data()
 	require.Len(t, back, 1)
 	require.Equal(t, d.Meter, back[0].Meter)
 	skipped := map[int]bool{}
@@ -213,7 +213,7 @@ func TestProfileAndEvents(t *testing.T) {
 		`event 1: no EndDeviceEventType: carried by its log and number alone]`, fmt.Sprint(lost))
 	parsed, err := Parse(doc.AppendXML(nil))
 	require.NoError(t, err)
-	back := parsed.Data(nil)[0]
+	back := parsed.data()[0]
 	require.Len(t, back.Profiles, 1)
 	got := back.Profiles[0]
 	require.Equal(t, int32(900), got.Period)
@@ -246,7 +246,7 @@ func TestCorpus(t *testing.T) {
 		after, err := xmltext.ParseTree(doc.AppendXML(nil))
 		require.NoError(t, err)
 		require.True(t, before.Equal(after), "%s", after.Append(nil, ""))
-		d := doc.Data(nil)[0]
+		d := doc.data()[0]
 		require.Equal(t, "M0000001", d.Meter.ID)
 		require.Equal(t, "1-0:1.29.0*255", d.Profiles[0].Columns[0].Code.String())
 		require.Equal(t, "6519095.5", d.Profiles[0].Columns[0].At(0).String())
@@ -260,7 +260,7 @@ func TestMessage(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "created", back.Header.Verb)
 	require.Equal(t, "a<b", back.Readings[0].Meter.MRID)
-	require.True(t, back.Data(nil)[0].Readings[0].Time.IsZero(), "no time is made up")
+	require.True(t, back.data()[0].Readings[0].Time.IsZero(), "no time is made up")
 }
 
 func TestEndDeviceEvents(t *testing.T) {
@@ -268,7 +268,7 @@ func TestEndDeviceEvents(t *testing.T) {
 <EndDeviceEvents xmlns="http://iec.ch/TC57/2011/EndDeviceEvents#"><EndDeviceEvent><mRID>1</mRID><createdDateTime>2026-11-20T12:00:00Z</createdDateTime>
 <Assets><mRID>M1</mRID><Names><name>meter 1</name></Names></Assets><EndDeviceEventType ref="0.26.38.85"/></EndDeviceEvent></EndDeviceEvents></Payload></EventMessage>`))
 	require.NoError(t, err)
-	d := doc.Data(nil)[0]
+	d := doc.data()[0]
 	require.Equal(t, "M1", d.Meter.ID)
 	require.Equal(t, "0-0:99.98.0*255 1 2026-11-20T12:00:00Z", fmt.Sprint(d.Events[0].Log, " ", d.Events[0].ID, " ", d.Events[0].Time))
 }
@@ -298,7 +298,7 @@ func FuzzParse(f *testing.F) {
 			require.Nil(t, doc)
 			return
 		}
-		_ = doc.Data(nil)
+		_, _ = doc.Data(nil)
 		once := doc.AppendXML(nil)
 		again, err := Parse(once)
 		require.NoError(t, err, "%s", once)
@@ -355,4 +355,22 @@ func TestReadingsAndEvents(t *testing.T) {
 	doc, err := Parse([]byte(`<Message xmlns="m"><Payload><MeterReadings><MeterReading/></MeterReadings><EndDeviceEvents><EndDeviceEvent/></EndDeviceEvents></Payload></Message>`))
 	require.NoError(t, err)
 	require.Len(t, doc.Readings, 2)
+}
+
+// data is what the tests read of a document.
+func (d *Document) data() []*mapping.Data {
+	list, _ := d.Data(nil)
+	return list
+}
+
+// What is not understood is named, once and with how often.
+func TestUnread(t *testing.T) {
+	reading := func(inner string) string { return "<Readings>" + inner + "<value>1</value></Readings>" }
+	const typ = `<ReadingType ref="0.0.0.1.1.1.12.0.0.0.0.0.0.0.0.0.72.0"/>`
+	doc, err := Parse([]byte("<MeterReadings><MeterReading>" + reading(`<ReadingType ref="x"/>`) + reading(`<ReadingType ref="x"/>`) +
+		reading("<timeStamp>2026-13-01T00:00:00Z</timeStamp>"+typ) + reading(`<ReadingQualities><ReadingQualityType ref="5.4.260"/></ReadingQualities>`+typ) +
+		reading(`<timeStamp>2026-11-20T12:00:00Z</timeStamp><ReadingQualities><ReadingQualityType ref="1.0.0"/></ReadingQualities>`+typ) + "</MeterReading></MeterReadings>"))
+	require.NoError(t, err)
+	_, unread := doc.Data(nil)
+	require.Equal(t, []string{`the reading type "x", 2×`, `the time "2026-13-01T00:00:00Z", 1×`, `the quality "5.4.260", 1×`}, unread)
 }

@@ -27,7 +27,7 @@ func TestRandomThereAndBack(t *testing.T) {
 		raw := doc.AppendXML(nil)
 		parsed, err := Parse(raw)
 		require.NoError(t, err)
-		back := parsed.Data(nil)[0]
+		back := parsed.data()[0]
 		require.Len(t, back.Profiles, 1)
 		sameProfile(t, d.Profiles[0], back.Profiles[0], fmt.Sprint(lost))
 		require.Len(t, back.Events, len(d.Events))
@@ -141,7 +141,7 @@ func TestMultipliers(t *testing.T) {
 	read := func(ref, value string) obis.Reading {
 		doc, err := Parse(fmt.Appendf(nil, `<MeterReadings><MeterReading><Readings><value>%s</value><ReadingType ref="%s"/></Readings></MeterReading></MeterReadings>`, value, ref))
 		require.NoError(t, err)
-		return doc.Data(nil)[0].Readings[0]
+		return doc.data()[0].Readings[0]
 	}
 	r := read("0.0.0.1.1.1.12.0.0.0.0.0.0.0.0.3.72.0", "1.5")
 	require.Equal(t, "1500 Wh good", fmt.Sprint(r.Value, " ", r.Unit, " ", r.Quality.Flags))
@@ -158,7 +158,7 @@ func TestMeterWithoutID(t *testing.T) {
 	doc, _ := New(&mapping.Data{Meter: want}, nil)
 	back, err := Parse(doc.AppendXML(nil))
 	require.NoError(t, err)
-	require.Equal(t, want, back.Data(nil)[0].Meter)
+	require.Equal(t, want, back.data()[0].Meter)
 }
 
 // back writes what meters said, and reads it.
@@ -172,7 +172,7 @@ func back(t *testing.T, list ...*mapping.Data) (out []*mapping.Data, doc string,
 	parsed, err := Parse(raw)
 	require.NoError(t, err)
 	require.Equal(t, string(raw), string(parsed.AppendXML(nil)))
-	return parsed.Data(nil), string(raw), lost
+	return parsed.data(), string(raw), lost
 }
 
 // Codes of one reading type are told apart by name, in one meter and in several.
@@ -223,7 +223,7 @@ func TestTypesUnchanged(t *testing.T) {
 			doc += `<ReadingType ref="` + typ + `"/></` + map[bool]string{false: "Readings", true: "IntervalBlocks"}[block] + ">"
 			parsed, err := Parse([]byte("<MeterReadings><MeterReading>" + doc + "</MeterReading></MeterReadings>"))
 			require.NoError(t, err)
-			data := parsed.Data(nil)
+			data := parsed.data()
 			_, again, lost := back(t, data...)
 			require.Empty(t, lost, typ)
 			require.Contains(t, again, doc)
@@ -242,7 +242,7 @@ func TestDescribedTypes(t *testing.T) {
 	} {
 		doc, err := Parse([]byte(`<MeterReadings><MeterReading><Readings><value>1.5</value><ReadingType ref="t1"/></Readings></MeterReading><ReadingType><mRID>t1</mRID>` + description + `</ReadingType></MeterReadings>`))
 		require.NoError(t, err)
-		r := doc.Data(nil)[0].Readings[0]
+		r := doc.data()[0].Readings[0]
 		require.Equal(t, want, fmt.Sprint(r.Unit, " ", r.Value, " ", r.Quality.Flags), description)
 	}
 }
@@ -287,10 +287,10 @@ func TestEventTypes(t *testing.T) {
 	for _, typ := range []string{"3.12.29.212", "10.26.38.85", "x"} {
 		in, err := Parse([]byte(`<MeterReadings><MeterReading><EndDeviceEvents><EndDeviceEventType ref="` + typ + `"/></EndDeviceEvents></MeterReading></MeterReadings>`))
 		require.NoError(t, err)
-		again, doc, lost := back(t, in.Data(nil)...)
+		again, doc, lost := back(t, in.data()...)
 		require.Empty(t, lost)
 		require.Contains(t, doc, `<EndDeviceEventType ref="`+typ+`"/>`)
-		require.Equal(t, in.Data(nil)[0].Events[0].Text, again[0].Events[0].Text)
+		require.Equal(t, in.data()[0].Events[0].Text, again[0].Events[0].Text)
 	}
 }
 

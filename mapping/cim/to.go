@@ -2,6 +2,7 @@ package cim
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,17 +14,21 @@ import (
 
 // Data returns what the document says of each of its meters. The raw id of a
 // value is its reading type, also where it has a code. A value whose type or
-// multiplier is not known is as it was written, and marked.
-func (d *Document) Data(rules *Rules) []*mapping.Data {
-	r := resolver{rules: rules, seen: map[string]resolved{}, types: map[string]*TypeDescription{}}
+// multiplier is not known is as it was written, and marked. Unread names the
+// types, the times and the qualities that were not understood, each kind once.
+func (d *Document) Data(rules *Rules) (list []*mapping.Data, unread []string) {
+	r := resolver{rules: rules, seen: map[string]resolved{}, types: map[string]*TypeDescription{}, unread: map[string]int{}}
 	for i := range d.ReadingTypes {
 		r.types[d.ReadingTypes[i].MRID] = &d.ReadingTypes[i]
 	}
-	list := make([]*mapping.Data, 0, len(d.Readings))
+	list = make([]*mapping.Data, 0, len(d.Readings))
 	for i := range d.Readings {
 		list = append(list, r.data(&d.Readings[i]))
 	}
-	return list
+	for _, what := range r.order {
+		unread = append(unread, fmt.Sprintf("%s, %d×", what, r.unread[what]))
+	}
+	return list, unread
 }
 
 // resolver finds what reading types stand for.
@@ -31,6 +36,30 @@ type resolver struct {
 	rules *Rules
 	types map[string]*TypeDescription
 	seen  map[string]resolved
+
+	unread map[string]int // how many values have what is not understood
+	order  []string
+}
+
+// maxUnread is how many kinds of what is not understood are named.
+const maxUnread = 64
+
+func (r *resolver) note(kind, text string) {
+	what := kind + " " + strconv.Quote(text[:min(len(text), 80)])
+	if r.unread[what]++; r.unread[what] == 1 && len(r.order) < maxUnread {
+		r.order = append(r.order, what)
+	} else if r.unread[what] == 1 {
+		delete(r.unread, what)
+	}
+}
+
+// time returns a time, and notes one that is none.
+func (r *resolver) time(t *DateTime) (obis.Time, bool) {
+	at, ok := t.Time()
+	if !ok && !t.IsZero() {
+		r.note("the time", t.text)
+	}
+	return at, ok
 }
 
 type resolved struct {
@@ -127,12 +156,15 @@ func (r *resolver) data(m *MeterReading) *mapping.Data {
 	if m.Meter != nil {
 		d.Meter = m.Meter.meter()
 	}
+	if len(m.Readings) > 0 {
+		d.Readings = make([]obis.Reading, 0, len(m.Readings))
+	}
 	for i := range m.Readings {
 		x := &m.Readings[i]
 		out := r.reading(x, x.Type)
 		if !x.Start.IsZero() || !x.End.IsZero() {
-			out.Start, _ = x.Start.Time()
-			if end, ok := x.End.Time(); ok {
+			out.Start, _ = r.time(&x.Start)
+			if end, ok := r.time(&x.End); ok {
 				out.Time = end
 			}
 		}
@@ -142,7 +174,7 @@ func (r *resolver) data(m *MeterReading) *mapping.Data {
 		r.block(d, &m.IntervalBlocks[i])
 	}
 	for i := range m.Events {
-		d.Events = append(d.Events, m.Events[i].event(d.Meter.Medium))
+		d.Events = append(d.Events, r.event(&m.Events[i], d.Meter.Medium))
 	}
 	return d
 }
@@ -154,9 +186,15 @@ func (r *resolver) reading(x *Reading, ref string) obis.Reading {
 	if out.Value, scaled = x.Value.Shift(q.shift); (!scaled || !q.known) && numeric(x.Value) {
 		out.Quality.Flags |= obis.ScalerUnknown
 	}
-	out.Time, _ = x.TimeStamp.Time()
+	if !q.known {
+		r.note("the reading type", ref)
+	}
+	out.Time, _ = r.time(&x.TimeStamp)
 	for _, quality := range x.Qualities {
-		out.Quality.Flags |= flagOf(quality.Type)
+		flags, known := flagsOf(quality.Type)
+		if out.Quality.Flags |= flags; !known {
+			r.note("the quality", quality.Type)
+		}
 	}
 	return out
 }
@@ -167,26 +205,34 @@ func numeric(v obis.Value) bool {
 	return signed || unsigned
 }
 
-// flagOf returns the flag of a ReadingQualityType: that of its row, else that of
-// its category and index in another system, else that of its category.
+// flagOf returns the flag of a ReadingQualityType.
 func flagOf(name string) obis.Flags {
+	flag, _ := flagsOf(name)
+	return flag
+}
+
+// flagsOf returns the flag of a ReadingQualityType: that of its row, else that of
+// its category and index in another system, else that of its category. Nothing
+// is known of those of other categories but 0, valid.
+func flagsOf(name string) (flag obis.Flags, known bool) {
 	rows := data().qualities
 	for _, q := range rows {
 		if q.name == name {
-			return q.flag
+			return q.flag, true
 		}
 	}
 	_, rest, _ := strings.Cut(name, ".")
 	category, _, _ := strings.Cut(rest, ".")
 	if category == "0" {
-		return 0
+		return 0, true
 	}
 	for _, q := range rows {
 		if q.name[1:] == "."+rest {
-			return q.flag
+			return q.flag, true
 		}
 	}
-	return categories[category]
+	flag, known = categories[category]
+	return flag, known
 }
 
 // categories are the flags of the categories of ReadingQualityType.
@@ -270,9 +316,9 @@ func (m *Meter) meter() obis.Meter {
 	return out
 }
 
-func (e *EndDeviceEvent) event(medium obis.Medium) obis.Event {
+func (r *resolver) event(e *EndDeviceEvent, medium obis.Medium) obis.Event {
 	out := obis.Event{Text: e.Reason}
-	out.Time, _ = e.Created.Time()
+	out.Time, _ = r.time(&e.Created)
 	device, rest, _ := strings.Cut(e.Type, ".")
 	for _, t := range data().events {
 		if t.name == rest {

@@ -16,7 +16,7 @@ func TestTrial(t *testing.T) {
 		doc, lost := New(c.Data, nil)
 		parsed, err := Parse(doc.AppendXML(nil))
 		if assert.NoError(t, err) {
-			assert.Empty(t, trial.Unsaid(c.Data, lost, parsed.Data(nil)), "%s: %s: %v", c.Section, c.Name, lost)
+			assert.Empty(t, trial.Unsaid(c.Data, lost, parsed.data()), "%s: %s: %v", c.Section, c.Name, lost)
 		}
 	}
 }
@@ -29,6 +29,6 @@ func TestRandomTrial(t *testing.T) {
 		doc, lost := New(d, nil)
 		parsed, err := Parse(doc.AppendXML(nil))
 		require.NoError(t, err)
-		require.Empty(t, trial.Unsaid(d, lost, parsed.Data(nil)), "%v: %v: %s", lost, d.Readings, doc.AppendXML(nil))
+		require.Empty(t, trial.Unsaid(d, lost, parsed.data()), "%v: %v: %s", lost, d.Readings, doc.AppendXML(nil))
 	}
 }

@@ -108,9 +108,7 @@ func TestCorpusThereAndBack(t *testing.T) {
 		all, _ := New(&mapping.Data{}, nil)
 		var losses []mapping.Loss
 		for _, d := range list {
-			out, lost := New(d, nil)
-			all.Entries = append(all.Entries, out.Entries...)
-			losses = append(losses, lost...)
+			losses = append(losses, all.Add(d, nil)...)
 		}
 		t.Log(filepath.Base(name), unread, losses)
 		require.Equal(t, facts(t, doc), facts(t, all.AppendXML(nil)), name)

@@ -34,6 +34,9 @@ type Feed struct {
 	attrs  []xmltext.Attr
 	layout []part   // how it was read; nil for a feed that was made
 	unread []string // what had bad numbers
+
+	points map[pointKey]int // of a feed that was made: the numbers of the usage points
+	count  int              // of what was numbered so far
 }
 
 // Link is an Atom link; those of ESPI tell which resource belongs to which.
@@ -83,6 +86,8 @@ type IntervalBlock struct {
 type Period struct {
 	Duration uint32 // seconds
 	Start    int64  // seconds since 1970, UTC
+
+	noDuration, noStart bool // it was read without
 }
 
 // IntervalReading is one value; Value times the power of ten of its type is in
@@ -341,8 +346,12 @@ func (b *IntervalBlock) append(dst []byte) []byte {
 
 func (p *Period) append(dst []byte, name string) []byte {
 	dst = append(append(append(dst, '<'), name...), '>')
-	dst = appendInt(dst, "duration", int64(p.Duration))
-	dst = appendInt(dst, "start", p.Start)
+	if !p.noDuration {
+		dst = appendInt(dst, "duration", int64(p.Duration))
+	}
+	if !p.noStart {
+		dst = appendInt(dst, "start", p.Start)
+	}
 	return append(append(append(dst, "</"...), name...), '>')
 }
 

@@ -33,7 +33,16 @@ type Options struct {
 // code where the type alone does not lead to it, that of a meter reading the code
 // of its profile.
 func New(d *mapping.Data, o *Options) (*Feed, []mapping.Loss) {
-	b := builder{data: d, points: map[int]int{}, resources: resources{nodes: map[string]*xmltext.Node{}}}
+	f := &Feed{}
+	return f, f.Add(d, o)
+}
+
+// Add adds to a feed that was made what another meter said, or the same one later.
+func (f *Feed) Add(d *mapping.Data, o *Options) []mapping.Loss {
+	if f.points == nil {
+		f.points = map[pointKey]int{}
+	}
+	b := builder{feed: f, data: d, root: "/" + pathSegment(d.Meter.ID), first: len(f.Entries), resources: resources{nodes: map[string]*xmltext.Node{}}}
 	if o != nil {
 		b.opts = *o
 	}
@@ -47,16 +56,24 @@ func New(d *mapping.Data, o *Options) (*Feed, []mapping.Loss) {
 	for i := range d.Events {
 		b.lose(mapping.Event, i, d.Events[i].Quality.Flags, "ESPI has no events")
 	}
-	return b.finish(), b.data.Gather(b.lost)
+	b.finish()
+	return d.Gather(b.lost)
+}
+
+// pointKey is the root of a meter's links and a service.
+type pointKey struct {
+	root    string
+	service int
 }
 
 type builder struct {
-	data    *mapping.Data
-	opts    Options
-	entries []Entry
-	points  map[int]int // the number of the entry of each usage point, by its service
-	count   int         // of meter readings
-	newest  int64
+	feed     *Feed
+	data     *mapping.Data
+	opts     Options
+	root     string // of the meter's links
+	first    int    // the number of the first entry that is added
+	services []int  // of the usage points, in their order
+	newest   int64
 	resources
 	lost []mapping.Loss
 }
@@ -66,19 +83,21 @@ func (b *builder) lose(part mapping.Part, i int, flags obis.Flags, format string
 }
 
 // finish gives the entries their times and ids.
-func (b *builder) finish() *Feed {
+func (b *builder) finish() {
 	at := b.opts.Updated
 	if at.IsZero() {
 		at = time.Unix(b.newest, 0)
 	}
 	updated := at.UTC().Format(time.RFC3339)
-	root := "/" + pathSegment(b.data.Meter.ID)
-	f := &Feed{ID: urn(root), Title: "Meter " + b.data.Meter.ID, Updated: updated, Links: []Link{{Rel: "self", Href: root}}, Entries: b.entries}
-	for i := range f.Entries {
-		e := &f.Entries[i]
+	f := b.feed
+	if f.ID == "" {
+		f.ID, f.Title, f.Links = urn(b.root), "Meter "+b.data.Meter.ID, []Link{{Rel: "self", Href: b.root}}
+	}
+	f.Updated = max(f.Updated, updated)
+	for i := range f.Entries[b.first:] {
+		e := &f.Entries[b.first+i]
 		e.ID, e.Published, e.Updated = urn(e.Links[0].Href), updated, updated
 	}
-	return f
 }
 
 // urn returns the id of a link, so that the same meter has the same ids in every file.
@@ -103,13 +122,17 @@ func pathSegment(id string) string {
 
 // point returns the link of the usage point of a service, whose entry it makes where there is none.
 func (b *builder) point(service int) string {
-	if i, ok := b.points[service]; ok {
-		return b.entries[i].Links[0].Href
+	if !slices.Contains(b.services, service) {
+		b.services = append(b.services, service)
 	}
-	up := "/" + pathSegment(b.data.Meter.ID) + "/UsagePoint"
+	key := pointKey{b.root, service}
+	if i, ok := b.feed.points[key]; ok {
+		return b.feed.Entries[i].Links[0].Href
+	}
+	up := b.root + "/UsagePoint"
 	href := up + "/" + strconv.Itoa(service)
-	b.points[service] = len(b.entries)
-	b.entries = append(b.entries, Entry{
+	b.feed.points[key] = len(b.feed.Entries)
+	b.feed.Entries = append(b.feed.Entries, Entry{
 		Links:   []Link{{Rel: "self", Href: href}, {Rel: "up", Href: up}, {Rel: "related", Href: href + "/MeterReading"}},
 		Title:   b.data.Meter.ID,
 		Content: []Resource{&UsagePoint{Service: service}},
@@ -119,35 +142,33 @@ func (b *builder) point(service int) string {
 
 // addResources adds the summaries and the time parameters, which are those of the first usage point.
 func (b *builder) addResources() {
-	for i, o := range b.resources.list {
+	for _, o := range b.resources.list {
 		service := cim.ServiceOfMedium(b.data.Meter.Medium)
-		for _, e := range b.entries {
-			if u, ok := e.Content[0].(*UsagePoint); ok {
-				service = u.Service
-				break
-			}
+		if len(b.services) > 0 {
+			service = b.services[0]
 		}
+		b.feed.count++
 		up := b.point(service) + "/" + o.Name()
-		point := &b.entries[b.points[service]]
-		href := up + "/" + strconv.Itoa(i+1)
+		point := &b.feed.Entries[b.feed.points[pointKey{b.root, service}]]
+		href := up + "/" + strconv.Itoa(b.feed.count)
 		point.Links = append(point.Links, Link{Rel: "related", Href: href})
-		b.entries = append(b.entries, Entry{Links: []Link{{Rel: "self", Href: href}, {Rel: "up", Href: up}}, Content: []Resource{o}})
+		b.feed.Entries = append(b.feed.Entries, Entry{Links: []Link{{Rel: "self", Href: href}, {Rel: "up", Href: up}}, Content: []Resource{o}})
 	}
 }
 
 // add adds a meter reading with its type and its values. The power of ten of the
 // type is that of the values, which are multiples of it.
 func (b *builder) add(t *ReadingType, name, title string, block *IntervalBlock) {
-	b.count++
+	b.feed.count++
 	point := b.point(cim.ServiceOf(t.Type[cim.Commodity]))
-	href := point + "/MeterReading/" + strconv.Itoa(b.count)
-	typeUp := "/" + pathSegment(b.data.Meter.ID) + "/ReadingType"
-	typeHref := typeUp + "/" + strconv.Itoa(b.count)
+	href := point + "/MeterReading/" + strconv.Itoa(b.feed.count)
+	typeUp := b.root + "/ReadingType"
+	typeHref := typeUp + "/" + strconv.Itoa(b.feed.count)
 	block.Interval = span(block.Readings)
 	if block.Interval != nil {
 		b.newest = max(b.newest, block.Interval.Start+int64(block.Interval.Duration))
 	}
-	b.entries = append(b.entries, Entry{
+	b.feed.Entries = append(b.feed.Entries, Entry{
 		Links: []Link{{Rel: "self", Href: href}, {Rel: "up", Href: point + "/MeterReading"},
 			{Rel: "related", Href: href + "/IntervalBlock"}, {Rel: "related", Href: typeHref}},
 		Title: title, Content: []Resource{&MeterReading{}},

@@ -419,6 +419,7 @@ func (r *reader) block(b *IntervalBlock) error {
 }
 
 func (r *reader) period(p *Period) error {
+	p.noDuration, p.noStart = true, true
 	for {
 		more, err := r.child()
 		if err != nil || !more {
@@ -428,9 +429,10 @@ func (r *reader) period(p *Period) error {
 		switch r.Name.Local {
 		case "duration":
 			n, err = r.integer(0, math.MaxUint32)
-			p.Duration = uint32(n)
+			p.Duration, p.noDuration = uint32(n), false
 		case "start":
 			p.Start, err = r.integer(-maxSeconds, maxSeconds)
+			p.noStart = false
 		default:
 			err = r.Skip()
 		}

@@ -134,12 +134,35 @@ func TestManyEntries(t *testing.T) {
 func TestSeveralMeters(t *testing.T) {
 	reading := []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(5, 0)}}
 	all, _ := New(&mapping.Data{Meter: obis.Meter{ID: "a b "}, Readings: reading}, nil)
-	other, _ := New(&mapping.Data{Meter: obis.Meter{ID: "c"}, Readings: reading}, nil)
-	all.Entries = append(all.Entries, other.Entries...)
+	all.Add(&mapping.Data{Meter: obis.Meter{ID: "c"}, Readings: reading}, nil)
 	all, err := Parse(all.AppendXML(nil))
 	require.NoError(t, err)
 	list, _ := all.Data(nil)
 	require.Len(t, list, 2)
 	require.Equal(t, "a b ", list[0].Meter.ID)
 	require.Equal(t, "c", list[1].Meter.ID)
+}
+
+// What one meter says several times, or of several services, is neither mixed up nor taken for one.
+func TestSeveralTimes(t *testing.T) {
+	reading := func(code string, unit obis.Unit, value int64, at int64) *mapping.Data {
+		return &mapping.Data{Meter: obis.Meter{ID: "a"}, Readings: []obis.Reading{{Code: obis.MustParse(code), Unit: unit, Value: obis.Int(value, 0), Time: moment(at)}}}
+	}
+	var feed Feed
+	feed.Add(reading("1-0:1.8.0", obis.WattHour, 5, 900), nil)
+	feed.Add(reading("7-0:3.0.0", obis.CubicMetre, 6, 900), nil)
+	feed.Add(reading("1-0:32.7.0", obis.Volt, 230, 1800), nil)
+	feed.Add(reading("1-0:1.8.0", obis.WattHour, 7, 1800), nil)
+	parsed, err := Parse(feed.AppendXML(nil))
+	require.NoError(t, err)
+	list, unread := parsed.Data(nil)
+	require.Empty(t, unread)
+	require.Len(t, list, 2)
+	var got []string
+	for _, d := range list {
+		for _, r := range d.Readings {
+			got = append(got, fmt.Sprint(r.Code, " ", r.Value, " ", r.Unit, " ", r.Time))
+		}
+	}
+	require.Equal(t, []string{"1-0:1.8.0*255 5 Wh 1970-01-01T00:15:00Z", "1-0:32.7.0*255 230 V 1970-01-01T00:30:00Z", "1-0:1.8.0*255 7 Wh 1970-01-01T00:30:00Z", "7-0:3.0.0*255 6 m3 1970-01-01T00:15:00Z"}, got)
 }

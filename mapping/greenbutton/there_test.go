@@ -116,6 +116,19 @@ func TestRegularIntervals(t *testing.T) {
 	require.Contains(t, string(again), "<duration>900</duration><start>1767227400</start></timePeriod><value>3</value>")
 }
 
+// A time without its duration, or without its start, is no time of the year 1970.
+func TestHalfTimes(t *testing.T) {
+	doc := single(watts+"<intervalLength>900</intervalLength>", "<interval><duration>1800</duration><start>1767225600</start></interval>"+
+		"<IntervalReading><timePeriod><duration>900</duration></timePeriod><value>1</value></IntervalReading><IntervalReading><timePeriod><start>1767226500</start></timePeriod><value>2</value></IntervalReading>")
+	list, unread, _, lost := thereAndBack(t, doc)
+	require.Empty(t, unread)
+	require.Empty(t, lost)
+	require.Equal(t, "[2026-01-01T00:15:00Z 2026-01-01T00:30:00Z] []", fmt.Sprint(list[0].Profiles[0].Times, " ", list[0].Profiles[0].Starts))
+	feed, err := Parse(doc)
+	require.NoError(t, err)
+	require.Contains(t, string(feed.AppendXML(nil)), "<timePeriod><start>1767226500</start></timePeriod>")
+}
+
 // What no link joins is named, and not guessed.
 func TestOrphans(t *testing.T) {
 	doc := feedOf(entry(point, pointAt, "related=/U/1/M"),

@@ -82,7 +82,7 @@ func (x *index) orphans() {
 	for number := range int32(256) {
 		if n := x.qualities[number]; n > 0 {
 			_, unsaid := cim.ESPIFlags(number)
-			x.unread = append(x.unread, fmt.Sprintf("quality %d of %d values: %s", number, n, unsaid))
+			x.unread = append(x.unread, fmt.Sprintf("quality %d, %d×: %s", number, n, unsaid))
 			delete(x.qualities, number)
 		}
 	}
@@ -91,7 +91,7 @@ func (x *index) orphans() {
 		others += n
 	}
 	if others > 0 {
-		x.unread = append(x.unread, fmt.Sprintf("qualities of %d values that ESPI does not have", others))
+		x.unread = append(x.unread, fmt.Sprintf("qualities that ESPI does not have, %d×", others))
 	}
 }
 
@@ -414,8 +414,9 @@ func (x *index) values(d *mapping.Data, m, typeEntry *Entry, blocks []*Entry) {
 	}
 }
 
-// appendTo appends the values of the block. Those without a time have it from
-// their place in the block, and those without a quality that of their type.
+// appendTo appends the values of the block. Those without a time, or without the
+// duration of it, have it from their place in the block and the length that
+// their type gives, and those without a quality have that of their type.
 func (b *IntervalBlock) appendTo(values []IntervalReading, t *ReadingType) []IntervalReading {
 	values = slices.Grow(values, len(b.Readings))
 	for i := range b.Readings {
@@ -423,13 +424,20 @@ func (b *IntervalBlock) appendTo(values []IntervalReading, t *ReadingType) []Int
 		if v.bad != nil {
 			continue
 		}
-		if v.has&hasPeriod == 0 && b.Interval != nil && (t.IntervalLength > 0 || len(b.Readings) == 1) {
-			v.Period = Period{t.IntervalLength, b.Interval.Start + int64(i)*int64(t.IntervalLength)}
+		if v.noStart {
+			v.has &^= hasPeriod
+		}
+		if v.noDuration && v.has&hasPeriod != 0 {
+			v.Duration = uint32(durationOf(&t.Type, t.period()))
+		}
+		if v.has&hasPeriod == 0 && b.Interval != nil && !b.Interval.noStart && (t.IntervalLength > 0 || len(b.Readings) == 1) {
+			v.Period = Period{Duration: t.IntervalLength, Start: b.Interval.Start + int64(i)*int64(t.IntervalLength)}
 			if t.IntervalLength == 0 {
 				v.Duration = b.Interval.Duration
 			}
 			v.has |= hasPeriod
 		}
+		v.noDuration, v.noStart = false, false
 		if len(v.Qualities) == 0 && t.present&hasDefaultQuality != 0 {
 			v.Qualities = []int32{t.quality}
 		}

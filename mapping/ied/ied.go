@@ -640,7 +640,7 @@ func (b *builder) generic(r *obis.Reading, key id) (point, error) {
 	converted := known && !si.same && number(r.Value)
 	if number(r.Value) {
 		name, cdc = "AnIn", "MV"
-		if _, _, decimal := r.Value.Decimal(); decimal && !converted && (r.Code.Cumulative() || r.Value.Exp() == 0) {
+		if _, _, decimal := r.Value.Decimal(); decimal && !converted && (current(r.Code).Cumulative() || r.Value.Exp() == 0) {
 			name, cdc = "CntVal", "BCR"
 		}
 	}

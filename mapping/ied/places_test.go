@@ -134,6 +134,14 @@ func TestAngles(t *testing.T) {
 	requireValues(t, d, map[string]string{"MMXU1.A.phsA.cVal.ang.f": "NaN"})
 }
 
+// Registers are exact counters, stored ones too.
+func TestStoredRegisters(t *testing.T) {
+	in := []obis.Reading{reading("7-0:3.0.0", obis.CubicMetre, 123456789, -3), reading("7-0:3.0.0*1", obis.CubicMetre, 123456788, -3), reading("7-0:43.0.0", obis.CubicMetrePerSecond, 5, -1)}
+	d, _, err := New(obis.Meter{}, in, nil)
+	require.NoError(t, err)
+	requireValues(t, d, map[string]string{"GGIO1.CntVal1.actVal": "123456789", "GGIO1.CntVal2.actVal": "123456788", "GGIO1.AnIn1.mag.f": "0.5"})
+}
+
 // Flows are in cubic metres per second, with their unit; Start is said.
 func TestConvertedUnits(t *testing.T) {
 	in := []obis.Reading{

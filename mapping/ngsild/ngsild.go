@@ -188,7 +188,7 @@ func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) 
 		}
 		dst = m.append(dst, &m.entities[i])
 	}
-	return append(dst, ']'), m.lost
+	return append(dst, ']'), d.Gather(m.lost)
 }
 
 type mapper struct {
@@ -604,6 +604,9 @@ func (m *mapper) observed(p *property) (at time.Time, ok bool) {
 			m.lost = append(m.lost, mapping.Loss{Index: x.reading, Reason: "its time, which is not that of the other phases"})
 		case i == 0:
 			at, ok = t, timed
+		}
+		if reason := mapping.TimeLost(r.Time); timed && reason != "" {
+			m.lost = append(m.lost, mapping.Loss{Index: x.reading, Reason: reason})
 		}
 	}
 	return at, ok

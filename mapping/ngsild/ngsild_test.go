@@ -43,8 +43,8 @@ func TestAppend(t *testing.T) {
 		{Code: obis.MustParse("1-0:14.7.0"), Unit: obis.Hertz, Value: obis.Float32(0x7F800000, 0)},
 	}, Events: []obis.Event{{}}}, nil)
 	require.True(t, json.Valid(out), "%s", out)
-	require.Equal(t, `[reading 3: another reading has ACMeasurement.totalActiveEnergyImport reading 7: no value`+
-		` reading 8: UN/CEFACT has no common code for the unit HCA reading 9: no finite number event 0: this target has no events reading 0: ACMeasurement requires location, which nobody said]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 3: another reading has ACMeasurement.totalActiveEnergyImport (1-0:1.8.0*255) reading 7: no value (1-0:2.8.0*255)`+
+		` reading 8: UN/CEFACT has no common code for the unit HCA (abc) reading 9: no finite number (1-0:14.7.0*255) event 0: this target has no events reading 0: ACMeasurement requires location, which nobody said (1-0:1.8.0*255)]`, fmt.Sprint(lost))
 	var entities []map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(out, &entities))
 	require.Len(t, entities, 6)
@@ -104,7 +104,7 @@ func TestSchemas(t *testing.T) {
 	require.Equal(t, "received", raw["dateObserved"].(map[string]any)["timeSource"].(map[string]any)["value"])
 	require.Equal(t, "1-0:1.7.0*255 - 1-0:2.7.0*255", raw["totalActivePower"].(map[string]any)["obis"].(map[string]any)["value"])
 	require.Equal(t, map[string]any{"L1": "questionable,derived"}, raw["activePower"].(map[string]any)["quality"].(map[string]any)["value"])
-	require.Equal(t, "[reading 9: ACMeasurement requires location, which nobody said]", lost)
+	require.Equal(t, "[reading 9: ACMeasurement requires location, which nobody said (1-0:32.7.124*255)]", lost)
 	for id, want := range map[string]float64{"1-0:2.7.0*255": 500, "1-0:76.7.0*255": -5, "1-0:31.7.124*255": 210, "1-0:42.7.0*255": 9, "8-0:1.0.0*255": 12345} {
 		require.Equal(t, want, e["DeviceMeasurement:M:"+id]["numValue"], id)
 	}
@@ -124,7 +124,7 @@ func TestSchemas(t *testing.T) {
 	require.NotContains(t, e, "ACMeasurement:M")
 	require.Equal(t, "[]", lost)
 	_, lost = parsed(t, &mapping.Data{Readings: []obis.Reading{number("1-0:14.7.0", obis.Hertz, 50, 0)}})
-	require.Equal(t, "[reading 0: ACMeasurement requires location and dateObserved, which nobody said]", lost)
+	require.Equal(t, "[reading 0: ACMeasurement requires location and dateObserved, which nobody said (1-0:14.7.0*255)]", lost)
 }
 
 func TestReadRules(t *testing.T) {

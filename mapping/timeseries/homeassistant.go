@@ -3,6 +3,8 @@ package timeseries
 import (
 	"bytes"
 	_ "embed" // classes.csv
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -64,18 +66,34 @@ func AppendStateTopic(dst []byte, base string, m obis.Meter, r *obis.Reading) []
 	return appendLevel(dst, obis.RawIDText(r.RawID))
 }
 
-// appendLevel appends an id as one level of an MQTT topic, without its wildcards.
+// appendLevel appends an id as one level of an MQTT topic. What may not stand there
+// is percent-encoded, so that no two ids have one topic.
 func appendLevel(dst []byte, s string) []byte {
+	const hex = "0123456789ABCDEF"
 	if s == "" {
 		return append(dst, "meter"...)
 	}
-	for _, r := range s {
-		if r <= ' ' || strings.ContainsRune("/+#*$", r) {
-			r = '_'
+	valid := utf8.ValidString(s)
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c == 0x7F || c > 0x7F && !valid || strings.IndexByte("/+#*$%", c) >= 0 {
+			dst = append(dst, '%', hex[c>>4], hex[c&15])
+		} else {
+			dst = append(dst, c)
 		}
-		dst = utf8.AppendRune(dst, r)
 	}
 	return dst
+}
+
+// appendDeviceID appends the id of the device of a meter: "meter_abc1". One that
+// loses characters has a hash behind it, which tells it from others that lose them.
+func appendDeviceID(dst []byte, id string) []byte {
+	dst = appendSlug(append(dst, "meter_"...), id)
+	if strings.Trim(id, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == "" {
+		return dst
+	}
+	h := fnv.New32a()
+	h.Write([]byte(id)) // never fails
+	return fmt.Appendf(dst, "_%08x", h.Sum32())
 }
 
 // HomeAssistant makes the MQTT messages of a meter's readings: first the discovery
@@ -92,7 +110,7 @@ func appendLevel(dst []byte, s string) []byte {
 // Readings whose unit Home Assistant does not know are announced without one;
 // profiles and events have no sensors.
 func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []byte)) []mapping.Loss {
-	a := announcement{data: d, base: base, device: string(appendSlug([]byte("meter_"), d.Meter.ID)), media: media(d.Readings),
+	a := announcement{data: d, base: base, device: string(appendDeviceID(nil, d.Meter.ID)), media: media(d.Readings),
 		codes: make(map[obis.Code]bool, len(d.Readings)), raw: map[string]bool{}}
 	a.config = appendDevice(append(make([]byte, 0, 500*len(d.Readings)), `{"dev":`...), d.Meter, a.device)
 	a.config = append(a.config, `,"o":{"name":"openusm meter","url":"https://github.com/openusm/meter"},"cmps":{`...)
@@ -109,7 +127,7 @@ func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []b
 		payload = a.appendState(payload[:0], r)
 		publish(topic, payload)
 	}
-	return append(a.lost, mapping.ReadingsOnly(d)...)
+	return d.Gather(append(a.lost, mapping.ReadingsOnly(d)...))
 }
 
 // announcement gathers the sensors of a meter.
@@ -156,8 +174,8 @@ func (a *announcement) sensor(i int, r *obis.Reading) {
 	if _, ok := r.Start.Instant(a.data.Clock); !ok && !r.Start.IsZero() {
 		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
 	}
-	if _, ok := r.Time.Instant(a.data.Clock); !ok && !r.Time.IsZero() {
-		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
+	if reason := timeLost(r.Time, a.data.Clock); reason != "" {
+		a.lost = append(a.lost, mapping.Loss{Index: i, Reason: reason})
 	}
 	if len(a.states) > 0 {
 		a.config = append(a.config, ',')

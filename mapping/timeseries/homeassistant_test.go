@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -68,26 +69,47 @@ func TestHomeAssistant(t *testing.T) {
 		{Code: obis.MustParse("0-0:96.13.0"), Value: obis.Text([]byte(strings.Repeat("x", 256)))},
 	}}
 	c, states, lost := announced(t, d)
-	require.Equal(t, `[reading 5: Home Assistant has no unit "HCA" reading 6: another reading has its id reading 7: no id reading 10: a state of more than 255 characters]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 5: Home Assistant has no unit "HCA" (4-0:1.0.0*255) reading 6: another reading has its id (4-0:1.0.0*255) reading 7: no id reading 10: a state of more than 255 characters (0-0:96.13.0*255)]`, fmt.Sprint(lost))
 	require.Equal(t, "Meter A B/1 ABC 7\"", c.Device.Name+" "+c.Device.MF+" "+c.Device.SN)
 	require.NotEmpty(t, c.Origin.Name)
 	require.Equal(t, []string{
-		`meter/A_B_1/1-0:1.8.0_255 {"value":1234.5,"time":"2026-11-20T12:00:00Z"}`,
-		`meter/A_B_1/1-0:32.7.0_255 {"value":230.1,"received":"2026-11-20T12:00:07Z","quality":"questionable"}`,
-		`meter/A_B_1/7-0:3.0.0_255 {"value":null,"received":"2026-11-20T12:00:07Z","quality":"invalid"}`,
-		`meter/A_B_1/1-0:1.29.0_255 {"value":1,"start":"2026-11-20T11:45:00Z","time":"2026-11-20T12:00:00Z"}`,
-		`meter/A_B_1/0-0:96.1.0_255 {"value":"x\"","received":"2026-11-20T12:00:07Z"}`,
-		`meter/A_B_1/4-0:1.0.0_255 {"value":1,"received":"2026-11-20T12:00:07Z"}`,
-		`meter/A_B_1/0-0:1.0.0_255 {"value":"2026-11-20T12:00:00Z","received":"2026-11-20T12:00:07Z"}`,
-		`meter/A_B_1/1-0:1.7.0_255 {"value":null,"received":"2026-11-20T12:00:07Z"}`,
+		`meter/A%20B%2F1/1-0:1.8.0_255 {"value":1234.5,"time":"2026-11-20T12:00:00Z"}`,
+		`meter/A%20B%2F1/1-0:32.7.0_255 {"value":230.1,"received":"2026-11-20T12:00:07Z","quality":"questionable"}`,
+		`meter/A%20B%2F1/7-0:3.0.0_255 {"value":null,"received":"2026-11-20T12:00:07Z","quality":"invalid"}`,
+		`meter/A%20B%2F1/1-0:1.29.0_255 {"value":1,"start":"2026-11-20T11:45:00Z","time":"2026-11-20T12:00:00Z"}`,
+		`meter/A%20B%2F1/0-0:96.1.0_255 {"value":"x\"","received":"2026-11-20T12:00:07Z"}`,
+		`meter/A%20B%2F1/4-0:1.0.0_255 {"value":1,"received":"2026-11-20T12:00:07Z"}`,
+		`meter/A%20B%2F1/0-0:1.0.0_255 {"value":"2026-11-20T12:00:00Z","received":"2026-11-20T12:00:07Z"}`,
+		`meter/A%20B%2F1/1-0:1.7.0_255 {"value":null,"received":"2026-11-20T12:00:07Z"}`,
 	}, states)
 	require.Len(t, c.Components, len(states))
 	for id, s := range c.Components {
 		require.Equal(t, "sensor "+id+" sensor."+id, s.Platform+" "+s.ID+" "+s.Entity)
 		require.True(t, slices.ContainsFunc(states, func(state string) bool { return strings.HasPrefix(state, s.Topic+" ") }), s.Topic)
 	}
-	s := c.Components["meter_a_b_1_1_0_1_8_0_255"]
+	s := c.Components[c.Device.IDs[0]+"_1_0_1_8_0_255"]
 	require.Equal(t, "active energy import total energy total_increasing Wh", s.Name+" "+s.Class+" "+s.State+" "+s.Unit)
+}
+
+// Meters whose ids differ are different devices with topics of their own.
+func TestHomeAssistantDevices(t *testing.T) {
+	devices, topics := map[string]bool{}, map[string]bool{}
+	ids := []string{"ABC1", "A-1", "A_1", "A 1", "A.1", "A1", "A/1", "A%2F1", "A--1", "", "é", "è", "\xE9"}
+	for _, id := range ids {
+		HomeAssistant(&mapping.Data{Meter: obis.Meter{ID: id}, Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(1, 0)}}}, "meter", func(topic, payload []byte) {
+			require.True(t, utf8.Valid(topic))
+			require.True(t, json.Valid(payload))
+			require.Regexp(t, `^(homeassistant/device/[A-Za-z0-9_-]+/config|meter/[^ +#*$/]+/1-0:1.8.0_255)$`, string(topic))
+			if strings.HasPrefix(string(topic), "home") {
+				devices[string(topic)] = true
+			} else {
+				topics[string(topic)] = true
+			}
+		})
+	}
+	require.Len(t, devices, len(ids))
+	require.Len(t, topics, len(ids))
+	require.True(t, devices["homeassistant/device/meter_abc1/config"])
 }
 
 func TestHomeAssistantClasses(t *testing.T) {

@@ -34,7 +34,7 @@ func AppendInflux(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	for i := range d.Events {
 		l.event(i, &d.Events[i])
 	}
-	return l.dst, l.lost
+	return l.dst, d.Gather(l.lost)
 }
 
 // lines writes the lines of a meter.
@@ -85,6 +85,9 @@ func (l *lines) reading(i int, r *obis.Reading) {
 		lose("its time, outside of 1678 to 2261")
 	} else if !timed && !r.Time.IsZero() {
 		lose("its time, which is no instant")
+	}
+	if reason := mapping.TimeLost(r.Time); timed && reason != "" {
+		lose(reason)
 	}
 	received := !timed && !l.data.Received.IsZero() && inNanoseconds(l.data.Received)
 	if received {
@@ -167,6 +170,9 @@ func (l *lines) profile(i int, p *obis.Profile) {
 			n.doubled++
 			continue
 		}
+		if mapping.TimeLost(t) != "" {
+			n.doubtful++
+		}
 		rows[at.UnixNano()] = true
 		for c := range p.Columns {
 			l.cell(p, c, row, at, &n)
@@ -175,7 +181,8 @@ func (l *lines) profile(i int, p *obis.Profile) {
 	for _, x := range [...]struct {
 		rows   int
 		reason string
-	}{{n.timeless, "rows whose time is no instant"}, {n.outside, "rows outside of 1678 to 2261"}, {n.doubled, "rows of the time of another row"}} {
+	}{{n.timeless, "rows whose time is no instant"}, {n.outside, "rows outside of 1678 to 2261"}, {n.doubled, "rows of the time of another row"},
+		{n.doubtful, "that the time of rows is not to be relied upon"}} {
 		if x.rows > 0 {
 			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: x.rows, Reason: x.reason})
 		}
@@ -192,7 +199,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 
 // rowLosses counts what is lost of a profile.
 type rowLosses struct {
-	timeless, outside, doubled, unfit, nameless, second, startless, missing int
+	timeless, outside, doubled, doubtful, unfit, nameless, second, startless, missing int
 
 	doubles []bool // columns with the id of one before
 }
@@ -257,6 +264,9 @@ func (l *lines) event(i int, e *obis.Event) {
 	}
 	if len(e.Params) > 0 {
 		lose(0, "what was logged with it")
+	}
+	if reason := mapping.TimeLost(e.Time); reason != "" {
+		lose(0, reason)
 	}
 	l.dst = appendTag(append(l.dst, "meter_event"...), "id", l.data.Meter.ID)
 	l.dst = appendTag(l.dst, "log", e.Log.String())

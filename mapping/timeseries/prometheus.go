@@ -153,6 +153,7 @@ func negative(v obis.Value) bool {
 }
 
 func (e *exposition) add(d *mapping.Data) {
+	var lost []mapping.Loss
 	series := make(map[seriesKey]bool, len(d.Readings))
 	e.samples = slices.Grow(e.samples, len(d.Readings))
 	for i := range d.Readings {
@@ -167,7 +168,7 @@ func (e *exposition) add(d *mapping.Data) {
 			reason = "a later reading has its id"
 		}
 		if reason != "" {
-			e.lost = append(e.lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
 		series[key] = true
@@ -176,13 +177,21 @@ func (e *exposition) add(d *mapping.Data) {
 		m.samples = append(m.samples, len(e.samples))
 		e.samples = append(e.samples, promSample{m, d, r, value})
 		if !r.Start.IsZero() {
-			e.lost = append(e.lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
+			lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
 		}
-		if _, ok := r.Time.Instant(d.Clock); !ok && !r.Time.IsZero() {
-			e.lost = append(e.lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
+		if reason := timeLost(r.Time, d.Clock); reason != "" {
+			lost = append(lost, mapping.Loss{Index: i, Reason: reason})
 		}
 	}
-	e.lost = append(e.lost, mapping.ReadingsOnly(d)...)
+	e.lost = append(e.lost, d.Gather(append(lost, mapping.ReadingsOnly(d)...))...)
+}
+
+// timeLost says what of a time is lost where an instant is written.
+func timeLost(t obis.Time, clock obis.Clock) string {
+	if _, ok := t.Instant(clock); !ok && !t.IsZero() {
+		return "its time, which is no instant"
+	}
+	return mapping.TimeLost(t)
 }
 
 func (e *exposition) metric(r *obis.Reading) *metric {
@@ -258,14 +267,15 @@ func appendSeconds(dst []byte, at time.Time) []byte {
 
 // metricKey is what a metric is named after: a code without what is a label, and which labels those are.
 type metricKey struct {
-	code obis.Code
-	unit obis.Unit
-	by   string
+	code    obis.Code
+	unit    obis.Unit
+	by      string
+	counter bool
 }
 
 // metricOf returns the key of a reading. Phase, tariff and class of a voltage dip are labels.
 func metricOf(r *obis.Reading) metricKey {
-	key := metricKey{code: r.Code, unit: r.Unit}
+	key := metricKey{code: r.Code, unit: r.Unit, counter: r.Code.Cumulative()}
 	c := &key.code
 	if _, ok := c.Channel(); ok {
 		c[1] = 0
@@ -313,7 +323,7 @@ func newMetric(k metricKey) *metric {
 	if what == "" {
 		what = "reading"
 	}
-	m := &metric{counter: k.code.Cumulative(), help: strings.ToUpper(what[:1]) + what[1:] + k.by}
+	m := &metric{counter: k.counter, help: strings.ToUpper(what[:1]) + what[1:] + k.by}
 	unit := unitOf(k.unit)
 	m.name = slug("meter " + metricWords.Replace(what) + k.by + " " + unit.name)
 	if m.counter {

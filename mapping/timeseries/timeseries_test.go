@@ -41,7 +41,7 @@ meter,id=A\ B\,1,obis=1-0:32.7.0*255,unit=V value=230.1,quality="questionable"
 meter,id=A\ B\,1,obis=0-0:96.1.0*255 text="se\"rial, 1"
 meter,id=A\ B\,1,raw_id=1-1:30D value=7
 `, string(lines))
-	require.Equal(t, "[reading 5: no value; quality missing not carried reading 6: not a finite number]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 5: no value; quality missing not carried (1-0:52.7.0*255) reading 6: not a finite number (1-0:72.7.0*255)]", fmt.Sprint(lost))
 }
 
 // A reading has the time of its arrival where the meter gave none, and says so.
@@ -55,7 +55,22 @@ meter,obis=1-0:1.8.1*255,unit=Wh value=-0.5,received=true 1795176007000000005
 meter,obis=1-0:1.8.2*255 value=1,received=true 1795176007000000005
 meter,obis=1-0:1.29.0*255 value=1,start=1795175100000000000i 1795176000000000000
 `, string(lines))
-	require.Equal(t, "[reading 2: its time, which is no instant reading 4: another reading has its id and time]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 2: its time, which is no instant (1-0:1.8.2*255) reading 4: another reading has its id and time (1-0:1.8.1*255)]", fmt.Sprint(lost))
+}
+
+// A time that the meter does not trust loses that on the way.
+func TestDoubtfulTimes(t *testing.T) {
+	r := sample[0]
+	r.Time.Status = obis.TimeDoubtful
+	p := &obis.Profile{Times: []obis.Time{r.Time}, Columns: []obis.Column{{RawID: []byte("abc")}}}
+	p.Columns[0].AppendInt(1)
+	d := &mapping.Data{Readings: []obis.Reading{r}, Profiles: []*obis.Profile{p}, Events: []obis.Event{{Time: r.Time}}}
+	const said = "reading 0: that its time is not to be relied upon (1-0:1.8.0*255)"
+	_, lost := AppendInflux(nil, d)
+	require.Equal(t, "["+said+" profile 0: that the time of rows is not to be relied upon (1 row) event 0: that its time is not to be relied upon]", fmt.Sprint(lost))
+	_, lost = AppendPrometheus(nil, d)
+	require.Contains(t, fmt.Sprint(lost), said)
+	require.Contains(t, fmt.Sprint(HomeAssistant(d, "base", func(_, _ []byte) {})), said)
 }
 
 func TestInfluxProfile(t *testing.T) {
@@ -114,7 +129,7 @@ meter_reading_timestamp_seconds{meter="M1",obis="1-0:1.8.0*255",metric="meter_ac
 # TYPE meter_received_timestamp_seconds gauge
 meter_received_timestamp_seconds{meter="M1"} 1795176007.500
 `, string(text))
-	require.Equal(t, "[reading 1: a counter is never negative reading 3: not a number reading 5: no value; quality missing not carried reading 6: not a finite number]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 1: a counter is never negative (1-0:1.8.1*255) reading 3: not a number (0-0:96.1.0*255) reading 5: no value; quality missing not carried (1-0:52.7.0*255) reading 6: not a finite number (1-0:72.7.0*255)]", fmt.Sprint(lost))
 }
 
 // Of many meters each metric has one group; a sum over it counts nothing twice.
@@ -148,7 +163,7 @@ meter_active_energy_net_wh{meter="A",obis="1-0:16.8.0*255"} 102
 meter_received_timestamp_seconds{meter="A"} 3
 meter_received_timestamp_seconds{meter="B"} 2
 `, strings.Join(got, "\n"))
-	require.Equal(t, "[reading 0: a later reading has its id]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 0: a later reading has its id (1-0:1.8.0*255)]", fmt.Sprint(lost))
 }
 
 // Values are in base units; promlint has nothing to say to the name of any code in any unit.
@@ -256,7 +271,7 @@ func TestPrometheusSeries(t *testing.T) {
 	other.Unit = obis.VarHour
 	d := &mapping.Data{Meter: obis.Meter{ID: "a\t\"\\\n\u200b"}, Readings: []obis.Reading{r, r, other}}
 	out, lost := AppendPrometheus(nil, d)
-	require.Equal(t, "[reading 1: another reading has its id; quality estimated not carried]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 1: another reading has its id; quality estimated not carried (1-0:1.8.0*255)]", fmt.Sprint(lost))
 	require.Equal(t, 2, strings.Count(string(out), " 1\n")-strings.Count(string(out), "flag="))
 	require.Equal(t, 2, strings.Count(string(out), "meter_quality{"))
 	require.Contains(t, string(out), "{meter=\"a\t\\\"\\\\\\n\u200b\",obis=")
@@ -268,6 +283,6 @@ func TestInfluxTimes(t *testing.T) {
 	far.Code[4] = 1
 	far.Time = obis.FromTime(time.Date(2400, 1, 1, 0, 0, 0, 0, time.UTC))
 	out, lost := AppendInflux(nil, &mapping.Data{Readings: []obis.Reading{r, far}})
-	require.Equal(t, "[reading 0: its time, which is no instant reading 1: its time, outside of 1678 to 2261]", fmt.Sprint(lost))
+	require.Equal(t, "[reading 0: its time, which is no instant (1-0:1.8.0*255) reading 1: its time, outside of 1678 to 2261 (1-0:1.8.1*255)]", fmt.Sprint(lost))
 	require.Equal(t, "meter,obis=1-0:1.8.0*255 value=1\nmeter,obis=1-0:1.8.1*255 value=1\n", string(out))
 }

@@ -168,6 +168,9 @@ func quantities(b *bytes.Buffer, rows []map[string]string) error {
 			if r["harmonic"] != "" {
 				fmt.Fprintf(b, ", harmonic: true, dips: %t", r["harmonic"] == "dips")
 			}
+			if r["integral"] != "" {
+				fmt.Fprintf(b, ", integral: %q", r["integral"])
+			}
 			b.WriteString("},\n")
 		}
 		b.WriteString("},\n")
