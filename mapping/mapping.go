@@ -110,11 +110,16 @@ func (d *Data) Gather(lost []Loss) []Loss {
 			}
 			first.More = append(first.More, l.Index)
 		}
-		if l.Part == Reading && len(first.Names) < maxNames && l.Index < len(d.Readings) {
+		switch {
+		case len(l.Names) > 0 && !known: // it has been gathered before
+		case len(l.Names) > 0:
+			first.Names = append(first.Names, l.Names...)
+		case l.Part == Reading && l.Index < len(d.Readings):
 			if id := d.Readings[l.Index].ID(); id != "" {
 				first.Names = append(first.Names, id)
 			}
 		}
+		first.Names = first.Names[:min(len(first.Names), maxNames)]
 	}
 	return out
 }

@@ -45,16 +45,18 @@ func toParquet(list []*mapping.Data, _ io.Reader) ([]byte, []mapping.Loss, error
 		if _, err := w.Write(rows); err != nil {
 			return nil, nil, err
 		}
+		var own []mapping.Loss
 		for i := range d.Readings {
 			if r := &d.Readings[i]; !r.Start.IsZero() {
 				if _, ok := r.Start.Instant(d.Clock); !ok {
-					lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
+					own = append(own, mapping.Loss{Index: i, Reason: "the start of its interval, which is no instant"})
 				}
 			}
 		}
 		for i := range d.Events {
-			lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
+			own = append(own, mapping.Loss{Part: mapping.Event, Index: i, Reason: "this target has no events"})
 		}
+		lost = append(lost, d.Gather(own)...)
 	}
 	if err := w.Close(); err != nil {
 		return nil, nil, err

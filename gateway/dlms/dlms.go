@@ -9,6 +9,7 @@ import (
 
 	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/dlms"
+	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 )
@@ -41,18 +42,32 @@ func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 // Update replaces what is shown, and returns what cannot be shown.
 func (f *Face) Update(r *result.Result) (lost []string) {
 	f.device.Update(r.Meter, r.Readings, r.Profiles)
-	seen := map[string]bool{}
-	for i := range r.Readings {
-		x := &r.Readings[i]
-		switch {
-		case !x.Code.Valid():
-			lost = append(lost, x.ID()+": no OBIS code")
-		case seen[x.ID()]:
-			lost = append(lost, x.ID()+": the code is there already")
-		case !x.Time.IsZero() && x.Unit == obis.UnitUnknown && x.Value.Kind() != obis.KindTime:
-			lost = append(lost, x.ID()+": its time") // an object of class data has none
-		}
-		seen[x.ID()] = true
+	for _, l := range losses(r) {
+		lost = append(lost, l.String())
 	}
 	return lost
+}
+
+func losses(r *result.Result) (lost []mapping.Loss) {
+	d := &mapping.Data{Readings: r.Readings}
+	seen := map[obis.Code]bool{}
+	for i := range r.Readings {
+		x := &r.Readings[i]
+		l := mapping.Loss{Index: i, Flags: x.Quality.Flags &^ (obis.Invalid | obis.Missing)} // these show as no value
+		switch {
+		case !x.Code.Valid():
+			l.Reason = "no OBIS code"
+		case seen[x.Code]:
+			l.Reason = "the code is there already"
+		case !x.Time.IsZero() && x.Unit == obis.UnitUnknown && x.Value.Kind() != obis.KindTime:
+			l.Reason = "its time" // an object of class data has none
+		}
+		if seen[x.Code] = true; l.Reason != "" || l.Flags != 0 {
+			lost = append(lost, l)
+		}
+		if !x.Start.IsZero() {
+			lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
+		}
+	}
+	return d.Gather(lost)
 }

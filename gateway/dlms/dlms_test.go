@@ -2,6 +2,7 @@ package dlms_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"testing"
@@ -22,8 +23,8 @@ func TestFace(t *testing.T) {
 	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper})
 	require.NoError(t, err)
 	lost := shows.Update(want)
-	require.Contains(t, lost, "0x426c: no OBIS code")
-	require.Contains(t, lost, "0-0:96.1.0*255: its time")
+	require.Contains(t, fmt.Sprint(lost), ": no OBIS code (0x426c")
+	require.Contains(t, fmt.Sprint(lost), "its time (0-0:97.97.0*255, 0-0:96.1.0*255)")
 	got := read(t, shows, meter.Config{})
 	require.Equal(t, want.Meter.ID, got.Meter.ID)
 	shown := map[obis.Code]obis.Reading{}

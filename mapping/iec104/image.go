@@ -109,7 +109,7 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			changed = append(changed, p)
 		}
 	}
-	return changed, append(lost, mapping.ReadingsOnly(d)...)
+	return changed, d.Gather(append(lost, mapping.ReadingsOnly(d)...))
 }
 
 // point returns the point of a reading, which it makes when it first sees it.

@@ -42,7 +42,7 @@ func sample() *mapping.Data {
 func TestImage(t *testing.T) {
 	s := NewStation(nil)
 	lost := s.Update(sample(), noon)
-	require.Equal(t, `[reading 0: digits below 10^0 reading 3: neither a number nor true or false reading 4: digits below 10^4 event 0: this target has no events]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 0: digits below 10^0 (1-0:1.8.0*255) reading 3: neither a number nor true or false (0-0:96.1.0*255) reading 4: digits below 10^4 (6-0:1.0.0*255) event 0: this target has no events]`, fmt.Sprint(lost))
 	var list []string
 	for _, p := range s.Points() {
 		list = append(list, p.String())
@@ -59,7 +59,7 @@ func TestRollover(t *testing.T) {
 	d := &mapping.Data{Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(modulus-1, -1)}}}
 	require.Empty(t, s.Update(d, noon))
 	d.Readings[0].Value = obis.Int(modulus+4, -1)
-	require.Equal(t, "[reading 0: 2147483652 counts are shown modulo 2^31]", fmt.Sprint(s.Update(d, noon)))
+	require.Equal(t, "[reading 0: 2147483652 counts are shown modulo 2^31 (1-0:1.8.0*255)]", fmt.Sprint(s.Update(d, noon)))
 	p := s.image.points[0]
 	require.Equal(t, uint32(77), p.Address)
 	require.Equal(t, int32(4), p.count)
@@ -108,15 +108,15 @@ func TestBentValues(t *testing.T) {
 	}
 	require.Equal(t, "[]", update(total, single))
 	total.Value, single.Value = obis.Int(3, 0), obis.Int(1, 0)
-	require.Equal(t, "[reading 1: neither true nor false: shown as invalid]", update(total, single))
+	require.Equal(t, "[reading 1: neither true nor false: shown as invalid (0-0:96.3.10*255)]", update(total, single))
 	require.False(t, s.image.points[0].carry, "a new meter that begins at zero is no overflow")
 	total.Value = obis.Int(5, 100)
-	require.Equal(t, "[reading 0: more than 2^63 counts of 10^-1: shown as invalid]", update(total))
+	require.Equal(t, "[reading 0: more than 2^63 counts of 10^-1: shown as invalid (1-0:1.8.0*255)]", update(total))
 	require.NotZero(t, s.image.points[0].quality&invalid)
 	total.Value, total.Quality.Flags = obis.Int(4, 0), obis.Estimated
-	require.Equal(t, "[reading 0: quality estimated not carried]", update(total), "a counter reading has no bit for it")
+	require.Equal(t, "[reading 0: quality estimated not carried (1-0:1.8.0*255)]", update(total), "a counter reading has no bit for it")
 	total.Unit, total.Quality.Flags = obis.VarHour, 0
-	require.Equal(t, "[reading 0: its unit, once Wh, is varh now]", update(total))
+	require.Equal(t, "[reading 0: its unit, once Wh, is varh now (1-0:1.8.0*255)]", update(total))
 	require.NotZero(t, s.image.points[0].quality&notTopical, "the count is that of before")
 	s.image.freeze(0, noon)
 	require.True(t, s.image.points[0].frozen.bad)

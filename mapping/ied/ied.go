@@ -131,7 +131,8 @@ func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.
 	if err := d.reports(dev, head[0]); err != nil {
 		return nil, nil, err
 	}
-	return d, append(b.lost, d.Update(readings, d.opts.Received)...), nil
+	lost := append(b.lost, d.Update(readings, d.opts.Received)...)
+	return d, (&mapping.Data{Readings: readings}).Gather(lost), nil
 }
 
 // identity returns LLN0 and LPHD1, whose states are since the given time.

@@ -91,7 +91,7 @@ func TestNetTimes(t *testing.T) {
 	require.Empty(t, lost)
 	requireValues(t, d, map[string]string{"MMXU1.TotW.mag.f": "3", "MMXU1.TotW.t": "1970-01-01T00:01:40Z", "MMXU1.TotW.q": iec61850.Questionable.Value().String()})
 	in[0].Value, in[0].Time = obis.Int(9, 0), at(160)
-	require.Equal(t, []mapping.Loss{{Index: 0, Reason: "import and export are not of one time, their difference is not shown"}}, d.Update(in[:1], time.Time{}))
+	require.Equal(t, []mapping.Loss{{Index: 0, Names: []string{"1-0:1.7.0*255"}, Reason: "import and export are not of one time, their difference is not shown"}}, d.Update(in[:1], time.Time{}))
 	requireValues(t, d, map[string]string{"MMXU1.TotW.mag.f": "3", "MMXU1.TotW.q": iec61850.Invalid.Value().String(), "MMXU2.TotW.mag.f": "9"})
 	in[1].Time, in[1].Quality.Flags = at(160), 0
 	require.Empty(t, d.Update(in[1:], time.Time{}))
@@ -126,7 +126,8 @@ func TestAngles(t *testing.T) {
 	}
 	in[3].Quality.Flags = obis.Questionable
 	lost = d.Update(in[2:4], time.Time{})
-	require.Len(t, lost, 2)
+	require.Len(t, lost, 1)
+	require.Len(t, lost[0].More, 1)
 	require.Equal(t, "magnitude and angle share quality and time", lost[0].Reason)
 	requireValues(t, d, map[string]string{"MMXU1.A.phsA.q": iec61850.Questionable.Value().String()})
 	in[3].Value = obis.Value{}
@@ -154,8 +155,8 @@ func TestConvertedUnits(t *testing.T) {
 	require.NoError(t, err)
 	requireValues(t, d, map[string]string{"GGIO1.AnIn1.mag.f": "5e-05", "GGIO1.AnIn1.units.SIUnit": "45", "GGIO1.AnIn2.mag.f": "2", "GGIO1.AnIn3.mag.f": "1.5", "GGIO1.AnIn3.units.SIUnit": "42",
 		"GGIO1.AnIn4.mag.f": "48", "GGIO1.AnIn4.units.SIUnit": "84"})
-	require.Equal(t, "reading 0: no logical node has it: GGIO1.AnIn1, unit m3/h shown as m3/s", lost[0].String())
-	require.Equal(t, "reading 4: its time, which is no instant; the start of its interval", lost[len(lost)-1].String())
+	require.Equal(t, "reading 0: no logical node has it: GGIO1.AnIn1, unit m3/h shown as m3/s (6-0:9.0.0*255)", lost[0].String())
+	require.Equal(t, "reading 4: its time, which is no instant; the start of its interval (1-0:1.7.0*255)", lost[len(lost)-1].String())
 	require.Contains(t, fmt.Sprint(lost), "unit L not carried")
 }
 
@@ -167,7 +168,7 @@ func TestHarmonics(t *testing.T) {
 	}
 	d, lost, err := New(obis.Meter{}, in, nil)
 	require.NoError(t, err)
-	require.Equal(t, []mapping.Loss{{Index: 5, Reason: "no logical node has it: GGIO1.CntVal1"}}, lost)
+	require.Equal(t, []mapping.Loss{{Index: 5, Names: []string{"1-0:32.7.41*255"}, Reason: "no logical node has it: GGIO1.CntVal1"}}, lost)
 	a, err := d.Model.Attribute("METERMTR/MHAI1.HPhV.phsAHar", iec61850.MX)
 	require.NoError(t, err)
 	for i, want := range map[int]string{0: "NaN", 3: "1.25", 40: "0.5"} {
@@ -177,10 +178,9 @@ func TestHarmonics(t *testing.T) {
 	require.Len(t, Readings(d.Model, nil), len(in))
 	in[2].Quality.Flags = obis.Questionable
 	lost = d.Update(in[:3], time.Time{})
-	for i, l := range lost {
-		require.Equal(t, mapping.Loss{Index: i, Reason: "harmonics share quality and time"}, l)
-	}
-	require.Len(t, lost, 3)
+	require.Len(t, lost, 1)
+	require.Equal(t, "harmonics share quality and time", lost[0].Reason)
+	require.Equal(t, []int{1, 2}, lost[0].More)
 	requireValues(t, d, map[string]string{"MHAI1.HPhV.q": iec61850.Questionable.Value().String()})
 }
 
@@ -314,7 +314,9 @@ func TestThereAndBack(t *testing.T) {
 		stated := map[int]string{}
 		for _, l := range lost {
 			if l.Reason != "" || l.Flags != 0 {
-				stated[l.Index] += l.String()
+				for _, i := range append(l.More, l.Index) {
+					stated[i] += mapping.Loss{Index: i, Flags: l.Flags, Reason: l.Reason}.String()
+				}
 			}
 		}
 		have := map[obis.Code]obis.Reading{}

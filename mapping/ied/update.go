@@ -59,7 +59,7 @@ func (d *Device) Update(readings []obis.Reading, received time.Time) (lost []map
 		return nil
 	})
 	slices.SortStableFunc(lost, func(a, b mapping.Loss) int { return cmp.Compare(a.Index, b.Index) })
-	return lost
+	return (&mapping.Data{Readings: readings}).Gather(lost)
 }
 
 // update sets objects within one update of the model.
