@@ -42,7 +42,7 @@ func (f *Feed) Add(d *mapping.Data, o *Options) []mapping.Loss {
 	if f.points == nil {
 		f.points = map[pointKey]int{}
 	}
-	b := builder{feed: f, data: d, root: "/" + pathSegment(d.Meter.ID), first: len(f.Entries), resources: resources{nodes: map[string]*xmltext.Node{}}}
+	b := builder{feed: f, data: d, root: "/" + pathSegment(d.Meter.ID), first: len(f.Entries), resources: resources{nodes: map[string]*xmltext.Node{}, whole: map[*xmltext.Node]bool{}}}
 	if o != nil {
 		b.opts = *o
 	}
