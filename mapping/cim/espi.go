@@ -88,14 +88,7 @@ func MediumOf(d *mapping.Data, c obis.Code) obis.Medium {
 }
 
 // ServiceOf returns the ServiceKind of a commodity, 0 where there is none.
-func ServiceOf(commodity int32) int {
-	for _, m := range data().media {
-		if m.commodity == commodity {
-			return int(m.service)
-		}
-	}
-	return 0
-}
+func ServiceOf(commodity int32) int { return int(byKey(data().services, commodity)) }
 
 // ServiceOfMedium returns the ServiceKind of a medium, 0 where there is none.
 func ServiceOfMedium(m obis.Medium) int {
