@@ -50,6 +50,8 @@ type (
 	Target = driver.Target
 	// Session is a conversation with one meter.
 	Session = driver.Session
+	// Controller is a Session that can change something in the meter.
+	Controller = driver.Controller
 	// Note is one field of an explained message.
 	Note = driver.Note
 	// Found is a meter that a scan found.
@@ -90,6 +92,13 @@ const (
 	OSGP     = driver.OSGP
 	MMS      = driver.MMS
 	GOOSE    = driver.GOOSE
+)
+
+// What can be commanded of any meter that has it.
+var (
+	Clock   = driver.Clock
+	Breaker = driver.Breaker
+	Limiter = driver.Limiter
 )
 
 // When [Listen] hears a protocol.

@@ -23,7 +23,7 @@ func Events(p *obis.Profile) []obis.Event {
 				continue
 			}
 			e.Params = append(e.Params, obis.Reading{
-				Code: c.Code, Unit: c.Unit, Rule: c.Rule, Value: v, Time: at, Quality: c.Quality.At(row), RawID: c.RawID,
+				Code: c.Code, Unit: c.Unit, Rule: c.Rule, Value: v, Time: at, Quality: c.Quality.At(row), RawID: c.RawID, Source: obis.NoSource,
 			})
 		}
 		events = append(events, e)

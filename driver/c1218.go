@@ -7,6 +7,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/openusm/meter/ansic12"
 	"github.com/openusm/meter/ansic12/ansicsim"
 	"github.com/openusm/meter/ansic12/epsem"
 	"github.com/openusm/meter/ansic12/osgp"
@@ -119,6 +120,7 @@ func c12Config(cfg *Config) *session.Config {
 	return &session.Config{
 		UserID: cfg.C12.UserID, User: cfg.C12.User, Password: string(cfg.Keys.Password),
 		Timeout: cfg.Timeout, Retries: cfg.Retries, Trace: cfg.Trace, Logger: cfg.Logger,
+		Grant: ansic12.RightClock, // by a Controller alone
 	}
 }
 

@@ -154,7 +154,7 @@ func DLMSAccess(cfg *Config) ([]dlms.Access, error) {
 
 var dlmsCauses = []cause{
 	{hdlc.ErrTimeout, ErrTimeout}, {dlms.ErrTimeout, ErrTimeout}, {dlms.ErrNoCounters, ErrMissingKey},
-	{security.ErrNoIdentity, ErrMissingKey},
+	{security.ErrNoIdentity, ErrMissingKey}, {dlms.ErrNoObject, ErrNotSupported}, {dlms.ErrValue, ErrNotSupported},
 	{dlms.ErrRefused, ErrAuth}, {dlms.ErrWrongKey, ErrAuth}, {security.ErrAuthentication, ErrAuth}, {security.ErrSignature, ErrAuth},
 	{security.ErrReplay, ErrAuth}, {security.ErrWrap, ErrAuth}, {dlms.ErrUnprotected, ErrAuth}, {dlms.ErrStranger, ErrAuth}, {security.ErrCertificate, ErrAuth},
 }

@@ -233,9 +233,7 @@ func (h header) unit(column int) []byte {
 // command. The number of an event is its status word, whose meaning differs from
 // meter to meter beyond the eight bits of the VDEW specification.
 func ParseEvents(b []byte) (events []obis.Event) {
-	source := uint32(0)
 	for d, err := range DataSets(b) {
-		source++
 		if err != nil {
 			continue
 		}
@@ -243,7 +241,7 @@ func ParseEvents(b []byte) (events []obis.Event) {
 		if err != nil || !h.log {
 			continue
 		}
-		events = append(events, h.event(source-1))
+		events = append(events, h.event(obis.NoSource))
 	}
 	return events
 }

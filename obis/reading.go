@@ -37,8 +37,11 @@ type Reading struct {
 	Quality  Quality // the zero Quality is "good"
 	RawID    []byte  // the id as the protocol has it: text, DIB and VIB, logical name and attribute, …
 	UnitText []byte  // the unit as the meter wrote it, where Unit is OtherUnit; octets as sent, usually ASCII or Latin-1
-	Source   uint32  // number of the record in its message, for what the protocol can say besides
+	Source   uint32  // number of the record in its message, for what the protocol can say besides; or NoSource
 }
+
+// NoSource is the Source of a reading of which the protocol says nothing besides.
+const NoSource = 1<<32 - 1
 
 // OwnReadings gives readings memory of their own: their octets lie in one piece.
 func OwnReadings(list []Reading) {

@@ -101,8 +101,8 @@ func (l *Layer) AppendJSON(dst []byte) []byte {
 
 func (r *Result) appendReading(dst []byte, x *obis.Reading) []byte {
 	var source Source
-	if i := int(x.Source); i < len(r.Sources) {
-		source = r.Sources[i]
+	if uint64(x.Source) < uint64(len(r.Sources)) { // not NoSource
+		source = r.Sources[x.Source]
 	}
 	dst = append(dst, '{')
 	if x.Code.Valid() {

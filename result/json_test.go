@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -255,4 +256,20 @@ func BenchmarkJSON(b *testing.B) {
 			_ = json.Unmarshal(doc, &v)
 		})
 	})
+}
+
+// What was logged with an event names its own source, or none, also in a result
+// that was added to another.
+func TestSourcesOfWhatWasLogged(t *testing.T) {
+	log := func(source uint32) []obis.Event {
+		return []obis.Event{{ID: 1, Params: []obis.Reading{{Value: obis.Int(5, 0), Source: source}}}}
+	}
+	r := &Result{Readings: []obis.Reading{{}}, Sources: []Source{&textSource{[]byte(`{"n":0}`)}}, Events: log(obis.NoSource)}
+	r.Add(&Result{Readings: []obis.Reading{{}}, Sources: []Source{&textSource{[]byte(`{"n":1}`)}, &textSource{[]byte(`{"n":2}`)}}, Events: log(1)})
+	r.Add(&Result{Events: log(obis.NoSource)})
+	got := string(r.AppendJSON(nil))
+	require.Equal(t, 1, strings.Count(got, `{"n":0}`), got)
+	require.Equal(t, 1, strings.Count(got, `{"n":1}`), got)
+	require.Equal(t, 1, strings.Count(got, `{"n":2}`), got)
+	require.Contains(t, got[strings.Index(got, `"events"`):], `{"n":2}`)
 }

@@ -145,13 +145,16 @@ func (r *Result) Add(o *Result) {
 	base := uint32(len(r.Sources))
 	n := len(r.Readings)
 	r.Readings = append(r.Readings, o.Readings...)
-	for i := n; i < len(r.Readings); i++ {
-		r.Readings[i].Source += base
-	}
-	for i := range o.Events {
-		for k := range o.Events[i].Params {
-			o.Events[i].Params[k].Source += base
+	shift := func(list []obis.Reading) {
+		for i := range list {
+			if list[i].Source != obis.NoSource {
+				list[i].Source += base
+			}
 		}
+	}
+	shift(r.Readings[n:])
+	for i := range o.Events {
+		shift(o.Events[i].Params)
 	}
 	r.Sources = append(r.Sources, o.Sources...)
 	r.Profiles = append(r.Profiles, o.Profiles...)

@@ -69,6 +69,6 @@ func event(e *obis.Event, f *Field) {
 		if b, ok := f.Value.Bytes(); ok && len(b) == 0 {
 			return
 		}
-		e.Params = append(e.Params, obis.Reading{Value: f.Value, RawID: []byte(f.Name), Rule: obis.RuleNone})
+		e.Params = append(e.Params, obis.Reading{Value: f.Value, RawID: []byte(f.Name), Rule: obis.RuleNone, Source: obis.NoSource})
 	}
 }

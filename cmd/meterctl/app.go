@@ -241,7 +241,7 @@ key missing, 5 timeout, 6 frame or protocol error, 7 partial result, 8 the meter
 	f.StringVar(&a.replay, "replay", "", "take the answers from a recorded conversation instead of the meter")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cobraUsage{err} })
 	for _, sub := range []*cobra.Command{
-		a.readCommand(), a.watchCommand(), a.listenCommand(), a.scanCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
+		a.readCommand(), a.watchCommand(), a.setCommand(), a.listenCommand(), a.scanCommand(), a.profileCommand(), a.eventsCommand(), a.decodeCommand(), a.explainCommand(),
 		a.simCommand(), a.exposeCommand(), a.sclCommand(), a.mapCommand(), a.obisCommand(), a.versionCommand(),
 	} {
 		if check := sub.Args; check != nil {

@@ -494,3 +494,29 @@ func TestRecordHidesPasswords(t *testing.T) {
 	require.Equal(t, exitOK, again.exit, again.stderr)
 	require.Equal(t, withoutReceipt(got.stdout), withoutReceipt(again.stdout))
 }
+
+// Nothing is written without being told to, and what cannot be is said.
+func TestSet(t *testing.T) {
+	for name, test := range map[string]struct {
+		exit int
+		args string
+		says string
+	}{
+		"without --write":          {exitPolicy, "set sim:mbus clock now", "would set clock (0-0:1.0.0*255)"},
+		"with it":                  {exitOK, "set sim:mbus clock now --write", "set clock"},
+		"a relay":                  {exitOK, "set sim:dlms relay off --write", "disconnect control state"},
+		"a limit":                  {exitOK, "set sim:dlms limit 4500 --write", "to 4500"},
+		"a register":               {exitRefused, "set sim:dlms 1-0:1.8.0 5 --write", "denied"},
+		"no such object":           {exitRefused, "set sim:dlms 1-0:99.9.0 5 --write", "no object"},
+		"no such thing":            {exitRefused, "set sim:mbus relay off --write", "no such thing"},
+		"a meter that only pushes": {exitRefused, "set sim:p1 clock now --write", "not commanded"},
+		"no relay":                 {exitUsage, "set sim:dlms relay maybe", "on or off"},
+		"no limit":                 {exitUsage, "set sim:dlms limit much", "watts"},
+		"no code":                  {exitUsage, "set sim:dlms volume 5", "neither clock"},
+		"no time":                  {exitUsage, "set sim:dlms clock later", "no time"},
+	} {
+		got := run(t, "", strings.Fields(test.args)...)
+		require.Equal(t, test.exit, got.exit, "%s: %s", name, got.stderr)
+		require.Contains(t, got.stderr, test.says, name)
+	}
+}

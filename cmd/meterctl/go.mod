@@ -14,12 +14,23 @@ require (
 )
 
 require (
+	github.com/creack/pty v1.1.24 // indirect
+	github.com/goburrow/serial v0.1.0 // indirect
+	github.com/thinkgos/go-iecp5 v1.2.1 // indirect
+	go.bug.st/serial v1.8.0 // indirect
+)
+
+require (
 	github.com/andybalholm/brotli v1.1.1 // indirect
 	github.com/dsnet/golib/memfile v1.0.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/inconshreveable/mousetrap v1.1.0 // indirect
 	github.com/klauspost/compress v1.17.9 // indirect
 	github.com/mitchellh/colorstring v0.0.0-20190213212951-d06e56a500db // indirect
+	github.com/openusm/meter v0.0.0
+	github.com/openusm/meter/gateway v0.0.0
+	github.com/openusm/meter/mapping/iec104 v0.0.0
+	github.com/openusm/meter/serial v0.0.0
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect
 	github.com/pierrec/lz4/v4 v4.1.21 // indirect

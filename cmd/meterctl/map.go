@@ -32,7 +32,7 @@ type mapTarget func(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Lo
 type mapSource func(doc []byte, rules io.Reader) (list []*mapping.Data, unread []string, err error)
 
 var mapTargets = map[string]mapTarget{
-	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "iec61850": toIEC61850, "homeassistant": each(toHomeAssistant), "parquet": toParquet,
+	"cim": toCIM, "espi": toESPI, "json": toJSON, "csv": toCSV, "ngsild": toNGSILD, "iec61850": toIEC61850, "homeassistant": toHomeAssistant, "parquet": toParquet,
 	"senml": each(toSenML), "senml-cbor": each(toSenMLCBOR), "lwm2m": toLwM2M,
 	"influx": each(func(d *mapping.Data) ([]byte, []mapping.Loss, error) {
 		lines, lost := timeseries.AppendInflux(nil, d)
@@ -127,6 +127,10 @@ var streamed = map[string]bool{"influx": true, "senml": true, "senml-cbor": true
 func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock) error {
 	var list []*mapping.Data
 	var nothing error // of one result could be written
+	target := mapTargets[to]
+	if to == "homeassistant" {
+		target = homeAssistant() // that has announced nothing yet
+	}
 	documents := json.NewDecoder(in)
 	for n := 1; ; n++ {
 		var raw json.RawMessage
@@ -146,7 +150,7 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 				return err
 			}
 		case streamed[to]:
-			err := a.mapTo([]*mapping.Data{r.Data()}, mapTargets[to], rules)
+			err := a.mapTo([]*mapping.Data{r.Data()}, target, rules)
 			if errors.Is(err, errNothingCarried) {
 				nothing = err
 			} else if err != nil {
@@ -159,7 +163,7 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 	if to == "json" || streamed[to] {
 		return nothing
 	}
-	return a.mapTo(list, mapTargets[to], rules)
+	return a.mapTo(list, target, rules)
 }
 
 // mapDocument maps a document of another system, which is read whole.
@@ -347,12 +351,27 @@ func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mappi
 	return out, lost, nil
 }
 
-// toHomeAssistant writes one line for each discovery message: its topic and its payload.
-func toHomeAssistant(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
-	lost = timeseries.HomeAssistant(d, "meter", func(topic, payload []byte) {
-		out = fmt.Appendf(out, "{\"topic\":%q,\"payload\":%s}\n", topic, payload)
+func toHomeAssistant(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+	return homeAssistant()(list, rules)
+}
+
+// homeAssistant returns a target that writes one line for each message, its topic and
+// its payload. A device is announced when it is new or has changed.
+func homeAssistant() mapTarget {
+	announced := map[string]string{}
+	return each(func(d *mapping.Data) (out []byte, lost []mapping.Loss, err error) {
+		first := true // which is the announcement
+		lost = timeseries.HomeAssistant(d, "meter", func(topic, payload []byte) {
+			if known := announced[string(topic)] == string(payload); !first || !known {
+				out = fmt.Appendf(out, "{\"topic\":%q,\"payload\":%s}\n", topic, payload)
+			}
+			if first {
+				announced[string(topic)] = string(payload)
+			}
+			first = false
+		})
+		return out, lost, nil
 	})
-	return out, lost, nil
 }
 
 func toSenML(d *mapping.Data) ([]byte, []mapping.Loss, error) {

@@ -188,3 +188,21 @@ func same(a, b *obis.Reading) bool {
 	text := a.Value.String() == b.Value.String()                                   // a time is a text where the document has no times
 	return a.Code == b.Code && unit && (a.Value.Equal(b.Value) || text) && ok1 == ok2 && at.Equal(other) && a.Quality.Flags == b.Quality.Flags
 }
+
+// A device is announced once, and again where it has changed; its states come each time.
+func TestMapAnnouncesOnce(t *testing.T) {
+	more := strings.Replace(mapInput, `"readings":[`, `"readings":[{"obis":"1-0:2.8.0*255","value":7,"unit":"Wh","quality":["good"]},`, 1)
+	other := strings.Replace(mapInput, "ABC1", "ABC2", 1)
+	out := run(t, mapInput+mapInput+other+more+more, "map", "--to", "homeassistant")
+	require.Zero(t, out.exit, out.stderr)
+	lines := strings.Split(strings.TrimSpace(out.stdout), "\n")
+	var announced []int
+	for i, line := range lines {
+		require.True(t, json.Valid([]byte(line)), line)
+		if strings.Contains(line, "homeassistant/device/") {
+			announced = append(announced, i)
+		}
+	}
+	require.Equal(t, []int{0, 5, 8}, announced)
+	require.Len(t, lines, 3+2+3+4+3)
+}

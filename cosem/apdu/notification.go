@@ -26,20 +26,27 @@ func ParseDataNotification(b []byte) (p DataNotification, n int, err error) {
 		r.Fail("tag", 0, fmt.Errorf("0x%02x: %w", tag, errTag))
 	}
 	p = r.dataNotification()
-	if err := r.err(); err != nil {
+	err = r.err()
+	if err != nil || r.Offset() < len(b) {
 		if p, ok := bareNotification(b); ok {
 			return p, len(b), nil
 		}
+	}
+	if err != nil {
 		return DataNotification{}, 0, err
 	}
 	return p, r.Offset(), nil
 }
 
-// bareNotification reads one with a body of the dialect of [cosem.ParseBare].
+// bareNotification reads one with a body of the dialect of [cosem.ParseBare], all
+// of b. What A-XDR makes of the first octets of such a body may look complete.
 func bareNotification(b []byte) (p DataNotification, ok bool) {
+	if len(b) == 0 || b[0] != TagDataNotification {
+		return DataNotification{}, false
+	}
 	r := reader{Cursor: wire.NewCursor(b), b: b}
 	p = r.notificationHead()
-	if r.err() != nil || b[0] != TagDataNotification {
+	if r.err() != nil {
 		return DataNotification{}, false
 	}
 	p.Body, ok = cosem.ParseBare(b[r.Offset():])

@@ -66,7 +66,15 @@ const (
 
 // Parse reads the PDU at the start of b and returns how many octets it took.
 // Input that is only too short gives an error that wraps [io.ErrUnexpectedEOF].
-func Parse(b []byte) (PDU, int, error) { return newReader(b).pdu() }
+func Parse(b []byte) (PDU, int, error) {
+	p, n, err := newReader(b).pdu()
+	if err != nil || n < len(b) {
+		if p, ok := bareNotification(b); ok {
+			return p, len(b), nil
+		}
+	}
+	return p, n, err
+}
 
 // pdu reads any PDU.
 func (r *reader) pdu() (PDU, int, error) {

@@ -238,3 +238,27 @@ func TestAccessKinds(t *testing.T) {
 		}
 	}
 }
+
+// A push whose entries have descriptors without tags (XT211) is a notification as
+// any other, and its body A-XDR again.
+func TestBareNotification(t *testing.T) {
+	raw := golden.Unhex(t, "0f00000001000102"+"0202000100002a0000ff0209083132333435363738"+"020200030100010800ff020600001234")
+	p, n, err := Parse(raw)
+	require.NoError(t, err)
+	require.Equal(t, len(raw), n)
+	alone, _, err := ParseDataNotification(raw)
+	require.NoError(t, err)
+	require.Equal(t, p, alone)
+	again, err := alone.AppendBinary(nil)
+	require.NoError(t, err)
+	second, n, err := Parse(again)
+	require.NoError(t, err)
+	require.Equal(t, len(again), n)
+	require.Equal(t, p, second)
+	for i := range raw {
+		if p, n, err := Parse(raw[:i]); err == nil {
+			require.Less(t, n, 15, "what looks complete by chance")
+			require.LessOrEqual(t, p.(DataNotification).Body.Len(), 2)
+		}
+	}
+}

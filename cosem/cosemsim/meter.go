@@ -61,15 +61,16 @@ type Meter struct {
 	cfg    Config
 	server *dlms.Server
 
-	mu      sync.Mutex
-	objects []object
-	index   map[obis.Code]int
-	shift   time.Duration // by which the clock was set
-	message cosem.Data    // 0-0:96.13.0, which can be written
-	relay   relay
-	policy  uint8 // attribute 2 of the Security setup
-	image   image
-	access  []dlms.Access // with the keys that hold now
+	mu        sync.Mutex
+	objects   []object
+	index     map[obis.Code]int
+	shift     time.Duration // by which the clock was set
+	message   cosem.Data    // 0-0:96.13.0, which can be written
+	relay     relay
+	threshold uint32 // of the limiter
+	policy    uint8  // attribute 2 of the Security setup
+	image     image
+	access    []dlms.Access // with the keys that hold now
 }
 
 // object is one COSEM object of the meter.

@@ -141,6 +141,28 @@ func (m *Meter) buildControls() {
 		m.relay.off = index == 1
 		return nil, 0
 	})
+	m.buildLimiter()
+}
+
+// buildLimiter adds a limiter of the power, in the type and scaler of that register.
+func (m *Meter) buildLimiter() {
+	none := cosem.Structure(cosem.Uint16(0), cosem.OctetString(make([]byte, 6)), cosem.Int8(0))
+	m.threshold = 100_000
+	threshold := func() cosem.Data { return cosem.Uint32(m.threshold) }
+	m.add(cosem.ClassLimiter, "0-0:17.0.0", 11, values(
+		fixed(cosem.Structure(cosem.Uint16(uint16(cosem.ClassRegister)), cosem.Name(obis.MustParse("1-0:1.7.0")), cosem.Int8(2))),
+		threshold, threshold, threshold,
+		fixed(cosem.Uint32(60)), fixed(cosem.Uint32(60)),
+		fixed(cosem.Structure(cosem.Uint16(0), cosem.DateTime(obis.Time{}), cosem.Uint32(0))), fixed(cosem.Array()), fixed(cosem.Bool(false)),
+		fixed(cosem.Structure(cosem.Structure(cosem.Name(obis.MustParse("0-0:10.0.106")), cosem.Uint16(1)), none))))
+	m.writable(4, func(d cosem.Data) cosem.DataAccessResult {
+		n, ok := d.Uint()
+		if d.Tag() != cosem.TagDoubleLongUnsigned || !ok {
+			return cosem.TypeUnmatched
+		}
+		m.threshold = uint32(n)
+		return cosem.Success
+	})
 }
 
 // buildLoadProfile adds 1-0:99.1.0: clock, status and four energies.

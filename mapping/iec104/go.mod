@@ -7,4 +7,7 @@ require (
 	github.com/thinkgos/go-iecp5 v1.2.1
 )
 
-require go.yaml.in/yaml/v3 v3.0.5 // indirect
+require (
+	github.com/openusm/meter v0.0.0
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)

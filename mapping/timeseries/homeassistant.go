@@ -265,6 +265,8 @@ var sums = []string{"energy", "reactive_energy", "gas", "water", "volume"}
 func (a *announcement) stateClass(r *obis.Reading, c deviceClass) string {
 	summed := slices.Contains(sums, c.class)
 	switch {
+	case r.Unit == obis.UnitUnknown, r.Code[2] == 0 && r.Code.Valid(), identity.Match(r.Code): // no measurements: ids, settings
+		return ""
 	case !summed && c.class != "" && c.class != "weight": // whatever the code says
 		return "measurement"
 	case a.register(r):
@@ -276,6 +278,9 @@ func (a *announcement) stateClass(r *obis.Reading, c deviceClass) string {
 	}
 	return "measurement"
 }
+
+// identity is what meters say of themselves.
+var identity = obis.Pattern{Lo: obis.Code{0, 0, 96, 1, 0, 0}, Hi: obis.Code{255, 255, 96, 2, 255, 255}}
 
 // register reports whether a reading counts upwards for ever. The reading of an
 // M-Bus device does where it is known to be a volume or an energy.

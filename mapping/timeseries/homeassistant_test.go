@@ -121,6 +121,7 @@ func TestHomeAssistantClasses(t *testing.T) {
 		{"7-0:41.0.0", "K", "temperature measurement K"}, {"", "K", "temperature_delta measurement K"},
 		{"0-1:24.2.1", "m3", "gas total_increasing m³"}, {"0-2:24.2.1", "m3", "volume  m³"}, {"6-0:1.2.0", "Wh", "energy  Wh"}, {"8-0:1.2.0", "m3", "water  m³"},
 		{"6-0:2.0.0", "m3", "volume total_increasing m³"}, {"9-0:1.0.0", "m3", "water total_increasing m³"}, {"1-0:13.7.0", "1", "power_factor measurement "}, {"0-0:96.7.21", "1", " measurement "},
+		{"0-0:96.1.0", "1", "  "}, {"1-0:0.4.2", "1", "  "}, {"1-0:1.7.0", "", "  "}, {"0-0:96.9.0", "Cel", "temperature measurement °C"},
 	} {
 		r := obis.Reading{Value: obis.Int(5, 0), RawID: []byte("raw")}
 		if test.code != "" {

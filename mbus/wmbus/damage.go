@@ -92,7 +92,7 @@ func damaged(f Frame, n int, b []byte) (Format, error) {
 	switch {
 	case n < len(b) && damagedA(b), n == len(b) && len(b) >= headerLen+crcLen && damagedA(b) && !ends(f.Payload):
 		return FormatA, wrongCRC(b, headerLen)
-	case n < len(b) && damagedB(b), n == len(b) && damagedB(b) && (!ends(f.Payload) || endsBefore(f.Payload) && !padded(b)):
+	case n < len(b) && damagedB(b), n == len(b) && damagedB(b) && hasCRC(f.Payload):
 		return FormatB, wrongCRC(b, min(len(b)-crcLen, firstPartB))
 	}
 	return Bare, nil
@@ -106,24 +106,43 @@ func wrongCRC(b []byte, size int) error {
 	return &ParseError{Field: "CRC", Offset: size + crcLen, Err: ErrCRC}
 }
 
-// padded reports whether b ends in two octets alike, as fillers are and CRCs hardly ever.
-func padded(b []byte) bool { return b[len(b)-1] == b[len(b)-2] }
-
-// ends reports whether the records of a telegram go to the end of its payload,
-// as far as that can be told without a key.
-func ends(payload []byte) bool {
+// hasCRC reports whether a payload has a CRC behind what it holds, as far as that
+// can be told: records that stop making sense at its end or need nothing of it,
+// blocks that leave so many octets over. Fillers are no CRC.
+func hasCRC(payload []byte) bool {
 	t, err := application(payload)
 	var se *mbus.SecurityError
-	if errors.As(err, &se) {
-		return len(t.Payload)-16*t.Header.Config.Blocks() < crcLen
+	n := len(payload) - crcLen
+	switch {
+	case n < 0 || t.Content != mbus.ContentRecords:
+		return false
+	case errors.As(err, &se):
+		return (se.Mode == 5 || se.Mode == 7) && len(t.Payload)-extensionLen(&t)-16*t.Header.Config.Blocks() == crcLen
+	case err != nil || t.Broken != nil:
+		return true
 	}
-	return err == nil && t.Broken == nil
+	return payload[n] != payload[n+1] && ends(payload[:n])
 }
 
-// endsBefore reports whether they go as well to the end of a payload without its
-// last two octets.
-func endsBefore(payload []byte) bool {
-	return len(payload) > crcLen && ends(payload[:len(payload)-crcLen])
+// extensionLen is how many octets mode 7 has between configuration field and blocks.
+func extensionLen(t *mbus.Telegram) (n int) {
+	if t.Header.Config.Mode() != 7 || len(t.Payload) == 0 {
+		return 0
+	}
+	n = 1
+	if t.Header.Config&0x2000 != 0 { // message counter
+		n += 4
+	}
+	if t.Payload[0]&0x40 != 0 { // version of the key
+		n++
+	}
+	return n
+}
+
+// ends reports whether the records of a telegram go to the end of its payload.
+func ends(payload []byte) bool {
+	t, err := application(payload)
+	return errors.As(err, new(*mbus.SecurityError)) || err == nil && t.Broken == nil
 }
 
 // application reads the telegram within the payload of a frame.

@@ -38,7 +38,7 @@ func (d *Decoder) Parse(b []byte) (t Telegram, err error) {
 	}
 	t.sync = syncLen(b)
 	err = d.layers(&t)
-	if t.Format == Bare && damagedB(b) {
+	if t.Format == Bare && !t.Security.Verified && !t.ELL.Verified && damagedB(b) {
 		t.Security.Ambiguous = true
 	}
 	return t, err
