@@ -68,6 +68,51 @@ func losses(r *result.Result) (lost []mapping.Loss) {
 		if !x.Start.IsZero() {
 			lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
 		}
+		if x.Unit > lastUnit {
+			lost = append(lost, mapping.Loss{Index: i, Reason: "its unit " + x.Unit.String() + ", which DLMS does not have"})
+		}
+	}
+	for i, p := range r.Profiles {
+		lost = append(lost, ofProfile(i, p)...)
+	}
+	for i := range r.Events {
+		lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Flags: r.Events[i].Quality.Flags, Reason: "this target has no events"})
 	}
 	return d.Gather(lost)
+}
+
+// lastUnit is the last of the units of the Blue Book.
+const lastUnit = 255
+
+func ofProfile(i int, p *obis.Profile) (lost []mapping.Loss) {
+	lose := func(rows int, f obis.Flags, reason string) {
+		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: rows, Flags: f, Reason: reason})
+	}
+	if p == nil || !p.Code.Valid() {
+		lose(0, 0, "no OBIS code")
+		return lost
+	}
+	if len(p.Starts) > 0 {
+		lose(len(p.Starts), 0, "the starts of their intervals")
+	}
+	rows, flags := 0, obis.Flags(0)
+	for row := range p.Times {
+		f := p.Quality.At(row).Flags
+		for c := range p.Columns {
+			f |= p.Columns[c].Quality.At(row).Flags
+		}
+		if f != 0 {
+			rows++
+			flags |= f
+		}
+	}
+	if rows > 0 {
+		lose(rows, flags, "")
+	}
+	for c := range p.Columns {
+		if u := p.Columns[c].Unit; u > lastUnit {
+			lose(0, 0, "the unit "+u.String()+" of a column, which DLMS does not have")
+		}
+	}
+	return lost
 }

@@ -390,7 +390,7 @@ func (c *comparison) reading(a, b *obis.Reading) (list []string) {
 		}
 	}
 	unless(a.Unit == b.Unit || a.Unit == obis.Count && b.Unit == obis.UnitUnknown, "the unit", "unit")
-	unless(SameValue(a.Value, b.Value), "the value", "value", "kind", "number", "unit")
+	unless(sameValue(a.Value, b.Value), "the value", "value", "kind", "number", "unit")
 	unless(c.sameTime(a.Time, b.Time), "the time", "time")
 	unless(c.sameTime(a.Start, b.Start), "the start", "start")
 	unless(rank(b.Rule) >= rank(a.Rule), "the rule", "rule")
@@ -418,9 +418,9 @@ func rank(r obis.Rule) int {
 	return 0
 }
 
-// SameValue reports whether two values are the same: decimal numbers by what
+// sameValue reports whether two values are the same: decimal numbers by what
 // they are worth, floats by the decimal that names them.
-func SameValue(a, b obis.Value) bool {
+func sameValue(a, b obis.Value) bool {
 	if a.Equal(b) {
 		return true
 	}
@@ -478,7 +478,7 @@ func (c *comparison) profile(p *obis.Profile, back []*obis.Profile, readings []o
 				unless(false, "a row", "value", "time", "row")
 				continue
 			}
-			unless(SameValue(col.At(row), other.At(at)), "a value", "value", "number")
+			unless(sameValue(col.At(row), other.At(at)), "a value", "value", "number")
 			unless(c.sameTime(start(p, row), start(q, at)), "a start", "start")
 			flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
 			have := q.Quality.At(at).Flags | other.Quality.At(at).Flags
@@ -514,7 +514,7 @@ func (c *comparison) event(e *obis.Event, back []obis.Event) {
 		b := &back[i]
 		same := b.Log == e.Log && b.ID == e.ID && b.Text == e.Text && c.sameTime(e.Time, b.Time) && len(b.Params) == len(e.Params)
 		for j := range min(len(e.Params), len(b.Params)) {
-			same = same && b.Params[j].Code == e.Params[j].Code && SameValue(e.Params[j].Value, b.Params[j].Value)
+			same = same && b.Params[j].Code == e.Params[j].Code && sameValue(e.Params[j].Value, b.Params[j].Value)
 		}
 		if !same && !c.said("") || !c.sameFlags(e.Quality.Flags, b.Quality.Flags) {
 			c.list = append(c.list, "the event")
