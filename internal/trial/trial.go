@@ -510,8 +510,8 @@ func findColumn(list []*obis.Profile, col *obis.Column) (*obis.Profile, *obis.Co
 }
 
 func (c *comparison) event(e *obis.Event, back []obis.Event) {
-	for i := range back {
-		b := &back[i]
+	if len(back) > 0 {
+		b := &back[0]
 		same := b.Log == e.Log && b.ID == e.ID && b.Text == e.Text && c.sameTime(e.Time, b.Time) && len(b.Params) == len(e.Params)
 		for j := range min(len(e.Params), len(b.Params)) {
 			same = same && b.Params[j].Code == e.Params[j].Code && sameValue(e.Params[j].Value, b.Params[j].Value)

@@ -305,7 +305,7 @@ func (b *builder) reading(i int) (used int) {
 		return used
 	}
 	value, shifted := r.Value.Shift(exp)
-	ten, ok := typeExponent(&t, value)
+	ten, _ := typeExponent(&t, value)
 	if x.Value, ok = scaled(value, ten); !r.Value.IsNone() && (!ok || !shifted) {
 		b.lose(mapping.Reading, i, flags, "no number of 48 bits")
 		return used
