@@ -22,7 +22,7 @@ func TestGuard(t *testing.T) {
 # who may do what
 dlms:head-end, *, 0-0:96.3.10,,
 iec104, meter1, 0-0:17.0.0, 1000, 5000.5
-*,meter2,1-0:*.*.*,-1,
+*,meter2,1-0:x.x.x,-1,
 `))
 	require.NoError(t, err)
 	breaker, limiter := obis.MustParse("0-0:96.3.10"), obis.MustParse("0-0:17.0.0")
