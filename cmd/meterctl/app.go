@@ -315,9 +315,7 @@ func (a *app) config() (*meter.Config, error) {
 	}
 	cfg := &meter.Config{
 		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries, AcceptUnprotected: a.acceptUnprotected,
-		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
-			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
-		},
+		OpenSerial: serial.Opener,
 	}
 	if cfg.DLMS, err = a.dlms(); err != nil {
 		return nil, err

@@ -32,9 +32,7 @@ func main() {
 }
 
 func run(ctx context.Context, out io.Writer, target string) error {
-	cfg := &meter.Config{OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
-		return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
-	}}
+	cfg := &meter.Config{OpenSerial: serial.Opener}
 	s, err := meter.Dial(ctx, target, cfg)
 	if err != nil {
 		return err
