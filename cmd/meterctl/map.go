@@ -373,7 +373,7 @@ func iec61850Values() mapTarget {
 			if err != nil {
 				return nil, nil, err
 			}
-			out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(append(l, mapping.ReadingsOnly(d)...))...)
+			out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(slices.Concat(l, mapping.ReadingsOnly(d), mapping.StatusLost(d)))...)
 		}
 		return out, lost, nil
 	}

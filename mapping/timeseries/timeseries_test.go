@@ -296,6 +296,35 @@ B,,7,2026-10-25T02:30:00,,,good,,true
 `, text)
 }
 
+// The numbers of time series are floats, and their text is one line: what they do not hold is said.
+func TestDigitsAndLinesAreNotLostUnsaid(t *testing.T) {
+	for _, test := range []struct {
+		v    obis.Value
+		lost string
+	}{
+		{obis.Int(123456789012345678, 0), digitsLost}, {obis.Int(-123456789012345678, -3), digitsLost}, {obis.Uint(math.MaxUint64, 0), digitsLost},
+		{obis.Int(9007199254740992, 0), ""}, {obis.Int(123456789012345, -5), ""}, {obis.Int(5e17, 0), ""}, {obis.Int(math.MinInt64, 0), ""}, {obis.Uint(1<<63, 0), ""}, {obis.Int(1, -1), ""}, {obis.Int(12345678901234567, 0), digitsLost},
+		{obis.Text([]byte("two\nlines")), lineEndsLost}, {obis.Text([]byte("one line")), ""},
+	} {
+		d := &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: []obis.Reading{{RawID: []byte("x"), Value: test.v, Time: utc(2026, 1, 1, 0, 0, 0)}}}
+		_, lost := AppendInflux(nil, d)
+		if numeric(test.v) {
+			_, prom := AppendPrometheus(nil, d)
+			require.Equal(t, lost, prom)
+		}
+		if test.lost == "" {
+			require.Empty(t, lost, test.v)
+			continue
+		}
+		require.Len(t, lost, 1, test.v)
+		require.Equal(t, test.lost, lost[0].Reason)
+	}
+	d := &mapping.Data{Readings: []obis.Reading{{RawID: []byte("x"), Value: obis.Int(1, 0), Quality: obis.Quality{Raw: 0x80, Kind: obis.StatusVendor}}}}
+	text, lost := AppendInflux(nil, d)
+	require.Empty(t, lost)
+	require.Contains(t, string(text), `value=1,status="0x80"`)
+}
+
 func ExampleAppendInflux() {
 	lines, _ := AppendInflux(nil, &mapping.Data{Meter: obis.Meter{ID: "ABC12345678"}, Readings: []obis.Reading{
 		{Code: obis.MustParse("6-0:1.0.0"), Unit: obis.WattHour, Value: obis.Int(12345, 2)},
