@@ -3,12 +3,18 @@ package obis
 // Doubt marks what cannot be as it stands, whatever protocol it came by: a unit
 // of another quantity than the code makes the reading inconsistent; NaN, an
 // infinity and a date that does not exist make it invalid, the former without a
-// value; a time that does not exist is taken away and the clock invalid.
+// value, and so does text in the place of a quantity; a time that does not exist is
+// taken away and the clock invalid.
 func (r *Reading) Doubt() {
-	if k := r.Value.kind; k == KindFloat32 || k == KindFloat64 || k == KindTime {
+	switch r.Value.kind {
+	case KindFloat32, KindFloat64, KindTime:
 		var f Flags
 		r.Value, f = r.Value.Sound()
 		r.Quality.Flags |= f
+	case KindText, KindOctets, KindTree, KindBits, KindBool:
+		if r.Unit != UnitUnknown && r.Unit != Count || r.Code.measured() != 0 {
+			r.Quality.Flags |= Invalid
+		}
 	}
 	if r.Unit != UnitUnknown && r.Code.Contradicts(r.Unit) {
 		r.Quality.Flags |= Inconsistent

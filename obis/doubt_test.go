@@ -125,3 +125,22 @@ func TestDoubtOfTimes(t *testing.T) {
 	}
 	require.Equal(t, "1500-01-40T00:00:00", with(func(v *Time) { *v = LocalTime(1500, 1, 40, 0, 0, 0); v.Deviation = 29440 }).String())
 }
+
+// What is no number is no quantity, whether the code or the unit asks for one.
+func TestTextInPlaceOfAQuantity(t *testing.T) {
+	energy, id, count := MustParse("1-0:1.8.0"), MustParse("0-0:96.1.0"), MustParse("1-0:1.32.0")
+	octets := []byte("ABC")
+	for _, v := range []Value{Text(octets), Octets(octets), Tree(octets), Bits(octets, 24), Bool(true)} {
+		for _, r := range []Reading{{Code: energy, Value: v}, {Code: energy, Value: v, Unit: WattHour}, {Value: v, Unit: CubicMetre}, {Code: id, Value: v, Unit: OtherUnit}} {
+			r.Doubt()
+			require.Equal(t, Invalid, r.Quality.Flags, "%s %s", r.Code, v)
+		}
+		for _, r := range []Reading{{Code: id, Value: v}, {Value: v}, {Code: count, Value: v}, {Code: id, Value: v, Unit: Count}} {
+			r.Doubt()
+			require.Zero(t, r.Quality.Flags, "%s %s", r.Code, v)
+		}
+	}
+	r := Reading{Code: energy, Value: Moment(Time{Year: 2026, Month: 11, Day: 20})}
+	r.Doubt()
+	require.Zero(t, r.Quality.Flags, "the time of a maximum")
+}

@@ -34,6 +34,7 @@ type app struct {
 	stdout, stderr io.Writer
 	kept           *dlms.FileCounters // closed when the program ends; nil until there are keys
 	terminal       bool               // stdout is a terminal
+	tables         tables             // of CSV that were printed
 
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string

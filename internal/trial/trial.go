@@ -82,6 +82,7 @@ func Cases() (list []Case) {
 	for flag := obis.Flags(1); flag <= obis.ScalerUnknown; flag <<= 1 {
 		add("Quality flag", flag.String(), func(r *obis.Reading) { r.Quality.Flags = flag })
 	}
+	add("Quality flag", "a status word of the meter", func(r *obis.Reading) { r.Quality.Raw, r.Quality.Kind = 0x80, obis.StatusVendor })
 	code := func(section, name string, code obis.Code, unit obis.Unit) {
 		add(section, name, func(r *obis.Reading) { r.Code, r.Unit = code, unit })
 	}
@@ -394,6 +395,7 @@ func (c *comparison) reading(a, b *obis.Reading) (list []string) {
 	unless(c.sameTime(a.Time, b.Time), "the time", "time")
 	unless(c.sameTime(a.Start, b.Start), "the start", "start")
 	unless(rank(b.Rule) >= rank(a.Rule), "the rule", "rule")
+	unless(a.Quality.Raw == b.Quality.Raw, "the status word", "status word")
 	unless(c.sameFlags(a.Quality.Flags, b.Quality.Flags), "the quality")
 	return list
 }

@@ -52,7 +52,7 @@ func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
 		h.Timestamp = At(m.to.UTC())
 	}
 	d.Readings = append(d.Readings, m)
-	return b.data.Gather(b.lost)
+	return b.data.Gather(append(b.lost, mapping.StatusLost(b.data)...))
 }
 
 func meterOf(m *obis.Meter) *Meter {

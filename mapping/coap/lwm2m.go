@@ -312,7 +312,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	}
 	list = appendPhases(list, taken)
 	slices.SortFunc(list, func(a, b value) int { return a.compare(b.path) })
-	return list, d.Gather(lost)
+	return list, d.Gather(append(lost, mapping.StatusLost(d)...))
 }
 
 // why says why a resource does not take a reading.

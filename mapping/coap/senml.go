@@ -138,7 +138,7 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 	for i := range d.Events {
 		lose(mapping.Event, i, d.Events[i].Quality.Flags, "SenML has no events")
 	}
-	return d.Gather(lost)
+	return d.Gather(append(lost, mapping.StatusLost(d)...))
 }
 
 // ruleLost says that a reader takes a code for the meter's own that is not.

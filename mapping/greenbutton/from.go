@@ -57,7 +57,7 @@ func (f *Feed) Add(d *mapping.Data, o *Options) []mapping.Loss {
 		b.lose(mapping.Event, i, d.Events[i].Quality.Flags, "ESPI has no events")
 	}
 	b.finish()
-	return d.Gather(b.lost)
+	return d.Gather(append(b.lost, mapping.StatusLost(d)...))
 }
 
 // pointKey is the root of a meter's links and a service.

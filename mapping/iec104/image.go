@@ -3,6 +3,7 @@ package iec104
 import (
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/openusm/meter/mapping"
@@ -109,7 +110,7 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			changed = append(changed, p)
 		}
 	}
-	return changed, d.Gather(append(lost, mapping.ReadingsOnly(d)...))
+	return changed, d.Gather(slices.Concat(lost, mapping.ReadingsOnly(d), mapping.StatusLost(d)))
 }
 
 // point returns the point of a reading, which it makes when it first sees it.
