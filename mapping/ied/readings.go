@@ -66,7 +66,7 @@ func (x reader) append(list []obis.Reading, class, whole string, o *iec61850.Obj
 	if name := o.Attribute("dU", iec61850.DC); name != nil && o.Attribute("frVal", iec61850.ST) != nil {
 		if r.Code, err = obis.ParseCode(name.Get().Text()); err == nil {
 			n, _ := o.Attribute("frVal", 0).Get().Int()
-			exp, _ := exponent(o)
+			exp, _ := exponent(o.Attribute("pulsQty", 0).Get())
 			r.Value, r.Time, r.Quality = obis.Int(n, exp), moment(o.Attribute("frTm", 0)), obis.Quality{}
 			list = append(list, r)
 		}
@@ -175,7 +175,7 @@ func (x reader) value(class string, o *iec61850.Object, code obis.Code) obis.Val
 	switch o.CDC {
 	case "BCR":
 		n, _ := o.Attribute("actVal", 0).Get().Int()
-		exp, ok := exponent(o)
+		exp, ok := exponent(o.Attribute("pulsQty", 0).Get())
 		if !ok {
 			return obis.Value{}
 		}
