@@ -67,6 +67,7 @@ type Device struct {
 	nets   []*balance
 
 	device *iec61850.Device // that shares its nodes, nil for one that has its own
+	meter  obis.Meter       // that it is called by
 	bound  []int32          // the points of the readings of a site, by their index; none where there is none
 	pairs  [][2]int32       // the readings of the nets
 
@@ -174,12 +175,15 @@ func identity(since time.Time) ([]*iec61850.Node, error) {
 	return []*iec61850.Node{{Name: "LLN0", Objects: append(mode, name)}, {Name: "LPHD1", Objects: []*iec61850.Object{plate, health, proxy}}}, nil
 }
 
+// ldNs is the name space of the logical devices.
+const ldNs = "IEC 61850-7-4:2007"
+
 // name tells of which meter a device is.
 func name(dev *iec61850.Device, m obis.Meter) error {
 	plate, name := dev.Node("LPHD1").Object("PhyNam"), dev.Node("LLN0").Object("NamPlt")
 	for o, values := range map[*iec61850.Object]map[string]string{
 		plate: {"vendor": m.Manufacturer, "swRev": m.Firmware, "hwRev": m.Version, "serNum": cmp.Or(m.Serial, m.ID), "model": m.Model},
-		name:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": "IEC 61850-7-4:2007"},
+		name:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": ldNs},
 	} {
 		for attribute, v := range values {
 			if err := dev.Init(o.Attribute(attribute, 0), iec61850.Visible(visible(v))); err != nil {

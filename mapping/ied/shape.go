@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -110,6 +111,9 @@ func NewShape(batches [][]Register, o *Options) (*Shape, error) {
 		s.batches = append(s.batches, slices.Clone(batch))
 	}
 	b.reports(head[0], uint32(len(batches)))
+	if err := revision(head[0], len(batches)); err != nil {
+		return nil, err
+	}
 	dev.Nodes = append(head, b.list...)
 	for _, n := range b.list {
 		if err := unknown(n.Objects); err != nil {
@@ -118,6 +122,19 @@ func NewShape(batches [][]Register, o *Options) (*Shape, error) {
 	}
 	d.device = dev.Share(inst)
 	return s, nil
+}
+
+// revision gives the name plate of LLN0 the revision of the model.
+func revision(lln0 *iec61850.Node, n int) error {
+	plate, err := iec61850.NewObject("NamPlt", "LPL", "ldNs", "configRev")
+	if err != nil {
+		return err
+	}
+	lln0.Objects[slices.IndexFunc(lln0.Objects, func(o *iec61850.Object) bool { return o.Name == plate.Name })] = plate
+	if err := plate.Attribute("ldNs", 0).Init(iec61850.Visible(ldNs)); err != nil {
+		return err
+	}
+	return plate.Attribute("configRev", 0).Init(iec61850.Visible(strconv.Itoa(n)))
 }
 
 // unknown calls objects invalid that have no value yet, and lets clients operate those that can be.
@@ -196,11 +213,12 @@ func Key(batches [][]Register) string {
 	return key.String()
 }
 
-// Device returns a meter of the shape, in a logical device of that instance.
-func (s *Shape) Device(inst string, m obis.Meter) (*Device, error) {
+// Device returns a meter of the shape, in a logical device of that instance, all of whose
+// values are invalid.
+func (s *Shape) Device(inst string) *Device {
 	d := *s.device
 	d.device = s.device.device.Share(inst)
-	return &d, name(d.device, m)
+	return &d
 }
 
 // Logical returns the logical device of a meter of a shape.
@@ -209,11 +227,14 @@ func (d *Device) Logical() *iec61850.Device { return d.device }
 // Change sets what is new among the readings of a site: all of them, in an order that only
 // grows at its end, and the indexes of those that are new. It is called within an update
 // of the model that is served. The losses are those of the readings that are new.
-func (d *Device) Change(model *iec61850.Update, data *mapping.Data, set []int) (lost []mapping.Loss) {
+func (d *Device) Change(model *iec61850.Update, data *mapping.Data, received time.Time, set []int) (lost []mapping.Loss) {
 	all := data.Readings
 	d.bind(all)
 	d.learn(all)
-	d.opts.Clock, d.received = data.Clock, data.Received
+	d.opts.Clock, d.received = data.Clock, received
+	if d.meter != data.Meter && name(d.device, data.Meter) == nil {
+		d.meter = data.Meter
+	}
 	u := &update{Update: model, d: d, shared: map[*iec61850.Object]*shared{}}
 	var parts map[*iec61850.Object]bool // those of which other readings have a part
 	for _, frozen := range []bool{false, true} {

@@ -27,8 +27,7 @@ func shaped(t testing.TB, o *Options, batches ...[]obis.Reading) (*Shape, *Devic
 		s, err = NewShape(registers, o)
 		require.NoError(t, err)
 	}
-	d, err := s.Device("M", obis.Meter{ID: "M1", Serial: "12345678"})
-	require.NoError(t, err)
+	d := s.Device("M")
 	set := make([]int, len(all))
 	for i := range set {
 		set[i] = i
@@ -36,7 +35,7 @@ func shaped(t testing.TB, o *Options, batches ...[]obis.Reading) (*Shape, *Devic
 	var lost []mapping.Loss
 	m := &iec61850.Model{IED: "I"}
 	require.NoError(t, m.Update(func(u *iec61850.Update) error {
-		lost = d.Change(u, &mapping.Data{Readings: all, Received: time.Unix(1.7e9, 0)}, set)
+		lost = d.Change(u, &mapping.Data{Meter: obis.Meter{ID: "M1", Serial: "12345678"}, Readings: all}, time.Unix(1.7e9, 0), set)
 		return nil
 	}))
 	return s, d, lost
@@ -93,12 +92,11 @@ func TestShapeShowsTheSame(t *testing.T) {
 // Devices of a shape do not see the values of each other.
 func TestShapeKeepsMetersApart(t *testing.T) {
 	s, one, _ := shaped(t, nil, household())
-	two, err := s.Device("N", obis.Meter{Serial: "2"})
-	require.NoError(t, err)
+	two := s.Device("N")
 	have := values(two.Logical())
 	require.Equal(t, "0", have["MMTR1.DmdWh.actVal"])
 	require.Equal(t, iec61850.Invalid.Value().String(), have["MMTR1.DmdWh.q"])
-	require.Equal(t, `"2"`, have["LPHD1.PhyNam.serNum"])
+	require.Equal(t, `""`, have["LPHD1.PhyNam.serNum"])
 	require.Equal(t, "1234567890123", values(one.Logical())["MMTR1.DmdWh.actVal"])
 }
 
@@ -185,12 +183,11 @@ func TestDeviceSize(t *testing.T) {
 		const meters = 100
 		m, list := &iec61850.Model{IED: "I"}, make([]*Device, meters)
 		require.NotContains(t, fmt.Sprint(lost), "no object")
-		data := &mapping.Data{Readings: in, Received: time.Unix(1.7e9, 0)}
+		data := &mapping.Data{Meter: obis.Meter{Serial: "12345678"}, Readings: in}
 		before := held()
 		for i := range list {
-			d, err := s.Device(fmt.Sprint("M", i), obis.Meter{Serial: fmt.Sprint(i)})
-			require.NoError(t, err)
-			require.NoError(t, m.Update(func(u *iec61850.Update) error { d.Change(u, data, set); return nil }))
+			d := s.Device(fmt.Sprint("M", i))
+			require.NoError(t, m.Update(func(u *iec61850.Update) error { d.Change(u, data, time.Unix(1.7e9, 0), set); return nil }))
 			list[i] = d
 		}
 		each := (held() - before) / meters
