@@ -99,8 +99,8 @@ type Device struct {
 	Name  string // "" means the name of the IED and Inst
 	Nodes []*Node
 
-	values []Value              // by the places of attributes, where nodes are shared with other devices; nil where attributes hold their values
-	own    map[*Attribute]Value // of attributes without place, where they are not those of the nodes
+	cells []cell               // by the places of attributes, where nodes are shared with other devices; nil where attributes hold their values
+	own   map[*Attribute]Value // what no cell holds, where it is not what the nodes have
 }
 
 // Node is a logical node.
@@ -138,7 +138,7 @@ type Attribute struct {
 
 	typ   Type
 	value Value
-	place int32 // of the values of devices that share the attribute, less one; 0 for none
+	place int32 // of the cells of devices that share the attribute, less one; 0 for none
 }
 
 // DataSet is a list of data.
@@ -238,41 +238,49 @@ func (d *Device) FullName(m *Model) string {
 // are those of the nodes at first. Devices that share nodes cost little more than their
 // values of status and measurands. The nodes are not to change from then on.
 func (d *Device) Share(inst string) *Device {
-	var list []Value
-	for _, n := range d.Nodes {
-		for _, o := range n.Objects {
-			list = o.appendShared(list)
+	n := int32(0)
+	for _, node := range d.Nodes {
+		for _, o := range node.Objects {
+			n = o.share(n)
 		}
 	}
-	return &Device{Inst: inst, Nodes: d.Nodes, values: slices.Clip(list)}
+	return &Device{Inst: inst, Nodes: d.Nodes, cells: make([]cell, n)}
 }
 
 // Shared reports whether the device was made by [Device.Share].
-func (d *Device) Shared() bool { return d != nil && d.values != nil }
+func (d *Device) Shared() bool { return d != nil && d.cells != nil }
 
-// appendShared gives the attributes that move with the process their places.
-func (o *Object) appendShared(list []Value) []Value {
-	for _, sub := range o.Objects {
-		list = sub.appendShared(list)
-	}
-	for _, a := range o.Attributes {
-		list = a.appendShared(list)
-	}
-	return list
+// cell is a value that is neither text nor list: so are nearly all that move with the process.
+type cell struct {
+	num  uint64
+	kind Kind // None for what is in own or as the node has it
+	size uint8
 }
 
-func (a *Attribute) appendShared(list []Value) []Value {
+// share gives the attributes that move with the process their places, behind the first n.
+func (o *Object) share(n int32) int32 {
+	for _, sub := range o.Objects {
+		n = sub.share(n)
+	}
+	for _, a := range o.Attributes {
+		n = a.share(n)
+	}
+	return n
+}
+
+func (a *Attribute) share(n int32) int32 {
 	if !a.Leaf() {
 		for _, m := range a.Attributes {
-			list = m.appendShared(list)
+			n = m.share(n)
 		}
-		return list
+		return n
 	}
 	if a.FC == ST || a.FC == MX {
-		list = append(list, a.value)
-		a.place = int32(len(list))
+		if n++; a.place != n { // others may read it
+			a.place = n
+		}
 	}
-	return list
+	return n
 }
 
 // Get returns the value that an attribute of a node of the device has in it, as [Attribute.Get].
@@ -288,7 +296,9 @@ func (d *Device) Get(a *Attribute) Value {
 		return Struct(list...)
 	}
 	if a.place > 0 {
-		return d.values[a.place-1]
+		if c := d.cells[a.place-1]; c.kind != None {
+			return Value{kind: c.kind, size: c.size, num: c.num}
+		}
 	}
 	if v, ok := d.own[a]; ok {
 		return v
@@ -311,12 +321,19 @@ func (d *Device) Init(a *Attribute, v Value) error {
 
 // put sets the value of a leaf.
 func (d *Device) put(a *Attribute, v Value) {
-	switch {
-	case !d.Shared():
+	if !d.Shared() {
 		a.value = v
-	case a.place > 0:
-		d.values[a.place-1] = v
-	case a.value.Equal(v):
+		return
+	}
+	simple := v.text == "" && v.list == nil
+	if a.place > 0 {
+		d.cells[a.place-1] = cell{}
+		if simple {
+			d.cells[a.place-1] = cell{v.num, v.kind, v.size}
+		}
+	}
+	switch {
+	case a.place > 0 && simple, a.value.Equal(v):
 		delete(d.own, a)
 	default:
 		if d.own == nil {

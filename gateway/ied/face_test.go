@@ -18,6 +18,7 @@ import (
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/result"
 	"github.com/openusm/meter/site"
 	"github.com/openusm/meter/site/sitetest"
 )
@@ -231,6 +232,36 @@ func TestControls(t *testing.T) {
 			require.Equal(t, []string{"iec61850 m0 0-0:96.3.10*255 false check", "iec61850 m1 0-0:96.3.10*255 false check", "iec61850 m1 0-0:96.3.10*255 false operate"}, commander.list)
 		})
 	}
+}
+
+// A model that was given keeps its names and does not grow: what it has no object for is told.
+func TestGivenModel(t *testing.T) {
+	known := []obis.Reading{number("1-0:1.8.1", obis.WattHour, 1, 0), number("1-0:32.7.0", obis.Volt, 2301, -1), number("1-0:1.7.0", obis.Watt, 5, 0), number("1-0:2.7.0", obis.Watt, 3, 0),
+		number("1-0:52.7.0", obis.Volt, 230, 0), number("1-0:31.7.0", obis.Ampere, 1, 0), number("1-0:81.7.4", obis.Degree, 30, 0), number("1-0:32.7.3", obis.Volt, 7, 0),
+		{RawID: []byte("VENDOR.1"), Value: obis.Int(9, 0), Rule: obis.RuleNone}}
+	file, _, err := AppendSCL(nil, &result.Result{Readings: known}, &SCLOptions{IED: "HOUSE", IP: "192.0.2.1"})
+	require.NoError(t, err)
+	s := site.New(nil)
+	var mu sync.Mutex
+	var warnings []string
+	_, connect, _ := stage(t, &Config{Models: map[site.ID][]byte{"m": file}, Warn: func(w string) { mu.Lock(); warnings = append(warnings, w); mu.Unlock() }}, s, nil)
+	require.NoError(t, s.Add("m", obis.Meter{Serial: "4711"}))
+	put(t, s, "m", append([]obis.Reading{number("1-0:1.8.2", obis.WattHour, 22, 0)}, known...)...)
+	c := connect()
+	for item, want := range map[string]string{"MMTR2$ST$DmdWh$actVal": "1", "MMXU1$MX$PhV$phsA$cVal$mag$f": "230.1", "MMXU1$MX$TotW$mag$f": "2", "MMXU1$MX$A$phsA$cVal$ang$f": "30",
+		"GGIO1$ST$CntVal1$actVal": "9", "LPHD1$DC$PhyNam$serNum": `"4711"`} {
+		eventually(t, c, "HOUSEMTR", item, want)
+	}
+	v, err := c.ReadOne(t.Context(), mms.DomainName("HOUSEMTR", "MHAI1$MX$HPhV$phsAHar"))
+	require.NoError(t, err)
+	require.Equal(t, "7", v.At(3).At(0).At(0).String())
+	_, err = c.ReadOne(t.Context(), mms.DomainName("HOUSEMTR", "MMTR3$ST$DmdWh$actVal"))
+	require.Error(t, err)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, warnings, 1)
+	require.Contains(t, warnings[0], "m: ")
+	require.Contains(t, warnings[0], "1-0:1.8.2")
 }
 
 // What a further meter of a shape costs, all in all.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/iec61850/scl"
 	"github.com/openusm/meter/iec61850/server"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/ied"
@@ -37,6 +38,10 @@ type Config struct {
 	// Devices are the instances of the logical devices of meters; of others it is the name
 	// of the meter, as far as MMS can spell it.
 	Devices map[site.ID]string
+	// Models are meters whose model is given as a file of the substation configuration
+	// language, with the codes in the descriptions of its objects as [AppendSCL] writes them.
+	// They have the names of the file and do not grow: what has no object there is a loss.
+	Models map[site.ID][]byte
 	// State is a file in which the face keeps the models of meters, so that names mean the
 	// same after a restart, whatever comes first; "" for none.
 	State     string
@@ -60,14 +65,21 @@ type Face struct {
 	model     *iec61850.Model
 	server    *server.Server
 
+	given  map[site.ID]given
 	shapes map[string]*shape // by their keys; touched by what watches the source alone
 	meters map[site.ID]*meter
 
 	mu     sync.Mutex // guards what follows
 	known  map[site.ID]*known
-	names  map[string]site.ID // meters by the names of their logical devices
+	names  map[string]site.ID // meters by the complete names of their logical devices
 	dirty  bool
 	warned map[string]bool
+}
+
+// given is a model that was given.
+type given struct {
+	name  string // of its logical device
+	shape *ied.Shape
 }
 
 // shape is a shape and how many meters have it.
@@ -107,7 +119,7 @@ var _ site.Face = (*Face)(nil)
 // New returns a face of the meters of a source, which listens once it serves. Without a
 // commander nothing can be operated. A nil cfg works.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
-	f := &Face{source: source, commander: commander, shapes: map[string]*shape{}, meters: map[site.ID]*meter{},
+	f := &Face{source: source, commander: commander, given: map[site.ID]given{}, shapes: map[string]*shape{}, meters: map[site.ID]*meter{},
 		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[string]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
@@ -134,23 +146,53 @@ func (f *Face) load() error {
 			return err
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(f.cfg.Models)) {
+		if err := f.give(id, f.cfg.Models[id]); err != nil {
+			return fmt.Errorf("model of %s: %w", id, err)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(f.cfg.Devices)) {
 		inst := f.cfg.Devices[id]
-		if inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[inst] != "" {
+		if inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[f.cfg.IED+inst] != "" {
 			return fmt.Errorf("device %q of %s: not a name, or used twice", inst, id)
 		}
-		f.names[inst] = id
+		f.names[f.cfg.IED+inst] = id
 	}
 	for _, id := range slices.Sorted(maps.Keys(have.Meters)) {
 		k := have.Meters[id]
 		inst := cmp.Or(f.cfg.Devices[id], k.Device)
-		if k.Shape < 0 || k.Shape >= len(have.Shapes) || inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[inst] != "" && f.names[inst] != id {
+		if f.given[id].shape != nil {
+			continue
+		}
+		if k.Shape < 0 || k.Shape >= len(have.Shapes) || inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[f.cfg.IED+inst] != "" && f.names[f.cfg.IED+inst] != id {
 			return fmt.Errorf("state of %s: device %q or shape %d", id, inst, k.Shape)
 		}
-		f.names[inst] = id
+		f.names[f.cfg.IED+inst] = id
 		batches := have.Shapes[k.Shape]
 		f.known[id] = &known{inst: inst, key: ied.Key(batches), batches: batches}
 	}
+	return nil
+}
+
+// give takes the model of a meter from a file of the substation configuration language.
+func (f *Face) give(id site.ID, file []byte) error {
+	parsed, err := scl.Parse(file, nil)
+	if err != nil {
+		return err
+	}
+	if len(parsed.Model.Devices) != 1 {
+		return fmt.Errorf("it has %d logical devices, want one", len(parsed.Model.Devices))
+	}
+	dev := parsed.Model.Devices[0]
+	name := dev.FullName(parsed.Model)
+	s, err := ied.GivenShape(dev, &ied.Options{Direction: f.cfg.Direction, Rules: f.cfg.Rules})
+	if err != nil {
+		return err
+	}
+	if f.names[name] != "" {
+		return fmt.Errorf("its device %s is that of %s, too", name, f.names[name])
+	}
+	f.names[name], f.given[id] = id, given{name, s}
 	return nil
 }
 
@@ -199,13 +241,18 @@ func (f *Face) change(c site.Change) {
 	if c.Data == nil {
 		if m != nil && m.device != nil {
 			f.server.RemoveDevice(m.device.Logical())
-			f.leave(m.known.key)
+			if m.known != nil {
+				f.leave(m.known.key)
+			}
 		}
 		delete(f.meters, c.Meter)
 		return
 	}
 	if m == nil {
-		m = &meter{known: f.enter(c.Meter)}
+		m = &meter{}
+		if f.given[c.Meter].shape == nil {
+			m.known = f.enter(c.Meter)
+		}
 		f.meters[c.Meter] = m
 	}
 	set := c.Set
@@ -244,11 +291,11 @@ func (f *Face) enter(id site.ID) *known {
 		base := cmp.Or(spell(string(id)), "meter")
 		base = base[:min(len(base), maxName-len(f.cfg.IED)-8)]
 		inst = base
-		for n := 2; f.names[inst] != ""; n++ {
+		for n := 2; f.names[f.cfg.IED+inst] != ""; n++ {
 			inst = base + "_" + strconv.Itoa(n)
 		}
 	}
-	f.names[inst] = id
+	f.names[f.cfg.IED+inst] = id
 	k := &known{inst: inst}
 	f.known[id] = k
 	return k
@@ -257,6 +304,14 @@ func (f *Face) enter(id site.ID) *known {
 // grow gives a meter the model that its readings need, and reports whether it is another one.
 func (f *Face) grow(m *meter, c site.Change) bool {
 	fresh := m.device == nil
+	if m.known == nil {
+		if fresh {
+			own := f.given[c.Meter]
+			m.device = own.shape.Device("")
+			m.device.Logical().Name = own.name
+		}
+		return fresh
+	}
 	if !fresh && m.seen == len(c.Data.Readings) && !m.waiting {
 		return false
 	}
@@ -326,7 +381,7 @@ func (f *Face) control(ctx context.Context, c server.Control) server.AddCause {
 	step, known := map[server.ControlStep]site.Step{server.Select: site.Select, server.Check: site.Check, server.Operate: site.Operate, server.Cancel: site.Cancel}[c.Step]
 	name, _, _ := strings.Cut(c.Reference, "/")
 	f.mu.Lock()
-	id := f.names[strings.TrimPrefix(name, f.cfg.IED)]
+	id := f.names[name]
 	f.mu.Unlock()
 	code, err := ied.Commanded(c.Object)
 	if err != nil || id == "" || !known {

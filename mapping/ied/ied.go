@@ -67,6 +67,7 @@ type Device struct {
 	nets   []*balance
 
 	device *iec61850.Device // that shares its nodes, nil for one that has its own
+	given  bool             // the model does not follow from the readings
 	meter  obis.Meter       // that it is called by
 	bound  []int32          // the points of the readings of a site, by their index; none where there is none
 	pairs  [][2]int32       // the readings of the nets
@@ -180,14 +181,22 @@ const ldNs = "IEC 61850-7-4:2007"
 
 // name tells of which meter a device is.
 func name(dev *iec61850.Device, m obis.Meter) error {
-	plate, name := dev.Node("LPHD1").Object("PhyNam"), dev.Node("LLN0").Object("NamPlt")
-	for o, values := range map[*iec61850.Object]map[string]string{
-		plate: {"vendor": m.Manufacturer, "swRev": m.Firmware, "hwRev": m.Version, "serNum": cmp.Or(m.Serial, m.ID), "model": m.Model},
-		name:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": ldNs},
+	for place, values := range map[[2]string]map[string]string{
+		{"LPHD1", "PhyNam"}: {"vendor": m.Manufacturer, "swRev": m.Firmware, "hwRev": m.Version, "serNum": cmp.Or(m.Serial, m.ID), "model": m.Model},
+		{"LLN0", "NamPlt"}:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": ldNs},
 	} {
+		var o *iec61850.Object
+		if n := dev.Node(place[0]); n != nil {
+			o = n.Object(place[1])
+		}
+		if o == nil {
+			continue // a model that was given
+		}
 		for attribute, v := range values {
-			if err := dev.Init(o.Attribute(attribute, 0), iec61850.Visible(visible(v))); err != nil {
-				return err
+			if a := o.Attribute(attribute, 0); a != nil {
+				if err := dev.Init(a, iec61850.Visible(visible(v))); err != nil {
+					return err
+				}
 			}
 		}
 	}

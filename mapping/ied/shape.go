@@ -284,9 +284,9 @@ func (d *Device) bind(all []obis.Reading) {
 	}
 	d.bound = slices.Grow(d.bound[:0], len(all))
 	keys := keysOf(all, map[string]int{})
-	for _, key := range keys {
+	for i, key := range keys {
 		at, ok := d.index[key]
-		if !ok {
+		if !ok || d.given && !sameUnit(d.points[at].object, all[i].Unit) {
 			at = none
 		}
 		d.bound = append(d.bound, int32(at))
