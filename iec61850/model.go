@@ -98,6 +98,9 @@ type Device struct {
 	Inst  string
 	Name  string // "" means the name of the IED and Inst
 	Nodes []*Node
+
+	cells []cell               // by the places of attributes, where nodes are shared with other devices; nil where attributes hold their values
+	own   map[*Attribute]Value // what no cell holds, where it is not what the nodes have
 }
 
 // Node is a logical node.
@@ -135,6 +138,7 @@ type Attribute struct {
 
 	typ   Type
 	value Value
+	place int32 // of the cells of devices that share the attribute, less one; 0 for none
 }
 
 // DataSet is a list of data.
@@ -145,7 +149,7 @@ type DataSet struct {
 
 // Ref names something in a device: an MMS name, as "MMXU1$MX$TotW$mag$f".
 type Ref struct {
-	Device string // name of the logical device, complete
+	Device string // name of the logical device, complete; "" is that of the data set
 	Item   string
 }
 
@@ -228,6 +232,115 @@ func (d *Device) FullName(m *Model) string {
 		return d.Name
 	}
 	return m.IED + d.Inst
+}
+
+// Share returns a device of that instance with the nodes of d and values of its own, which
+// are those of the nodes at first. Devices that share nodes cost little more than their
+// values of status and measurands. The nodes are not to change from then on.
+func (d *Device) Share(inst string) *Device {
+	n := int32(0)
+	for _, node := range d.Nodes {
+		for _, o := range node.Objects {
+			n = o.share(n)
+		}
+	}
+	return &Device{Inst: inst, Nodes: d.Nodes, cells: make([]cell, n)}
+}
+
+// Shared reports whether the device was made by [Device.Share].
+func (d *Device) Shared() bool { return d != nil && d.cells != nil }
+
+// cell is a value that is neither text nor list: so are nearly all that move with the process.
+type cell struct {
+	num  uint64
+	kind Kind // None for what is in own or as the node has it
+	size uint8
+}
+
+// share gives the attributes that move with the process their places, behind the first n.
+func (o *Object) share(n int32) int32 {
+	for _, sub := range o.Objects {
+		n = sub.share(n)
+	}
+	for _, a := range o.Attributes {
+		n = a.share(n)
+	}
+	return n
+}
+
+func (a *Attribute) share(n int32) int32 {
+	if !a.Leaf() {
+		for _, m := range a.Attributes {
+			n = m.share(n)
+		}
+		return n
+	}
+	if a.FC == ST || a.FC == MX {
+		if n++; a.place != n { // others may read it
+			a.place = n
+		}
+	}
+	return n
+}
+
+// Get returns the value that an attribute of a node of the device has in it, as [Attribute.Get].
+func (d *Device) Get(a *Attribute) Value {
+	if !d.Shared() {
+		return a.Get()
+	}
+	if !a.Leaf() {
+		list := make([]Value, len(a.Attributes))
+		for i, m := range a.Attributes {
+			list[i] = d.Get(m)
+		}
+		return Struct(list...)
+	}
+	if a.place > 0 {
+		if c := d.cells[a.place-1]; c.kind != None {
+			return Value{kind: c.kind, size: c.size, num: c.num}
+		}
+	}
+	if v, ok := d.own[a]; ok {
+		return v
+	}
+	return a.value
+}
+
+// Init is [Attribute.Init] for an attribute of a node of the device.
+func (d *Device) Init(a *Attribute, v Value) error {
+	if !d.Shared() {
+		return a.Init(v)
+	}
+	v, ok := a.typ.Fits(v)
+	if !ok || !a.Leaf() {
+		return fmt.Errorf("iec61850: %s: %w", a.Name, ErrType)
+	}
+	d.put(a, v)
+	return nil
+}
+
+// put sets the value of a leaf.
+func (d *Device) put(a *Attribute, v Value) {
+	if !d.Shared() {
+		a.value = v
+		return
+	}
+	simple := v.text == "" && v.list == nil
+	if a.place > 0 {
+		d.cells[a.place-1] = cell{}
+		if simple {
+			d.cells[a.place-1] = cell{v.num, v.kind, v.size}
+		}
+	}
+	switch {
+	case a.place > 0 && simple, a.value.Equal(v):
+		delete(d.own, a)
+	default:
+		if d.own == nil {
+			d.own = map[*Attribute]Value{}
+		}
+		d.own[a] = v
+	}
 }
 
 // ClassName returns the class of the node: Class, or the last four letters of
@@ -409,13 +522,17 @@ var (
 type Change struct {
 	Attribute *Attribute
 	Trigger   Trigger // the triggers of the attribute that the update pulled; 0 where it has none of them
+	Device    *Device // whose value it is, where devices share the attribute; nil where they do not
 }
 
 // Update sets values. It is valid only within the call of [Model.Update] that made it.
 type Update struct{ m *Model }
 
 // Set sets the value of a leaf, or the members of a structure in their order.
-func (u *Update) Set(a *Attribute, v Value) error {
+func (u *Update) Set(a *Attribute, v Value) error { return u.SetIn(nil, a, v) }
+
+// SetIn is [Update.Set] for a device that shares its nodes with others, see [Device.Share].
+func (u *Update) SetIn(d *Device, a *Attribute, v Value) error {
 	if !a.Leaf() {
 		if v.Kind() != Structure || v.Len() != len(a.Attributes) {
 			return fmt.Errorf("iec61850: %s: %w", a.Name, ErrType)
@@ -424,7 +541,7 @@ func (u *Update) Set(a *Attribute, v Value) error {
 			return fmt.Errorf("iec61850: %s: %w", a.Name, ErrType)
 		}
 		for i, member := range a.Attributes {
-			if err := u.Set(member, v.At(i)); err != nil {
+			if err := u.SetIn(d, member, v.At(i)); err != nil {
 				return err
 			}
 		}
@@ -435,11 +552,11 @@ func (u *Update) Set(a *Attribute, v Value) error {
 		return fmt.Errorf("iec61850: %s: %w: %v for %v", a.Name, ErrType, v.Kind(), a.typ.Kind)
 	}
 	pulled := a.Trigger & DataUpdate
-	if !a.value.Equal(v) {
+	if !d.Get(a).Equal(v) {
 		pulled |= a.Trigger & (DataChange | QualityChange)
+		d.put(a, v)
 	}
-	a.value = v
-	u.m.changes = append(u.m.changes, Change{a, pulled})
+	u.m.changes = append(u.m.changes, Change{a, pulled, d})
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (a *app) newFace(name string, cfg *meter.Config) (face, error) {
 		}
 		return facedlms.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access, Counters: cfg.Counters, Trace: cfg.Trace, Logger: cfg.Logger})
 	case "iec61850":
-		return ied.New(&server.Config{Trace: cfg.Trace, Logger: cfg.Logger}), nil
+		return ied.NewSingle(&server.Config{Trace: cfg.Trace, Logger: cfg.Logger}), nil
 	case "iec104":
 		return a.newStationFace(), nil
 	}

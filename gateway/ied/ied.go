@@ -1,87 +1,485 @@
-// Package ied shows a meter, whatever protocol it speaks, as an IED of IEC 61850
-// that MMS clients read, and describes that IED in a file of the substation
-// configuration language. The model is that of package mapping/ied.
+// Package ied shows meters, whatever protocol they speak, as an IED of IEC 61850 that
+// MMS clients read: each is a logical device. It also describes a meter in a file of the
+// substation configuration language. The models are those of package mapping/ied.
 package ied
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
-	"io"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/openusm/meter/iec61850"
+	"github.com/openusm/meter/iec61850/scl"
 	"github.com/openusm/meter/iec61850/server"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/mapping/ied"
-	"github.com/openusm/meter/result"
+	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/serve"
+	"github.com/openusm/meter/site"
 )
 
-// ErrNoModel is the error of a face that was given no readings yet.
-var ErrNoModel = errors.New("ied: the face was given no readings yet")
+// Config of a [Face].
+type Config struct {
+	Listen string      // host:port; MMS has port 102, over TLS 3782
+	TLS    *tls.Config // nil is in the clear. Who commands is the subject of the client's certificate
+	// Limits of connections. A zero Idle closes none: clients may well wait for reports and say nothing.
+	Limits serve.Config
+	IED    string // name of the IED; "" means METER
+	// Devices are the instances of the logical devices of meters; of others it is the name
+	// of the meter, as far as MMS can spell it.
+	Devices map[site.ID]string
+	// Models are meters whose model is given as a file of the substation configuration
+	// language, with the codes in the descriptions of its objects as [AppendSCL] writes them.
+	// They have the names of the file and do not grow: what has no object there is a loss.
+	Models map[site.ID][]byte
+	// State is a file in which the face keeps the models of meters, so that names mean the
+	// same after a restart, whatever comes first; "" for none.
+	State     string
+	Rules     *ied.Rules // nil means the built-in ones
+	Direction ied.Direction
+	Clients   int // report control blocks of each kind; zero means 4
+	// Authenticate decides about a client by the password that it sent, nil where it sent none; a nil Authenticate accepts everybody.
+	Authenticate func(password []byte) bool
 
-// Face is a meter as an IED. Its model is made from the first update, and later
-// ones set its values. It is safe for use by several goroutines.
-type Face struct {
-	cfg server.Config
-
-	mu     sync.Mutex
-	device *ied.Device
-	server *server.Server
+	Logger *slog.Logger                  // nil is silent
+	Trace  func(sent bool, frame []byte) // called for the octets of every message; nil for none
+	Warn   func(string)                  // hears what cannot be shown, each once; nil for none
 }
 
-// New returns a face that has no model yet. A nil cfg works.
-func New(cfg *server.Config) *Face {
-	f := &Face{}
+// Face shows the meters of a source as logical devices of one IED. Their models grow at
+// their ends with what they say, each time as a new revision.
+type Face struct {
+	cfg       Config
+	source    site.Source
+	commander site.Commander
+	model     *iec61850.Model
+	server    *server.Server
+
+	given  map[site.ID]given
+	shapes map[string]*shape // by their keys; touched by what watches the source alone
+	meters map[site.ID]*meter
+
+	mu     sync.Mutex // guards what follows
+	known  map[site.ID]*known
+	names  map[string]site.ID // meters by the complete names of their logical devices
+	dirty  bool
+	warned map[string]bool
+}
+
+// given is a model that was given.
+type given struct {
+	name  string // of its logical device
+	shape *ied.Shape
+}
+
+// shape is a shape and how many meters have it.
+type shape struct {
+	*ied.Shape
+	users int
+}
+
+// meter is a meter that is shown.
+type meter struct {
+	known   *known
+	device  *ied.Device // nil before the meter has said anything
+	seen    int         // readings that were looked at
+	waiting bool        // for one of them to have a value
+}
+
+// known is what is remembered of a meter. The batches do not change but at their end.
+type known struct {
+	inst    string
+	key     string
+	batches [][]ied.Register
+}
+
+// state is how it is kept.
+type state struct {
+	Shapes [][][]ied.Register  `json:"shapes"`
+	Meters map[site.ID]keeping `json:"meters"`
+}
+
+type keeping struct {
+	Device string `json:"device"`
+	Shape  int    `json:"shape"`
+}
+
+var _ site.Face = (*Face)(nil)
+
+// New returns a face of the meters of a source, which listens once it serves. Without a
+// commander nothing can be operated. A nil cfg works.
+func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
+	f := &Face{source: source, commander: commander, given: map[site.ID]given{}, shapes: map[string]*shape{}, meters: map[site.ID]*meter{},
+		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[string]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
 	}
-	return f
+	f.cfg.IED = cmp.Or(f.cfg.IED, "METER")
+	if err := f.load(); err != nil {
+		return nil, fmt.Errorf("ied: %w", err)
+	}
+	f.model = &iec61850.Model{IED: f.cfg.IED, Vendor: "openusm", Type: "meter", Revision: "-"}
+	s, err := server.New(f.model, &server.Config{Authenticate: f.cfg.Authenticate, Trace: f.cfg.Trace, Logger: f.cfg.Logger, MaxAssociations: max(f.cfg.Limits.Max, 0),
+		Control: f.control})
+	f.server = s
+	return f, err
 }
 
-// Update replaces what is shown, and returns what cannot be shown.
-func (f *Face) Update(r *result.Result) (lost []string) {
-	received := receivedAt(r)
+// maxName is the longest name of a logical device.
+const maxName = 64
+
+// load reads the state, of which the names of the configuration take precedence.
+func (f *Face) load() error {
+	var have state
+	if f.cfg.State != "" {
+		if err := site.LoadState(f.cfg.State, &have); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.cfg.Models)) {
+		if err := f.give(id, f.cfg.Models[id]); err != nil {
+			return fmt.Errorf("model of %s: %w", id, err)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(f.cfg.Devices)) {
+		inst := f.cfg.Devices[id]
+		if inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[f.cfg.IED+inst] != "" {
+			return fmt.Errorf("device %q of %s: not a name, or used twice", inst, id)
+		}
+		f.names[f.cfg.IED+inst] = id
+	}
+	for _, id := range slices.Sorted(maps.Keys(have.Meters)) {
+		k := have.Meters[id]
+		inst := cmp.Or(f.cfg.Devices[id], k.Device)
+		if f.given[id].shape != nil {
+			continue
+		}
+		if k.Shape < 0 || k.Shape >= len(have.Shapes) || inst == "" || inst != spell(inst) || len(f.cfg.IED)+len(inst) > maxName || f.names[f.cfg.IED+inst] != "" && f.names[f.cfg.IED+inst] != id {
+			return fmt.Errorf("state of %s: device %q or shape %d", id, inst, k.Shape)
+		}
+		f.names[f.cfg.IED+inst] = id
+		batches := have.Shapes[k.Shape]
+		f.known[id] = &known{inst: inst, key: ied.Key(batches), batches: batches}
+	}
+	return nil
+}
+
+// give takes the model of a meter from a file of the substation configuration language.
+func (f *Face) give(id site.ID, file []byte) error {
+	parsed, err := scl.Parse(file, nil)
+	if err != nil {
+		return err
+	}
+	if len(parsed.Model.Devices) != 1 {
+		return fmt.Errorf("it has %d logical devices, want one", len(parsed.Model.Devices))
+	}
+	dev := parsed.Model.Devices[0]
+	name := dev.FullName(parsed.Model)
+	s, err := ied.GivenShape(dev, &ied.Options{Direction: f.cfg.Direction, Rules: f.cfg.Rules})
+	if err != nil {
+		return err
+	}
+	if f.names[name] != "" {
+		return fmt.Errorf("its device %s is that of %s, too", name, f.names[name])
+	}
+	f.names[name], f.given[id] = id, given{name, s}
+	return nil
+}
+
+// spell returns what MMS can spell of a name.
+func spell(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= '0' && r <= '9', r >= 'A' && r <= 'Z', r >= 'a' && r <= 'z', r == '_':
+			return r
+		case r == '-', r == '.', r == ':', r == '/', r == ' ':
+			return '_'
+		}
+		return -1
+	}, name)
+}
+
+// Serve shows the meters until ctx ends.
+func (f *Face) Serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for c := range f.source.Watch(ctx) {
+			f.change(c)
+		}
+	})
+	watching.Go(func() { f.keep(ctx) })
+	limits := f.cfg.Limits
+	limits.TLS, limits.Logger = f.cfg.TLS, cmp.Or(limits.Logger, f.cfg.Logger)
+	limits.Max = cmp.Or(max(limits.Max, 0), defaultMax)
+	if limits.Idle == 0 {
+		limits.Idle = -1
+	}
+	err := serve.Listen(ctx, "tcp", f.cfg.Listen, &limits, nil, func(ctx context.Context, conn net.Conn) error { return f.server.Serve(ctx, conn) })
+	cancel()
+	watching.Wait()
+	f.server.Close()
+	return errors.Join(err, f.save())
+}
+
+// defaultMax is how many clients there may be at once.
+const defaultMax = 2048
+
+// change shows what is new of a meter.
+func (f *Face) change(c site.Change) {
+	m := f.meters[c.Meter]
+	if c.Data == nil {
+		if m != nil && m.device != nil {
+			f.server.RemoveDevice(m.device.Logical())
+			if m.known != nil {
+				f.leave(m.known.key)
+			}
+		}
+		delete(f.meters, c.Meter)
+		return
+	}
+	if m == nil {
+		m = &meter{}
+		if f.given[c.Meter].shape == nil {
+			m.known = f.enter(c.Meter)
+		}
+		f.meters[c.Meter] = m
+	}
+	set := c.Set
+	old := m.device
+	if f.grow(m, c) {
+		set = make([]int, len(c.Data.Readings))
+		for i := range set {
+			set[i] = i
+		}
+	}
+	if m.device == nil {
+		return
+	}
+	var lost []mapping.Loss
+	_ = f.model.Update(func(u *iec61850.Update) error {
+		lost = m.device.Change(u, c.Data, c.Received, set)
+		return nil
+	})
+	if m.device != old {
+		if err := f.server.SetDevice(m.device.Logical()); err != nil {
+			f.say(err.Error())
+		}
+	}
+	f.warn(c, lost)
+}
+
+// enter returns what is remembered of a meter, or begins to.
+func (f *Face) enter(id site.ID) *known {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.device != nil {
-		return lossTexts(r, f.device.Update(r.Readings, received))
+	if k := f.known[id]; k != nil {
+		return k
 	}
-	device, losses, err := ied.New(r.Meter, r.Readings, &ied.Options{Clock: r.Clock, Received: received})
-	if err != nil {
-		return []string{err.Error()}
+	inst := f.cfg.Devices[id]
+	if inst == "" {
+		base := cmp.Or(spell(string(id)), "meter")
+		base = base[:min(len(base), maxName-len(f.cfg.IED)-8)]
+		inst = base
+		for n := 2; f.names[f.cfg.IED+inst] != ""; n++ {
+			inst = base + "_" + strconv.Itoa(n)
+		}
 	}
-	s, err := server.New(device.Model, &f.cfg)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	f.device, f.server = device, s
-	return lossTexts(r, losses)
+	f.names[f.cfg.IED+inst] = id
+	k := &known{inst: inst}
+	f.known[id] = k
+	return k
 }
 
-// Serve serves one connection until it ends or ctx does. Several connections may
-// be served at once.
-func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
-	f.mu.Lock()
-	s := f.server
-	f.mu.Unlock()
+// grow gives a meter the model that its readings need, and reports whether it is another one.
+func (f *Face) grow(m *meter, c site.Change) bool {
+	fresh := m.device == nil
+	if m.known == nil {
+		if fresh {
+			own := f.given[c.Meter]
+			m.device = own.shape.Device("")
+			m.device.Logical().Name = own.name
+		}
+		return fresh
+	}
+	if !fresh && m.seen == len(c.Data.Readings) && !m.waiting {
+		return false
+	}
+	before, batches := m.known.key, m.known.batches
+	if fresh && len(batches) > 0 {
+		if err := f.take(m, batches); err != nil { // of rules that are no longer
+			f.say(string(c.Meter) + ": " + err.Error())
+			batches = nil
+		}
+	}
+	var have *ied.Shape
+	if m.device != nil {
+		have = f.shapes[m.known.key].Shape
+	}
+	m.seen = len(c.Data.Readings)
+	m.waiting = slices.ContainsFunc(c.Data.Readings, func(r obis.Reading) bool { return r.Value.IsNone() })
+	more := have.Registers(c.Data.Readings, c.Data.Clock, f.cfg.Rules)
+	if len(more) == 0 {
+		return fresh
+	}
+	had := m.device != nil
+	if err := f.take(m, append(slices.Clip(batches), more)); err != nil {
+		f.say(string(c.Meter) + ": " + err.Error())
+		return fresh
+	}
+	if had {
+		f.leave(before)
+	}
+	return true
+}
+
+// take gives a meter a device of the shape of batches.
+func (f *Face) take(m *meter, batches [][]ied.Register) error {
+	key := ied.Key(batches)
+	s := f.shapes[key]
 	if s == nil {
-		return errors.Join(ErrNoModel, rw.Close())
+		made, err := ied.NewShape(batches, &ied.Options{IED: f.cfg.IED, Direction: f.cfg.Direction, Clients: f.cfg.Clients, Rules: f.cfg.Rules})
+		if err != nil {
+			return err
+		}
+		s = &shape{Shape: made}
+		f.shapes[key] = s
 	}
-	return s.Serve(ctx, rw)
+	s.users++
+	m.device = s.Device(m.known.inst)
+	f.mu.Lock()
+	f.dirty = f.dirty || m.known.key != key
+	m.known.key, m.known.batches = key, s.Batches()
+	f.mu.Unlock()
+	return nil
 }
 
-// receivedAt returns when a result came: now, where it does not say.
-func receivedAt(r *result.Result) time.Time {
-	if r.Received.IsZero() {
-		return time.Now()
+// leave gives back a shape.
+func (f *Face) leave(key string) {
+	if s := f.shapes[key]; s != nil {
+		if s.users--; s.users == 0 {
+			delete(f.shapes, key)
+		}
 	}
-	return r.Received
 }
 
-func lossTexts(r *result.Result, lost []mapping.Loss) (texts []string) {
-	d := &mapping.Data{Readings: r.Readings}
-	for _, l := range d.Gather(lost) {
-		texts = append(texts, d.Describe(l))
+// commandTime is how long a command may take.
+const commandTime = 30 * time.Second
+
+// control has an object operated by the commander.
+func (f *Face) control(ctx context.Context, c server.Control) server.AddCause {
+	step, known := map[server.ControlStep]site.Step{server.Select: site.Select, server.Check: site.Check, server.Operate: site.Operate, server.Cancel: site.Cancel}[c.Step]
+	name, _, _ := strings.Cut(c.Reference, "/")
+	f.mu.Lock()
+	id := f.names[name]
+	f.mu.Unlock()
+	code, err := ied.Commanded(c.Object)
+	if err != nil || id == "" || !known {
+		return server.NotSupported
 	}
-	return texts
+	if c.Test && step == site.Operate { // nothing is to be done
+		step = site.Check
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	_, err = site.Do(ctx, f.commander, site.Command{Meter: id, Actor: site.Actor{Face: "iec61850", Name: c.Client, Remote: c.Remote},
+		Code: code, Value: obis.Bool(c.Value.Bool()), Step: step})
+	return cause(err)
+}
+
+// cause says why a command was not carried out.
+func cause(err error) server.AddCause {
+	for _, known := range []struct {
+		err   error
+		cause server.AddCause
+	}{{nil, server.CauseNone}, {site.ErrPolicy, server.NoAccessAuthority}, {site.ErrUnknown, server.NotSupported}, {site.ErrSelected, server.LockedByOtherClient},
+		{site.ErrNotSelected, server.ObjectNotSelected}, {site.ErrUncertain, server.TimeLimitOver}, {context.DeadlineExceeded, server.TimeLimitOver}} {
+		if errors.Is(err, known.err) {
+			return known.cause
+		}
+	}
+	return server.BlockedByProcess
+}
+
+// settling is for how long what is new is gathered before it is written.
+const settling = 200 * time.Millisecond
+
+// keep writes the state where it is new.
+func (f *Face) keep(ctx context.Context) {
+	tick := time.NewTicker(settling)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := f.save(); err != nil {
+				f.say(err.Error())
+			}
+		}
+	}
+}
+
+func (f *Face) save() error {
+	f.mu.Lock()
+	if !f.dirty || f.cfg.State == "" {
+		f.mu.Unlock()
+		return nil
+	}
+	f.dirty = false
+	all, numbers := state{Meters: map[site.ID]keeping{}}, map[string]int{}
+	for _, id := range slices.Sorted(maps.Keys(f.known)) {
+		k := f.known[id]
+		if len(k.batches) == 0 {
+			continue
+		}
+		n, listed := numbers[k.key]
+		if !listed {
+			n = len(all.Shapes)
+			numbers[k.key], all.Shapes = n, append(all.Shapes, k.batches)
+		}
+		all.Meters[id] = keeping{k.inst, n}
+	}
+	f.mu.Unlock()
+	if err := site.SaveState(f.cfg.State, all); err != nil {
+		f.mu.Lock()
+		f.dirty = true
+		f.mu.Unlock()
+		return fmt.Errorf("ied: %w", err)
+	}
+	return nil
+}
+
+// warn says what of readings cannot be shown.
+func (f *Face) warn(c site.Change, lost []mapping.Loss) {
+	if f.cfg.Warn == nil {
+		return
+	}
+	for _, l := range lost {
+		f.say(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
+	}
+}
+
+// maxWarned is of how many warnings a face remembers that they were told.
+const maxWarned = 10_000
+
+// say says what nobody has heard yet.
+func (f *Face) say(text string) {
+	f.mu.Lock()
+	known := f.warned[text] || len(f.warned) >= maxWarned
+	f.warned[text] = true
+	f.mu.Unlock()
+	if !known && f.cfg.Warn != nil {
+		f.cfg.Warn(text)
+	}
 }

@@ -11,14 +11,14 @@ import (
 
 // SCLOptions describe the IED that [AppendSCL] makes of a meter. Nil SCLOptions work.
 type SCLOptions struct {
-	IED    string // name; "" means METER, as a [Face] has it
+	IED    string // name; "" means METER, as a [Single] has it
 	IP     string // address of the server; "" leaves the addresses out, which makes the file an ICD
 	Mask   string // "" means 255.255.255.0
 	Values bool   // write what the meter measured, too, as initial values
 }
 
 // AppendSCL appends a file of the substation configuration language (IEC
-// 61850-6) that describes the meter as the IED that a [Face] shows. lost names
+// 61850-6) that describes the meter as the IED that a [Single] shows. lost names
 // what that IED cannot show in full.
 func AppendSCL(dst []byte, r *result.Result, o *SCLOptions) (doc []byte, lost []string, err error) {
 	if o == nil {

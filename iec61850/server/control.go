@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/tls"
+	"net"
 	"strings"
 	"time"
 
@@ -32,7 +34,11 @@ type Control struct {
 	At        time.Time      // when to operate (operTm); zero means at once
 	Time      iec61850.Timestamp
 	Test      bool
-	Checks    uint8 // bit 0 (1<<1) synchrocheck, bit 1 (1<<0) interlock
+	Checks    uint8  // bit 0 (1<<1) synchrocheck, bit 1 (1<<0) interlock
+	Client    string // subject of the certificate of the client, "" where it showed none
+	Remote    string // where the client is
+
+	device *iec61850.Device
 }
 
 // AddCause is why a control was refused or ended.
@@ -75,12 +81,13 @@ type selection struct {
 	running bool
 	timer   *time.Timer // of an operation that waits for its time, nil for others
 	abort   func()      // ends such an operation
+	device  *iec61850.Device
 }
 
 const defaultSelection = 30 * time.Second
 
 // control does what a write below the constraint CO means. it is SBOw, Oper or Cancel.
-func (a *association) control(it *item, v iec61850.Value) error {
+func (a *association) control(it item, v iec61850.Value) error {
 	if it.attr == nil || it.attr.Leaf() || strings.Count(it.path, "$") < 3 {
 		return mms.ObjectAccessDenied
 	}
@@ -89,7 +96,7 @@ func (a *association) control(it *item, v iec61850.Value) error {
 		return mms.TypeInconsistent
 	}
 	c := a.s.request(it, v)
-	model := a.s.controlModel(it.object)
+	model := a.s.controlModel(it)
 	enhanced := model == iec61850.DirectEnhanced || model == iec61850.SelectEnhanced
 	cause := CauseNone
 	switch it.name {
@@ -113,8 +120,8 @@ func (a *association) control(it *item, v iec61850.Value) error {
 }
 
 // request reads the members of the structure, which fits its type.
-func (s *Server) request(it *item, v iec61850.Value) Control {
-	c := Control{Reference: it.reference()[:strings.LastIndexByte(it.reference(), '.')], Object: it.object}
+func (s *Server) request(it item, v iec61850.Value) Control {
+	c := Control{Reference: it.reference()[:strings.LastIndexByte(it.reference(), '.')], Object: it.object, device: it.domain.device}
 	for i, m := range it.typ.Members {
 		member := v.At(i)
 		switch m.Name {
@@ -143,10 +150,10 @@ func (s *Server) request(it *item, v iec61850.Value) Control {
 	return c
 }
 
-func (s *Server) controlModel(o *iec61850.Object) (m iec61850.ControlModel) {
-	if a := o.Attribute("ctlModel", iec61850.CF); a != nil {
+func (s *Server) controlModel(it item) (m iec61850.ControlModel) {
+	if a := it.object.Attribute("ctlModel", iec61850.CF); a != nil {
 		s.model.View(func() {
-			n, _ := a.Get().Int()
+			n, _ := it.domain.device.Get(a).Int()
 			m = iec61850.ControlModel(n)
 		})
 	}
@@ -158,6 +165,7 @@ func (a *association) askPolicy(c Control) AddCause {
 	if a.s.cfg.Control == nil {
 		return NoAccessAuthority
 	}
+	c.Client, c.Remote = a.client()
 	if cause := a.s.cfg.Control(a.ctx, c); cause != CauseUnknown {
 		return cause
 	}
@@ -169,7 +177,7 @@ func (a *association) reserve(c Control) AddCause {
 	timeout := defaultSelection
 	if t := c.Object.Attribute("sboTimeout", iec61850.CF); t != nil {
 		a.s.model.View(func() {
-			if n, _ := t.Get().Uint(); n > 0 {
+			if n, _ := c.device.Get(t).Uint(); n > 0 {
 				timeout = time.Duration(n) * time.Millisecond
 			}
 		})
@@ -177,21 +185,21 @@ func (a *association) reserve(c Control) AddCause {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	now := a.s.cfg.Now()
-	if have := a.s.selected[c.Object]; have != nil && (have.running || now.Before(have.until)) {
+	if have := a.s.selected[c.Reference]; have != nil && (have.running || now.Before(have.until)) {
 		if have.a != a {
 			return LockedByOtherClient
 		}
 		return ObjectAlreadySelected
 	}
-	a.s.selected[c.Object] = &selection{a: a, until: now.Add(timeout), value: c.Value}
+	a.s.selected[c.Reference] = &selection{a: a, until: now.Add(timeout), value: c.Value, device: c.device}
 	return CauseNone
 }
 
-func (a *association) unreserve(o *iec61850.Object) {
+func (a *association) unreserve(reference string) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	if have := a.s.selected[o]; have != nil && have.a == a {
-		delete(a.s.selected, o)
+	if have := a.s.selected[reference]; have != nil && have.a == a {
+		delete(a.s.selected, reference)
 	}
 }
 
@@ -201,18 +209,18 @@ func (a *association) selectWith(c Control) AddCause {
 	}
 	cause := a.askPolicy(c)
 	if cause != CauseNone {
-		a.unreserve(c.Object)
+		a.unreserve(c.Reference)
 	}
 	return cause
 }
 
 // selectObject answers the reading of SBO: its own reference where the object was selected, else nothing.
-func (a *association) selectObject(it *item) iec61850.Value {
-	if a.s.controlModel(it.object) != iec61850.SelectNormal {
+func (a *association) selectObject(it item) iec61850.Value {
+	if a.s.controlModel(it) != iec61850.SelectNormal {
 		return iec61850.Visible("")
 	}
 	ref := it.reference()
-	c := Control{Step: Select, Reference: ref[:strings.LastIndexByte(ref, '.')], Object: it.object}
+	c := Control{Step: Select, Reference: ref[:strings.LastIndexByte(ref, '.')], Object: it.object, device: it.domain.device}
 	cause := a.selectWith(c)
 	a.s.trackControl(a, it, iec61850.Value{}, c, cause)
 	if cause != CauseNone {
@@ -224,7 +232,7 @@ func (a *association) selectObject(it *item) iec61850.Value {
 // cancel takes a selection back, or ends an operation that waits for its time.
 func (a *association) cancel(c Control) AddCause {
 	a.s.mu.Lock()
-	have := a.s.selected[c.Object]
+	have := a.s.selected[c.Reference]
 	mine := have != nil && have.a == a && (!have.running || have.timer != nil)
 	a.s.mu.Unlock()
 	if !mine {
@@ -236,7 +244,7 @@ func (a *association) cancel(c Control) AddCause {
 	}
 	switch {
 	case have.timer == nil:
-		a.unreserve(c.Object)
+		a.unreserve(c.Reference)
 	case have.timer.Stop():
 		a.after = append(a.after, have.abort)
 	default:
@@ -245,7 +253,7 @@ func (a *association) cancel(c Control) AddCause {
 	return CauseNone
 }
 
-func (a *association) operate(it *item, v iec61850.Value, c Control, model iec61850.ControlModel, enhanced bool) AddCause {
+func (a *association) operate(it item, v iec61850.Value, c Control, model iec61850.ControlModel, enhanced bool) AddCause {
 	switch model {
 	case iec61850.StatusOnly:
 		return NotSupported
@@ -261,23 +269,23 @@ func (a *association) operate(it *item, v iec61850.Value, c Control, model iec61
 	wait := time.Duration(0)
 	if !c.At.IsZero() {
 		if wait = c.At.Sub(a.s.cfg.Now()); wait <= 0 {
-			a.unreserve(c.Object)
+			a.unreserve(c.Reference)
 			return TimeLimitOver
 		}
 	}
 	c.Step = Check
 	if cause := a.askPolicy(c); cause != CauseNone {
-		a.unreserve(c.Object)
+		a.unreserve(c.Reference)
 		return cause
 	}
 	c.Step = Operate
 	if !enhanced && wait == 0 {
-		defer a.unreserve(c.Object)
+		defer a.unreserve(c.Reference)
 		return a.askPolicy(c)
 	}
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	have := a.s.selected[c.Object]
+	have := a.s.selected[c.Reference]
 	if have == nil || have.a != a {
 		return ObjectNotSelected
 	}
@@ -298,7 +306,7 @@ func (a *association) operate(it *item, v iec61850.Value, c Control, model iec61
 func (a *association) chosen(c Control, withValue bool) AddCause {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
-	have := a.s.selected[c.Object]
+	have := a.s.selected[c.Reference]
 	switch {
 	case have == nil || have.a != a || !have.running && a.s.cfg.Now().After(have.until):
 		return ObjectNotSelected
@@ -311,13 +319,13 @@ func (a *association) chosen(c Control, withValue bool) AddCause {
 }
 
 // carryOut operates with enhanced security, or when its time came.
-func (a *association) carryOut(it *item, v iec61850.Value, c Control, enhanced bool) {
+func (a *association) carryOut(it item, v iec61850.Value, c Control, enhanced bool) {
 	a.terminate(it, v, c, a.askPolicy(c), enhanced)
 }
 
 // terminate gives the object back and, with enhanced security, reports how its operation ended.
-func (a *association) terminate(it *item, v iec61850.Value, c Control, cause AddCause, enhanced bool) {
-	a.unreserve(c.Object)
+func (a *association) terminate(it item, v iec61850.Value, c Control, cause AddCause, enhanced bool) {
+	a.unreserve(c.Reference)
 	if !enhanced {
 		return
 	}
@@ -337,7 +345,7 @@ func (a *association) terminate(it *item, v iec61850.Value, c Control, cause Add
 }
 
 // applError is the report of LastApplError.
-func applError(it *item, c Control, code int64, cause AddCause) mms.Information {
+func applError(it item, c Control, code int64, cause AddCause) mms.Information {
 	return mms.Information{
 		Variables: mms.Variables{Each: []mms.Variable{{Name: mms.Name{Item: []byte("LastApplError")}}}},
 		Results: []mms.Result{{Value: iec61850.Struct(
@@ -352,9 +360,23 @@ func applError(it *item, c Control, code int64, cause AddCause) mms.Information 
 
 // deselect gives back what an association selected, and what waits for its time. s.mu is held.
 func (s *Server) deselect(a *association) {
-	for o, have := range s.selected {
+	for reference, have := range s.selected {
 		if have.a == a && (!have.running || have.timer != nil && have.timer.Stop()) {
-			delete(s.selected, o)
+			delete(s.selected, reference)
 		}
 	}
+}
+
+// client returns who the client showed itself to be, and where it is.
+func (a *association) client() (subject, remote string) {
+	conn := a.conn.Unwrap()
+	if c, ok := conn.(net.Conn); ok {
+		remote = c.RemoteAddr().String()
+	}
+	if c, ok := conn.(*tls.Conn); ok {
+		if chains := c.ConnectionState().VerifiedChains; len(chains) > 0 {
+			subject = chains[0][0].Subject.CommonName
+		}
+	}
+	return subject, remote
 }

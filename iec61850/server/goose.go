@@ -30,17 +30,17 @@ type gooseBlock struct {
 	dataSet string // LLN0$name, "" where there is none
 }
 
-func (s *Server) addGOOSE(d *domain, n *iec61850.Node, def *iec61850.GOOSE) *item {
+func (s *Server) addGOOSE(d *domain, n *iec61850.Node, def *iec61850.GOOSE) *node {
 	g := &gooseBlock{s: s, domain: d, def: def}
 	if def.DataSet != "" {
 		g.dataSet = n.Name + "$" + def.DataSet
 	}
 	s.goose = append(s.goose, g)
-	it := &item{name: def.Name, path: n.Name + "$GO$" + def.Name, domain: d, fc: iec61850.GO}
+	it := &node{name: def.Name, path: n.Name + "$GO$" + def.Name, fc: iec61850.GO}
 	it.addFields(g, gooseFields)
 	for _, field := range it.children {
 		for i, m := range field.typ.Members { // of DstAddress
-			field.children = append(field.children, blockItem(field, m.Name, m.Type, g, len(gooseFields)+i))
+			field.children = append(field.children, blockNode(field, m.Name, m.Type, g, len(gooseFields)+i))
 		}
 	}
 	return it

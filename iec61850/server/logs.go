@@ -29,7 +29,7 @@ type journal struct {
 	cycle     *time.Timer
 }
 
-func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
+func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *node {
 	name := def.Journal
 	if name == "" {
 		name = def.Name
@@ -42,7 +42,7 @@ func (s *Server) addLog(d *domain, n *iec61850.Node, def *iec61850.Log) *item {
 	s.logs = append(s.logs, j)
 	d.journals = append(d.journals, j.name)
 	slices.Sort(d.journals)
-	it := &item{name: def.Name, path: n.Name + "$LG$" + def.Name, domain: d, fc: iec61850.LG}
+	it := &node{name: def.Name, path: n.Name + "$LG$" + def.Name, fc: iec61850.LG}
 	it.addFields(j, logFields)
 	return it
 }

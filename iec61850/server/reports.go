@@ -125,7 +125,10 @@ const maxUnbuffered = 64
 const minIntegrity = 10
 
 // addNodeBlocks adds the control blocks of a node below its level of one constraint.
-func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *item) error {
+func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, level *node) error {
+	if d.device.Shared() && (len(n.Logs) > 0 || len(n.GOOSE) > 0 || n.Settings != nil) {
+		return fmt.Errorf("server: %s/%s: nodes with logs, GOOSE or setting groups cannot be shared", d.name, n.Name)
+	}
 	for _, def := range n.Reports {
 		want := iec61850.RP
 		if def.Buffered {
@@ -166,42 +169,95 @@ func (s *Server) addNodeBlocks(d *domain, n *iec61850.Node, fc iec61850.FC, leve
 	return nil
 }
 
-func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name, client string) (*item, error) {
-	item := &item{name: name, path: n.Name + "$" + fc.String() + "$" + name, domain: d, fc: fc}
-	r := &report{s: s, domain: d, node: n.Name, def: def, path: d.name + "/" + item.path, id: def.ID, confRev: def.ConfRev,
-		options: def.Options, bufTime: def.BufTime, triggers: def.Triggers, integrity: def.Integrity, fields: unbufferedFields,
-		lastTime: iec61850.EntryTimeOf(time.Time{})}
-	if def.Buffered {
-		r.fields = bufferedFields
-	}
-	if def.DataSet != "" {
-		r.dataSet = d.name + "/" + n.Name + "$" + def.DataSet
-	}
-	item.addFields(r, r.fields)
+// reportDef is a report control block in any domain of a shape.
+type reportDef struct {
+	def    *iec61850.Report
+	node   string
+	path   string // LLN0$RP$name
+	client string // network address of the client for which it is reserved, "" for none
+}
+
+func (s *Server) addReport(d *domain, n *iec61850.Node, fc iec61850.FC, def *iec61850.Report, name, client string) (*node, error) {
+	above := &node{name: name, path: n.Name + "$" + fc.String() + "$" + name, fc: fc}
+	rd := &reportDef{def: def, node: n.Name, path: above.path}
 	if client != "" {
 		address, err := netip.ParseAddr(client)
 		if err != nil {
-			return nil, fmt.Errorf("server: report %s: client: %w", r.path, err)
+			return nil, fmt.Errorf("server: report %s/%s: client: %w", d.name, above.path, err)
 		}
-		r.client, r.resvTms = string(address.Unmap().AsSlice()), byConfiguration
+		rd.client = string(address.Unmap().AsSlice())
 	}
-	s.reports = append(s.reports, r)
-	return item, nil
+	for i, f := range reportFields(def) {
+		t, _ := iec61850.BasicType(f.basic)
+		above.children = append(above.children, &node{name: f.name, path: above.path + "$" + f.name, fc: fc, report: rd, member: i, typ: t})
+	}
+	if !d.device.Shared() {
+		r := d.newReport(rd)
+		d.reports[rd] = r
+		s.reports = append(s.reports, r)
+	}
+	return above, nil
+}
+
+func reportFields(def *iec61850.Report) []field {
+	if def.Buffered {
+		return bufferedFields
+	}
+	return unbufferedFields
+}
+
+// newReport returns a report as it is before anybody has set it.
+func (d *domain) newReport(rd *reportDef) *report {
+	def := rd.def
+	r := &report{s: d.s, domain: d, node: rd.node, def: def, path: d.name + "/" + rd.path, id: def.ID, confRev: def.ConfRev,
+		options: def.Options, bufTime: def.BufTime, triggers: def.Triggers, integrity: def.Integrity, fields: reportFields(def),
+		lastTime: iec61850.EntryTimeOf(time.Time{}), client: rd.client}
+	if def.DataSet != "" {
+		r.dataSet = d.name + "/" + rd.node + "$" + def.DataSet
+	}
+	if r.client != "" {
+		r.resvTms = byConfiguration
+	}
+	return r
+}
+
+// live returns the control block of a member, to be set. A report of a shape that is
+// shared is one of its own from then on: a buffered one begins to buffer.
+func (it item) live() block {
+	if it.blk != nil {
+		return it.blk
+	}
+	s := it.domain.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := it.domain.reports[it.report]
+	if r == nil {
+		r = it.domain.newReport(it.report)
+		if s.domains[it.domain.name] != it.domain || r.dataSet != "" && r.setDataSet(nil, r.dataSet, true) != nil {
+			return r // of a device that is no more
+		}
+		it.domain.reports[it.report] = r
+		s.reports = append(s.reports, r)
+		if r.def.Buffered {
+			r.startCycle()
+		}
+	}
+	return r
 }
 
 // byConfiguration is what ResvTms says of a block that is one client's for good.
 const byConfiguration = -1
 
 // addFields adds the members of a control block.
-func (it *item) addFields(b block, fields []field) {
+func (it *node) addFields(b block, fields []field) {
 	for i, f := range fields {
 		t, _ := iec61850.BasicType(f.basic)
-		it.children = append(it.children, blockItem(it, f.name, t, b, i))
+		it.children = append(it.children, blockNode(it, f.name, t, b, i))
 	}
 }
 
-func blockItem(above *item, name string, t iec61850.Type, b block, member int) *item {
-	return &item{name: name, path: above.path + "$" + name, domain: above.domain, fc: above.fc, block: b, member: member, typ: t}
+func blockNode(above *node, name string, t iec61850.Type, b block, member int) *node {
+	return &node{name: name, path: above.path + "$" + name, fc: above.fc, blk: b, member: member, typ: t}
 }
 
 // addBlocks resolves the data sets of the model and of its control blocks.
@@ -211,7 +267,7 @@ func (s *Server) addBlocks() error {
 			for _, ds := range n.DataSets {
 				l := &list{}
 				for _, ref := range ds.Members {
-					m, err := s.member(ref)
+					m, err := s.member(d, ref)
 					if err != nil {
 						return fmt.Errorf("server: data set %s of %s/%s: member %s: %w", ds.Name, d.name, n.Name, ref, err)
 					}
@@ -245,13 +301,20 @@ func (s *Server) addBlocks() error {
 	return nil
 }
 
-// member returns what a reference names, which may be an element of an array or
-// a part of one: MHAI1$MX$HA$phsAHar(3)$mag$f.
-func (s *Server) member(ref iec61850.Ref) (member, error) {
+// member returns what a reference in a data set of a domain names, which may be an element
+// of an array or a part of one: MHAI1$MX$HA$phsAHar(3)$mag$f.
+func (s *Server) member(d *domain, ref iec61850.Ref) (member, error) {
+	if ref.Device == "" {
+		ref.Device = d.name
+	}
 	m := member{reference: ref.String()}
 	path, rest, indexed := strings.Cut(ref.Item, "(")
-	m.item = s.find(mms.DomainName(ref.Device, path))
-	if m.item == nil || m.item.fc == 0 {
+	if ref.Device == d.name {
+		m.item = d.find([]byte(path))
+	} else {
+		m.item = s.find(mms.DomainName(ref.Device, path))
+	}
+	if m.item.node == nil || m.item.fc == 0 {
 		return member{}, iec61850.ErrNotFound
 	}
 	if !indexed {
@@ -283,8 +346,8 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 		switch {
 		case strings.HasPrefix(name, "@") && a != nil && a.lists[name[1:]] != nil:
 			members = a.lists[name[1:]]
-		case ok && r.s.domains[dev] != nil && r.s.domains[dev].lists[item] != nil:
-			l = r.s.domains[dev].lists[item]
+		case ok && r.s.domains[dev] != nil && r.s.domains[dev].list(item, false) != nil:
+			l = r.s.domains[dev].list(item, true)
 			members = l.members
 		default:
 			return mms.ObjectValueInvalid
@@ -306,7 +369,8 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 	r.content.reset()
 	for i, m := range members {
 		m.item.leaves(func(attr *iec61850.Attribute) {
-			r.s.byAttr[attr] = append(r.s.byAttr[attr], membership{r, i})
+			by := m.item.domain.memberships()
+			by[attr] = append(by[attr], membership{r, i})
 		})
 	}
 	return nil
@@ -315,9 +379,21 @@ func (r *report) setDataSet(a *association, name string, initial bool) error {
 func (r *report) unregister() {
 	for _, m := range r.data {
 		m.item.leaves(func(attr *iec61850.Attribute) {
-			r.s.byAttr[attr] = slices.DeleteFunc(r.s.byAttr[attr], func(m membership) bool { return m.report == r })
+			by := m.item.domain.memberships()
+			by[attr] = slices.DeleteFunc(by[attr], func(m membership) bool { return m.report == r })
 		})
 	}
+}
+
+// memberships returns where reports are by the attributes of the domain.
+func (d *domain) memberships() map[*iec61850.Attribute][]membership {
+	if !d.shape.shared {
+		return d.s.byAttr
+	}
+	if d.byAttr == nil {
+		d.byAttr = map[*iec61850.Attribute][]membership{}
+	}
+	return d.byAttr
 }
 
 // changed is called by the model, locked, after every update.
@@ -330,7 +406,15 @@ func (s *Server) changed(changes []iec61850.Change) {
 		if c.Trigger == 0 {
 			continue
 		}
-		for _, m := range s.byAttr[c.Attribute] {
+		by := s.byAttr
+		if c.Device != nil {
+			d := s.devices[c.Device]
+			if d == nil {
+				continue
+			}
+			by = d.byAttr
+		}
+		for _, m := range by[c.Attribute] {
 			if m.report.event(m.member, c.Trigger) {
 				touched = append(touched, m.report)
 			}

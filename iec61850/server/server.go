@@ -97,13 +97,16 @@ type Server struct {
 	// mu guards what clients change beside the model: blocks, lists, selections.
 	// It is taken after the lock of the model.
 	mu          sync.Mutex
-	domains     map[string]*domain
-	names       []string // of the domains, sorted
+	catalogue   sync.RWMutex       // taken after mu to change domains, held to read them without mu
+	domains     map[string]*domain // by name
+	names       []string           // of the domains, sorted; nil where they are to be sorted anew
+	devices     map[*iec61850.Device]*domain
+	shapes      map[*iec61850.Node]*shape // of devices that share nodes, by the first
 	reports     []*report
 	logs        []*journal
 	goose       []*gooseBlock
 	byAttr      map[*iec61850.Attribute][]membership
-	selected    map[*iec61850.Object]*selection
+	selected    map[string]*selection              // by the reference of the object
 	substituted map[*iec61850.Attribute][]*standIn // by the attribute and by what stands in for it; not changed once made
 	touched     []*report                          // memory of changed
 	changes     []iec61850.Change                  // memory of seen, under the lock of the model
@@ -113,7 +116,7 @@ type Server struct {
 
 // New returns a server of the model. Close stops its watching the model.
 func New(m *iec61850.Model, cfg *Config) (*Server, error) {
-	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[*iec61850.Object]*selection{},
+	s := &Server{model: m, domains: map[string]*domain{}, byAttr: map[*iec61850.Attribute][]membership{}, selected: map[string]*selection{}, devices: map[*iec61850.Device]*domain{}, shapes: map[*iec61850.Node]*shape{},
 		tracking: map[string]*iec61850.Object{}, substituted: map[*iec61850.Attribute][]*standIn{}}
 	if cfg != nil {
 		s.cfg = *cfg
@@ -124,7 +127,6 @@ func New(m *iec61850.Model, cfg *Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	slices.Sort(s.names)
 	s.findTracking()
 	s.mu.Lock() // timers of blocks run from here on
 	err := s.addBlocks()

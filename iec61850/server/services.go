@@ -150,7 +150,7 @@ func (a *association) readVariables(p mms.PDU) error {
 			v := &a.read.Variables.Each[i]
 			it := a.s.find(v.Name)
 			switch {
-			case it == nil:
+			case it.node == nil:
 				pdu = mms.AppendFailure(pdu, mms.ObjectNonExistent)
 			case selected[i].Kind() != iec61850.None:
 				pdu = mms.AppendData(pdu, selected[i])
@@ -174,7 +174,7 @@ func (a *association) selections() (selected map[int]iec61850.Value) {
 		if !bytes.HasSuffix(v.Name.Item, []byte("$SBO")) {
 			continue
 		}
-		if it := a.s.find(v.Name); it != nil && it.fc == iec61850.CO && it.attr != nil {
+		if it := a.s.find(v.Name); it.node != nil && it.fc == iec61850.CO && it.attr != nil {
 			if selected == nil {
 				selected = map[int]iec61850.Value{}
 			}
@@ -185,7 +185,7 @@ func (a *association) selections() (selected map[int]iec61850.Value) {
 }
 
 // appendItem appends the value of an item. The model is locked for reading.
-func (a *association) appendItem(pdu []byte, it *item, access []mms.Step) []byte {
+func (a *association) appendItem(pdu []byte, it item, access []mms.Step) []byte {
 	if it.fc == iec61850.SE && !it.domain.editable(nil) {
 		return mms.AppendFailure(pdu, mms.TemporarilyUnavailable)
 	}
@@ -215,7 +215,7 @@ func (a *association) members(n mms.Name) ([]member, error) {
 	a.s.mu.Lock()
 	defer a.s.mu.Unlock()
 	if d := a.s.domains[string(n.Domain)]; d != nil && n.Scope == mms.ScopeDomain {
-		if l := d.lists[string(n.Item)]; l != nil {
+		if l := d.list(string(n.Item), false); l != nil {
 			return l.members, nil
 		}
 	}
@@ -254,11 +254,11 @@ func (a *association) writeVariables(p mms.PDU) error {
 func (a *association) writeOne(t member, v iec61850.Value) error {
 	it := t.item
 	switch {
-	case it == nil:
+	case it.node == nil:
 		return mms.ObjectNonExistent
 	case len(t.access) > 0:
 		return mms.ObjectAccessUnsupported
-	case it.block != nil:
+	case it.isBlock():
 		return a.writeBlock(it, v)
 	case it.fc == iec61850.CO:
 		return a.control(it, v)
@@ -274,7 +274,7 @@ func (a *association) writeOne(t member, v iec61850.Value) error {
 	return err
 }
 
-func (a *association) writeAttribute(it *item, v iec61850.Value) error {
+func (a *association) writeAttribute(it item, v iec61850.Value) error {
 	if a.s.cfg.Write == nil || !writable(it.fc) {
 		return mms.ObjectAccessDenied
 	}
@@ -284,7 +284,11 @@ func (a *association) writeAttribute(it *item, v iec61850.Value) error {
 	if err := a.s.cfg.Write(it.reference(), it.attr, v); err != nil {
 		return err
 	}
-	return a.s.model.Update(func(u *iec61850.Update) error { return u.Set(it.attr, v) })
+	device := it.domain.device
+	if !device.Shared() {
+		device = nil
+	}
+	return a.s.model.Update(func(u *iec61850.Update) error { return u.SetIn(device, it.attr, v) })
 }
 
 // writable reports whether clients may write attributes of the constraint at all.
@@ -296,23 +300,24 @@ func writable(fc iec61850.FC) bool {
 	return false
 }
 
-func (a *association) writeBlock(it *item, v iec61850.Value) error {
+func (a *association) writeBlock(it item, v iec61850.Value) error {
 	v, ok := it.typ.Fits(v)
 	if !ok {
 		return mms.TypeInconsistent
 	}
-	err := it.block.decide(a, it.member, v)
+	b := it.live()
+	err := b.decide(a, it.member, v)
 	var later []func(*iec61850.Update) error
 	var values map[string]iec61850.Value
 	a.s.model.View(func() {
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
 		if err == nil {
-			err = it.block.set(a, it.member, v)
+			err = b.set(a, it.member, v)
 		}
 		later, a.s.later = a.s.later, nil
 		if len(a.s.tracking) > 0 {
-			values = snapshot(it.block, it.block.members(), it.member, v)
+			values = snapshot(b, b.members(), it.member, v)
 		}
 	})
 	for _, f := range later {
@@ -321,7 +326,7 @@ func (a *association) writeBlock(it *item, v iec61850.Value) error {
 		}
 	}
 	if values != nil {
-		a.s.trackBlock(a, it, err, values)
+		a.s.trackBlock(a, it, b, err, values)
 	}
 	return err
 }
@@ -348,25 +353,27 @@ func (a *association) nameList(p mms.PDU) error {
 func (a *association) namesOf(q mms.NameListRequest) ([]string, error) {
 	switch {
 	case q.Scope == mms.ScopeVMD && q.Class == mms.Domains:
-		return a.s.names, nil
+		return a.s.domainNames(), nil
 	case q.Scope == mms.ScopeAssociation && q.Class == mms.NamedVariableLists:
 		return sortedKeys(a.lists), nil
 	case q.Scope != mms.ScopeDomain:
 		return nil, nil
 	}
+	a.s.catalogue.RLock()
 	d := a.s.domains[string(q.Domain)]
+	a.s.catalogue.RUnlock()
 	if d == nil {
 		return nil, mms.ErrDomainMissing
 	}
 	switch q.Class {
 	case mms.NamedVariables:
-		return d.names, nil
+		return d.shape.names, nil
 	case mms.Journals:
 		return d.journals, nil
 	case mms.NamedVariableLists:
 		a.s.mu.Lock()
 		defer a.s.mu.Unlock()
-		return sortedKeys(d.lists), nil
+		return d.listNames(), nil
 	}
 	return nil, nil
 }
@@ -387,7 +394,7 @@ func (a *association) attributes(p mms.PDU) error {
 		return err
 	}
 	it := a.s.find(n)
-	if it == nil {
+	if it.node == nil {
 		return mms.ErrDomainMissing
 	}
 	a.respond(p, true, func(dst []byte) []byte { return mms.AppendAttributes(dst, it.typ) })
@@ -407,8 +414,8 @@ func (a *association) listAttributes(p mms.PDU) error {
 	l := mms.ListAttributes{Deletable: n.Scope == mms.ScopeAssociation}
 	if n.Scope == mms.ScopeDomain {
 		a.s.mu.Lock()
-		if have := a.s.domains[string(n.Domain)].lists[string(n.Item)]; have != nil {
-			l.Deletable = have.deletable
+		if d := a.s.domains[string(n.Domain)]; d != nil && d.lists[string(n.Item)] != nil {
+			l.Deletable = d.lists[string(n.Item)].deletable
 		}
 		a.s.mu.Unlock()
 	}
@@ -431,7 +438,7 @@ func (a *association) define(p mms.PDU) error {
 	members := make([]member, len(q.Variables))
 	for i, v := range q.Variables {
 		it := a.s.find(v.Name)
-		if it == nil || it.fc == 0 {
+		if it.node == nil || it.fc == 0 {
 			return mms.ErrDefinitionInvalid
 		}
 		if len(v.Access) > 0 {
@@ -471,7 +478,7 @@ func (a *association) defineList(n mms.Name, members []member) error {
 func listReference(n mms.Name) string { return strings.ReplaceAll(n.String(), "$", ".") }
 
 // newMember returns the member of a list that a client defined.
-func newMember(it *item, access []mms.Step) member {
+func newMember(it item, access []mms.Step) member {
 	reference := []byte(iec61850.Ref{Device: it.domain.name, Item: it.path}.String())
 	for _, step := range access {
 		if step.Component != nil {
@@ -499,10 +506,10 @@ func (s *Server) defineList(domain, name string, members []member) error {
 	defer s.mu.Unlock()
 	d := s.domains[domain]
 	node, _, ok := strings.Cut(name, "$")
-	if d == nil || !ok || d.items[node] == nil {
+	if d == nil || !ok || d.shape.nodes[node] == nil {
 		return mms.ErrDomainMissing
 	}
-	if d.lists[name] != nil {
+	if d.list(name, false) != nil {
 		return mms.ErrDefinitionExists
 	}
 	dynamic := 0
@@ -545,7 +552,7 @@ func (a *association) remove(p mms.PDU) error {
 			gone = append(gone, n)
 		case n.Scope == mms.ScopeDomain && a.s.domains[string(n.Domain)] != nil:
 			lists := a.s.domains[string(n.Domain)].lists
-			if l := lists[name]; l != nil {
+			if l := a.s.domains[string(n.Domain)].list(name, false); l != nil {
 				d.Matched++
 				if l.deletable && l.uses == 0 {
 					d.Deleted++

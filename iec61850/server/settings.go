@@ -27,7 +27,7 @@ type settings struct {
 
 type settingPair struct{ active, edit *iec61850.Attribute }
 
-func settingBlock(s *Server, d *domain, n *iec61850.Node) *item {
+func settingBlock(s *Server, d *domain, n *iec61850.Node) *node {
 	b := &settings{s: s, reference: d.name + "/" + n.Name + ".SGCB", count: n.Settings.Count, active: max(n.Settings.Active, 1), reserved: n.Settings.ResvTms}
 	d.settings = b
 	for _, node := range d.device.Nodes {
@@ -42,7 +42,7 @@ func settingBlock(s *Server, d *domain, n *iec61850.Node) *item {
 		}
 		b.groups = append(b.groups, g)
 	}
-	it := &item{name: "SGCB", path: n.Name + "$SP$SGCB", domain: d, fc: iec61850.SP}
+	it := &node{name: "SGCB", path: n.Name + "$SP$SGCB", fc: iec61850.SP}
 	it.addFields(b, settingFields)
 	return it
 }

@@ -53,9 +53,9 @@ func (s *Server) substitution(o *iec61850.Object) *substitution {
 }
 
 // standIn returns what may stand in for an attribute of an object, nil where nothing may.
-func (s *Server) standIn(o *iec61850.Object, a *iec61850.Attribute) *standIn {
+func (s *Server) standIn(d *domain, o *iec61850.Object, a *iec61850.Attribute) *standIn {
 	name, ok := substitutes[a.Name]
-	if !ok || a.FC != iec61850.ST && a.FC != iec61850.MX {
+	if !ok || d.device.Shared() || a.FC != iec61850.ST && a.FC != iec61850.MX {
 		return nil
 	}
 	sub := s.substitution(o)

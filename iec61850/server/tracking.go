@@ -101,7 +101,7 @@ func (s *Server) track(a *association, object, reference string, what service, o
 }
 
 // trackControl notes a request to operate an object.
-func (s *Server) trackControl(a *association, it *item, v iec61850.Value, c Control, cause AddCause) {
+func (s *Server) trackControl(a *association, it item, v iec61850.Value, c Control, cause AddCause) {
 	object := map[string]string{"SPC": "SpcTrk", "DPC": "DpcTrk", "INC": "IncTrk", "ENC": "EncTrk1", "APC": "ApcFTrk"}[it.object.CDC]
 	if s.tracking[object] == nil {
 		return
@@ -123,13 +123,13 @@ func (s *Server) trackControl(a *association, it *item, v iec61850.Value, c Cont
 
 // trackBlock notes that a client set a member of a control block; values are
 // those of the block, with what the client wanted in its place.
-func (s *Server) trackBlock(a *association, it *item, outcome error, values map[string]iec61850.Value) {
-	object, what := it.block.tracked(it.member)
+func (s *Server) trackBlock(a *association, it item, b block, outcome error, values map[string]iec61850.Value) {
+	object, what := b.tracked(it.member)
 	s.track(a, object, blockReference(it), what, outcome, values)
 }
 
 // blockReference returns DEVICE/LLN0.name of the block of a member.
-func blockReference(it *item) string {
+func blockReference(it item) string {
 	parts := strings.Split(it.path, "$")
 	return it.domain.name + "/" + parts[0] + "." + parts[2]
 }

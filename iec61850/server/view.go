@@ -11,28 +11,69 @@ import (
 
 // domain is a logical device as MMS sees it.
 type domain struct {
+	s        *Server
 	name     string
 	device   *iec61850.Device
-	items    map[string]*item
-	names    []string // of the items, sorted
-	lists    map[string]*list
+	shape    *shape
+	lists    map[string]*list                     // those of a shape that is shared only where a report needs them
+	reports  map[*reportDef]*report               // those of a shape that is shared only once a client has set one
+	byAttr   map[*iec61850.Attribute][]membership // of a shape that is shared
 	journals []string
 	settings *settings // nil where the device has no setting groups
 }
 
-// item is a named variable: a level of the tree below a logical node.
-type item struct {
+// shape is what domains of the same nodes share.
+type shape struct {
+	nodes  map[string]*node
+	names  []string            // of the nodes, sorted
+	sets   map[string][]setRow // data sets, of a shape that is shared
+	shared bool
+	users  int
+}
+
+// setRow is a member of a data set in any domain of a shape.
+type setRow struct {
+	node   *node
+	access []mms.Step
+	item   string
+}
+
+// node is a named variable: a level of the tree below a logical node.
+type node struct {
 	name     string // of this level
 	path     string // the whole name
-	domain   *domain
-	children []*item
+	children []*node
 	attr     *iec61850.Attribute // nil above attributes and in control blocks
 	fc       iec61850.FC
 	object   *iec61850.Object // the object of an attribute
 	standIn  *standIn         // nil where the attribute cannot be substituted
-	block    block            // of a member of a control block
+	blk      block            // of a member of a control block that is no report's
+	report   *reportDef       // of a member of a report control block
 	member   int
 	typ      iec61850.Type
+}
+
+// item is a node in one of the domains that have it; its node is nil where there is none.
+type item struct {
+	*node
+	domain *domain
+}
+
+// child returns an item below it.
+func (it item) child(n *node) item { return item{n, it.domain} }
+
+// isBlock reports whether it is a member of a control block.
+func (it item) isBlock() bool { return it.node != nil && (it.blk != nil || it.report != nil) }
+
+// block returns the control block of a member, to be read. s.mu is held.
+func (it item) block() block {
+	if it.blk != nil {
+		return it.blk
+	}
+	if r := it.domain.reports[it.report]; r != nil {
+		return r
+	}
+	return it.domain.newReport(it.report)
 }
 
 // block is a control block: members by number.
@@ -57,7 +98,7 @@ type list struct {
 // member is one member of a list.
 type member struct {
 	reference string // as reports carry it
-	item      *item
+	item      item
 	access    []mms.Step
 }
 
@@ -74,46 +115,57 @@ func (s *Server) addDomain(d *iec61850.Device) error {
 	if len(name) > 64 || name == "" || s.domains[name] != nil {
 		return fmt.Errorf("server: device %q: name empty, too long or used twice", name)
 	}
-	dom := &domain{name: name, device: d, items: map[string]*item{}, lists: map[string]*list{}}
+	dom := &domain{s: s, name: name, device: d, lists: map[string]*list{}, reports: map[*reportDef]*report{}}
+	sh, err := s.newShape(dom)
+	if err != nil {
+		return err
+	}
+	dom.shape = sh
 	s.domains[name] = dom
-	s.names = append(s.names, name)
-	for _, n := range d.Nodes {
-		node := &item{name: n.Name, path: n.Name, domain: dom}
+	s.names = nil
+	return nil
+}
+
+// newShape makes the tree of the nodes of a domain.
+func (s *Server) newShape(dom *domain) (*shape, error) {
+	sh := &shape{nodes: map[string]*node{}, shared: dom.device.Shared()}
+	for _, n := range dom.device.Nodes {
+		root := &node{name: n.Name, path: n.Name}
 		for fc := iec61850.ST; fc <= iec61850.US; fc++ {
-			level := &item{name: fc.String(), path: n.Name + "$" + fc.String(), domain: dom, fc: fc}
+			level := &node{name: fc.String(), path: n.Name + "$" + fc.String(), fc: fc}
 			for _, o := range n.Objects {
-				if it := s.objectItem(dom, o, fc, level.path); it != nil {
+				if it := s.objectNode(dom, o, fc, level.path); it != nil {
 					level.children = append(level.children, it)
 				}
 			}
 			if err := s.addNodeBlocks(dom, n, fc, level); err != nil {
-				return err
+				return nil, err
 			}
 			if len(level.children) > 0 {
-				node.children = append(node.children, level)
+				root.children = append(root.children, level)
 			}
 		}
-		dom.index(node)
+		sh.index(root)
 	}
-	dom.names = make([]string, 0, len(dom.items))
-	for name := range dom.items {
-		dom.names = append(dom.names, name)
+	sh.names = make([]string, 0, len(sh.nodes))
+	for name := range sh.nodes {
+		sh.names = append(sh.names, name)
 	}
-	slices.Sort(dom.names)
-	return nil
+	slices.Sort(sh.names)
+	return sh, nil
 }
 
-// objectItem returns the part of an object that has the constraint, nil where there is none.
-func (s *Server) objectItem(d *domain, o *iec61850.Object, fc iec61850.FC, above string) *item {
-	it := &item{name: o.Name, path: above + "$" + o.Name, domain: d, fc: fc}
+// objectNode returns the part of an object that has the constraint, nil where there is none.
+func (s *Server) objectNode(d *domain, o *iec61850.Object, fc iec61850.FC, above string) *node {
+	it := &node{name: o.Name, path: above + "$" + o.Name, fc: fc}
 	for _, sub := range o.Objects {
-		if child := s.objectItem(d, sub, fc, it.path); child != nil {
+		if child := s.objectNode(d, sub, fc, it.path); child != nil {
 			it.children = append(it.children, child)
 		}
 	}
 	for _, a := range o.Attributes {
 		if a.FC == fc {
-			it.children = append(it.children, s.attributeItem(it, o, a, s.standIn(o, a)))
+			it.children = append(it.children, s.attributeNode(it, o, a, s.standIn(d, o, a)))
 		}
 	}
 	if len(it.children) == 0 {
@@ -122,23 +174,23 @@ func (s *Server) objectItem(d *domain, o *iec61850.Object, fc iec61850.FC, above
 	return it
 }
 
-func (s *Server) attributeItem(above *item, o *iec61850.Object, a *iec61850.Attribute, in *standIn) *item {
-	it := &item{name: a.Name, path: above.path + "$" + a.Name, domain: above.domain, fc: above.fc, attr: a, object: o}
+func (s *Server) attributeNode(above *node, o *iec61850.Object, a *iec61850.Attribute, in *standIn) *node {
+	it := &node{name: a.Name, path: above.path + "$" + a.Name, fc: above.fc, attr: a, object: o}
 	if a.Leaf() {
 		it.standIn = in
 		s.watch(in)
 		return it
 	}
 	for _, m := range a.Attributes {
-		it.children = append(it.children, s.attributeItem(it, o, m, in.member(m)))
+		it.children = append(it.children, s.attributeNode(it, o, m, in.member(m)))
 	}
 	return it
 }
 
-// index enters an item and all below it.
-func (d *domain) index(it *item) {
+// index enters a node and all below it.
+func (sh *shape) index(it *node) {
 	for _, child := range it.children {
-		d.index(child)
+		sh.index(child)
 	}
 	switch {
 	case len(it.children) > 0:
@@ -149,49 +201,49 @@ func (d *domain) index(it *item) {
 	case it.attr != nil:
 		it.typ = it.attr.Type()
 	}
-	d.items[it.path] = it
+	sh.nodes[it.path] = it
 }
 
 // append appends the value. The model is locked for reading, s.mu where there are control blocks.
-func (it *item) append(dst []byte) []byte {
+func (it item) append(dst []byte) []byte {
 	switch {
-	case it.block != nil:
-		return mms.AppendData(dst, it.block.get(it.member))
+	case it.isBlock():
+		return mms.AppendData(dst, it.block().get(it.member))
 	case len(it.children) == 0:
 		return mms.AppendData(dst, it.get())
 	}
 	dst, mark := openStructure(dst)
 	for _, child := range it.children {
-		dst = child.append(dst)
+		dst = it.child(child).append(dst)
 	}
 	return closeStructure(dst, mark)
 }
 
 // get returns the value of a leaf.
-func (it *item) get() iec61850.Value {
+func (it item) get() iec61850.Value {
 	if it.standIn != nil {
 		return it.standIn.get()
 	}
-	return it.attr.Get()
+	return it.domain.device.Get(it.attr)
 }
 
 // value returns the value.
-func (it *item) value() iec61850.Value {
+func (it item) value() iec61850.Value {
 	switch {
-	case it.block != nil:
-		return it.block.get(it.member)
+	case it.isBlock():
+		return it.block().get(it.member)
 	case len(it.children) == 0:
 		return it.get()
 	}
 	members := make([]iec61850.Value, len(it.children))
 	for i, child := range it.children {
-		members[i] = child.value()
+		members[i] = it.child(child).value()
 	}
 	return iec61850.Struct(members...)
 }
 
 // blocks reports whether the item reaches into control blocks, which s.mu guards.
-func (it *item) blocks() bool {
+func (it item) blocks() bool {
 	switch it.fc {
 	case iec61850.RP, iec61850.BR, iec61850.LG, iec61850.SP, iec61850.GO, 0:
 		return true
@@ -200,17 +252,17 @@ func (it *item) blocks() bool {
 }
 
 // leaves calls f for every attribute that has a value.
-func (it *item) leaves(f func(*iec61850.Attribute)) {
+func (it item) leaves(f func(*iec61850.Attribute)) {
 	if it.attr != nil && len(it.children) == 0 {
 		f(it.attr)
 	}
 	for _, child := range it.children {
-		child.leaves(f)
+		it.child(child).leaves(f)
 	}
 }
 
 // reference returns the object reference without the constraint: DEVICE/MMXU1.TotW.mag.f.
-func (it *item) reference() string {
+func (it item) reference() string {
 	parts := strings.Split(it.path, "$")
 	if len(parts) > 1 {
 		parts = slices.Delete(parts, 1, 2)
@@ -218,15 +270,55 @@ func (it *item) reference() string {
 	return it.domain.name + "/" + strings.Join(parts, ".")
 }
 
-// find returns the item of a name, nil where there is none.
-func (s *Server) find(n mms.Name) *item {
+// find returns the item of a name, one without a node where there is none.
+func (s *Server) find(n mms.Name) item {
 	if n.Scope != mms.ScopeDomain {
+		return item{}
+	}
+	s.catalogue.RLock()
+	d := s.domains[string(n.Domain)]
+	s.catalogue.RUnlock()
+	if d == nil {
+		return item{}
+	}
+	return d.find(n.Item)
+}
+
+func (d *domain) find(path []byte) item {
+	if n := d.shape.nodes[string(path)]; n != nil {
+		return item{n, d}
+	}
+	return item{}
+}
+
+// list returns a data set or the list of a client, nil where there is none. One of a
+// shape that is shared is kept where it is wanted for longer. s.mu is held.
+func (d *domain) list(name string, keep bool) *list {
+	if l := d.lists[name]; l != nil || !d.shape.shared {
+		return l
+	}
+	rows, ok := d.shape.sets[name]
+	if !ok {
 		return nil
 	}
-	if d := s.domains[string(n.Domain)]; d != nil {
-		return d.items[string(n.Item)]
+	l := &list{members: make([]member, len(rows))}
+	for i, row := range rows {
+		l.members[i] = member{d.name + "/" + row.item, item{row.node, d}, row.access}
 	}
-	return nil
+	if keep {
+		d.lists[name] = l
+	}
+	return l
+}
+
+// listNames returns the names of the data sets and the lists of clients, sorted. s.mu is held.
+func (d *domain) listNames() []string {
+	names := sortedKeys(d.lists)
+	for name := range d.shape.sets {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // follow goes the steps of an alternate access into a value.

@@ -16,28 +16,38 @@ const maxASDU = 249
 
 // encoder makes ASDUs of points.
 type encoder struct {
-	common asdu.CommonAddr
-	zone   *time.Location // of the time tags; nil for UTC
+	zone *time.Location // of the time tags; nil for UTC
 }
 
-// objects of each kind that fit into one ASDU: six octets of header, then address, element and time.
-var perASDU = [...]int{Value: (maxASDU - 6) / (3 + 5 + 7), Total: (maxASDU - 6) / (3 + 5 + 7), Single: (maxASDU - 6) / (3 + 1 + 7)}
+// form is an element with its type and how many objects with it fit into one ASDU:
+// six octets of header, then address, element and, where there is one, time.
+type form struct {
+	id    asdu.TypeID
+	timed bool
+	most  int
+}
 
-var typeOf = [...]asdu.TypeID{Value: asdu.M_ME_TF_1, Total: asdu.M_IT_TB_1, Single: asdu.M_SP_TB_1}
+// timed are the forms of what is told or read by itself, plain those of interrogations. A
+// counter has its time always: it is that of its freezing.
+var (
+	timed = [...]form{Value: {asdu.M_ME_TF_1, true, (maxASDU - 6) / (3 + 5 + 7)}, Total: {asdu.M_IT_TB_1, true, (maxASDU - 6) / (3 + 5 + 7)},
+		Single: {asdu.M_SP_TB_1, true, (maxASDU - 6) / (3 + 1 + 7)}}
+	plain = [...]form{Value: {asdu.M_ME_NC_1, false, (maxASDU - 6) / (3 + 5)}, Total: timed[Total], Single: {asdu.M_SP_NA_1, false, (maxASDU - 6) / (3 + 1)}}
+)
 
-// points returns the ASDUs of points of one kind, in their order.
-func (e *encoder) points(kind Kind, cause asdu.Cause, origin asdu.OriginAddr, list []*Point, useFrozen bool) (out [][]byte) {
+// points returns the ASDUs of points of one meter and one kind, in their order.
+func (e *encoder) points(f form, cause asdu.Cause, origin asdu.OriginAddr, list []*Point, useFrozen bool) (out [][]byte) {
 	for len(list) > 0 {
-		n := min(len(list), perASDU[kind])
+		n := min(len(list), f.most)
 		a := asdu.NewASDU(params, asdu.Identifier{
-			Type: typeOf[kind], Variable: asdu.VariableStruct{Number: byte(n)}, Coa: asdu.CauseOfTransmission{Cause: cause},
-			OrigAddr: origin, CommonAddr: e.common,
+			Type: f.id, Variable: asdu.VariableStruct{Number: byte(n)}, Coa: asdu.CauseOfTransmission{Cause: cause},
+			OrigAddr: origin, CommonAddr: asdu.CommonAddr(list[0].Common),
 		})
 		for _, p := range list[:n] {
 			if a.AppendInfoObjAddr(asdu.InfoObjAddr(p.Address)) != nil {
-				continue // addresses have 24 bits: rules and counting see to it
+				continue // addresses have 24 bits: rules and state see to it
 			}
-			e.object(a, p, useFrozen)
+			e.object(a, p, f.timed, useFrozen)
 		}
 		list = list[n:]
 		if raw, err := a.MarshalBinary(); err == nil {
@@ -47,7 +57,7 @@ func (e *encoder) points(kind Kind, cause asdu.Cause, origin asdu.OriginAddr, li
 	return out
 }
 
-func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
+func (e *encoder) object(a *asdu.ASDU, p *Point, timed, useFrozen bool) {
 	at, bad := p.at, p.badClock
 	switch p.Kind {
 	case Single:
@@ -66,8 +76,10 @@ func (e *encoder) object(a *asdu.ASDU, p *Point, useFrozen bool) {
 	default:
 		a.AppendFloat32(p.float).AppendBytes(p.quality)
 	}
-	tag := cp56(at, e.zone, bad)
-	a.AppendBytes(tag[:]...)
+	if timed {
+		tag := cp56(at, e.zone, bad)
+		a.AppendBytes(tag[:]...)
+	}
 }
 
 // cp56 returns a time as CP56Time2a (IEC 60870-5-4, 6.8): milliseconds, minute

@@ -2,20 +2,25 @@ package iec104
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/site"
 )
 
 // Point is one information object.
 type Point struct {
-	Address uint32 // information object address
+	Meter   site.ID // "" in a [Station] of one meter
+	Common  uint16  // common address of ASDU
+	Address uint32  // information object address
 	Kind    Kind
 	Group   uint8
 	ID      string    // the OBIS code, or the raw id
+	Code    obis.Code // not valid where there is only a raw id
 	Unit    obis.Unit // of the value times 10^Exp
 	Exp     int8      // power of ten of one count of a total
 
@@ -28,6 +33,7 @@ type Point struct {
 	quality  byte    // descriptor: IV 80, NT 40, SB 20, BL 10, OV 01
 	at       time.Time
 	badClock bool
+	held     bool // a reading of a site has it
 	frozen   *frozen
 }
 
@@ -51,60 +57,50 @@ func (p *Point) String() string {
 	return fmt.Sprintf("%d M_ME_TF_1 group %d %s %v", p.Address, p.Group, p.ID, p.Unit)
 }
 
-// image is what a station shows: points that keep their addresses for good.
+// image is what is shown of a meter: points that keep their addresses for good.
 type image struct {
 	rules  *Rules
+	meter  site.ID
+	common uint16
 	points []*Point
 	byID   map[string]*Point
-	used   map[uint32]bool
-	next   [3]uint32
+	at     map[uint32]*Point
+	bound  []*Point // the points of the readings of a site, by their index; nil for those that have none
+	lacks  []string // why they have none
 }
 
-func newImage(rules *Rules) *image {
-	return &image{rules: rules, byID: map[string]*Point{}, used: map[uint32]bool{0: true}, next: [3]uint32{Value: 1, Total: 10001, Single: 20001}}
+func newImage(rules *Rules, meter site.ID, common uint16) *image {
+	return &image{rules: rules, meter: meter, common: common, byID: map[string]*Point{}, at: map[uint32]*Point{}}
 }
 
-// maxPoints is how many points a station has at most.
+// maxPoints is how many points a meter has at most.
 const maxPoints = 100_000
 
-// update takes the readings, and returns the points that changed.
+// update takes all readings, and returns the points that changed.
 func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, lost []mapping.Loss) {
-	lose := func(part mapping.Part, i int, f obis.Flags, format string, args ...any) {
-		lost = append(lost, mapping.Loss{Part: part, Index: i, Flags: f, Reason: fmt.Sprintf(format, args...)})
-	}
-	seen, shown := map[string]bool{}, map[string]bool{}
+	seen, shown := map[string]bool{}, map[*Point]bool{}
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		id := r.ID()
-		switch {
-		case id == "":
-			lose(mapping.Reading, i, r.Quality.Flags, "no id")
-			continue
-		case seen[id]:
-			lose(mapping.Reading, i, r.Quality.Flags, "another reading has its id")
+		if seen[id] {
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: "another reading has its id"})
 			continue
 		}
 		seen[id] = true
 		p, reason := m.point(r)
-		if reason != "" {
-			lose(mapping.Reading, i, r.Quality.Flags, "%s", reason)
+		if p == nil {
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
 			continue
 		}
-		shown[id] = true
-		before := *p
-		if reason := p.set(r, d.Clock, received); reason != "" {
-			lose(mapping.Reading, i, 0, "%s", reason)
-		}
-		// The time tag tells of the clock and of summer time.
-		if left := p.Kind.unshown(r.Quality) &^ (obis.ClockInvalid | obis.DST); left != 0 {
-			lose(mapping.Reading, i, left, "")
-		}
-		if p.count != before.count || p.float != before.float || p.on != before.on || p.quality != before.quality || before.at.IsZero() {
+		shown[p] = true
+		news, loss := p.take(r, i, d.Clock, received)
+		if news {
 			changed = append(changed, p)
 		}
+		lost = append(lost, loss...)
 	}
 	for _, p := range m.points { // what the meter no longer shows is not topical
-		if !shown[p.ID] && p.quality&notTopical == 0 {
+		if !shown[p] && p.quality&notTopical == 0 {
 			p.quality |= notTopical
 			p.at = received
 			changed = append(changed, p)
@@ -113,11 +109,76 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 	return changed, d.Gather(slices.Concat(lost, mapping.ReadingsOnly(d), mapping.StatusLost(d)))
 }
 
+// change takes the readings of a site that are new, of a list that only grows at its end.
+func (m *image) change(d *mapping.Data, set []int, received time.Time) (changed []*Point, lost []mapping.Loss) {
+	for i := len(m.bound); i < len(d.Readings); i++ {
+		p, reason := m.point(&d.Readings[i])
+		if p != nil && p.held {
+			p, reason = nil, "another reading has its id"
+		}
+		if p != nil {
+			p.held = true
+		}
+		m.bound, m.lacks = append(m.bound, p), append(m.lacks, reason)
+	}
+	for _, i := range set {
+		r, p := &d.Readings[i], m.bound[i]
+		switch {
+		case p == nil && m.lacks[i] == noValue && !r.Value.IsNone(): // its first value says what it is
+			p, m.lacks[i] = m.point(r)
+			if m.bound[i] = p; p != nil {
+				p.held = true
+			}
+		case p != nil && p.Unit != r.Unit && !r.Value.IsNone():
+			lost = append(lost, mapping.Loss{Index: i, Reason: p.otherUnit(r)})
+			if p.quality&notTopical == 0 {
+				p.quality |= notTopical
+				changed = append(changed, p)
+			}
+			continue
+		}
+		if p == nil {
+			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: m.lacks[i]})
+			continue
+		}
+		news, loss := p.take(r, i, d.Clock, received)
+		if news {
+			changed = append(changed, p)
+		}
+		lost = append(lost, loss...)
+	}
+	return changed, lost
+}
+
+// take takes a reading, and reports whether it is news.
+func (p *Point) take(r *obis.Reading, i int, clock obis.Clock, received time.Time) (news bool, lost []mapping.Loss) {
+	before := *p
+	if reason := p.set(r, clock, received); reason != "" {
+		lost = append(lost, mapping.Loss{Index: i, Reason: reason})
+	}
+	// The time tag tells of the clock and of summer time.
+	if left := p.Kind.unshown(r.Quality) &^ (obis.ClockInvalid | obis.DST); left != 0 {
+		lost = append(lost, mapping.Loss{Index: i, Flags: left})
+	}
+	return p.count != before.count || p.float != before.float || p.on != before.on || p.quality != before.quality || before.at.IsZero(), lost
+}
+
+// noValue says why a reading that never had a value has no point.
+const noValue = "no value yet"
+
+func (p *Point) otherUnit(r *obis.Reading) string {
+	return fmt.Sprintf("its unit, once %v, is %v now", p.Unit, r.Unit)
+}
+
 // point returns the point of a reading, which it makes when it first sees it.
 func (m *image) point(r *obis.Reading) (*Point, string) {
-	if p := m.byID[r.ID()]; p != nil {
+	id := r.ID()
+	if id == "" {
+		return nil, "no id"
+	}
+	if p := m.byID[id]; p != nil {
 		if p.Unit != r.Unit && !r.Value.IsNone() {
-			return nil, fmt.Sprintf("its unit, once %v, is %v now", p.Unit, r.Unit)
+			return nil, p.otherUnit(r)
 		}
 		return p, ""
 	}
@@ -125,7 +186,7 @@ func (m *image) point(r *obis.Reading) (*Point, string) {
 	if !r.Code.Valid() {
 		found = rule{}
 	}
-	_, exp, decimal := r.Value.Decimal()
+	_, _, decimal := r.Value.Decimal()
 	switch kind := r.Value.Kind(); {
 	case kind == obis.KindBool:
 		if found.kind != Single {
@@ -136,51 +197,55 @@ func (m *image) point(r *obis.Reading) (*Point, string) {
 			found = rule{}
 		}
 	case kind == obis.KindNone:
-		return nil, "no value yet"
+		return nil, noValue
 	default:
 		return nil, "neither a number nor true or false"
 	}
 	if len(m.points) == maxPoints {
 		return nil, fmt.Sprintf("more than %d points", maxPoints)
 	}
-	p := &Point{Kind: found.kind, Group: found.group, ID: r.ID(), Unit: r.Unit}
-	if p.Kind == Total {
-		if p.Exp = countExponent(r.Value, exp); found.exp != nil {
-			p.Exp = *found.exp
-		}
-	}
-	p.Address = m.address(found)
-	m.points = append(m.points, p)
-	m.byID[p.ID] = p
+	p := &Point{Kind: found.kind, Group: found.group, ID: id, Code: r.Code, Unit: r.Unit, Exp: found.exp}
+	p.Address = m.address(found, r.Code, id)
+	m.add(p)
 	return p, ""
 }
 
-// address returns the address of a rule or, where it is taken or there is none, the next free one.
-func (m *image) address(r rule) uint32 {
-	a := r.ioa
-	for a == 0 || m.used[a] {
-		a = m.next[r.kind]
-		m.next[r.kind]++
-	}
-	m.used[a] = true
-	return a
+func (m *image) add(p *Point) {
+	p.Meter, p.Common = m.meter, m.common
+	m.points = append(m.points, p)
+	m.byID[p.ID], m.at[p.Address] = p, p
 }
 
-// countExponent returns the power of ten in which a counter of 31 bits has room
-// for ten times the value.
-func countExponent(v obis.Value, exp int8) int8 {
-	m, _, ok := v.Decimal()
-	if !ok {
+// address returns the address that the rule names, or that of the code; where another
+// point has it, one that follows from the id.
+func (m *image) address(r rule, c obis.Code, id string) uint32 {
+	for _, a := range [...]uint32{r.ioa, addressOf(c)} {
+		if a != 0 && m.at[a] == nil {
+			return a
+		}
+	}
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(id))
+	for n := sum.Sum32(); ; n++ {
+		if a := firstOther + n%(maxAddress-firstOther+1); m.at[a] == nil {
+			return a
+		}
+	}
+}
+
+// Addresses of codes are A, two digits each of C, D and E: 1-0:1.8.0 is 1010800. From
+// firstOther on are those of readings whose code has no such.
+const (
+	firstOther = 16_000_000
+	maxAddress = 1<<24 - 1
+)
+
+// addressOf returns the address of a code, 0 where it has none.
+func addressOf(c obis.Code) uint32 {
+	if !c.Valid() || c[0] > 15 || c[1] != 0 || c[2] > 99 || c[3] > 99 || c[4] > 99 || c[5] != obis.FCurrent {
 		return 0
 	}
-	if m < 0 {
-		m = -(m + 1)
-	}
-	for m > math.MaxInt32/10 && exp < 127 {
-		m /= 10
-		exp++
-	}
-	return exp
+	return (uint32(c[0])*100+uint32(c[2]))*10_000 + uint32(c[3])*100 + uint32(c[4])
 }
 
 // set takes the value of a reading, and says what of it is lost.

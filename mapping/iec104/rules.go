@@ -1,9 +1,12 @@
-// Package iec104 shows a meter as a controlled station of IEC 60870-5-104, to
-// several masters at once.
+// Package iec104 shows meters to masters of IEC 60870-5-104: each is a station with
+// a common address of its own behind one port.
 //
-//	1-0:1.8.0*255  ->  M_IT_TB_1 10001   integrated total, by counter interrogation
-//	1-0:32.7.0*255 ->  M_ME_TF_1 1       measured value, by interrogation and on change
-//	0-0:96.3.10    ->  M_SP_TB_1 20001   single point
+//	1-0:1.8.0*255  ->  M_IT_TB_1 1010800              integrated total, by counter interrogation
+//	1-0:32.7.0*255 ->  M_ME_NC_1, M_ME_TF_1 1320700   measured value, by interrogation, on change
+//	0-0:96.3.10    ->  M_SP_NA_1, M_SP_TB_1 960310    single point
+//
+// The address of an information object follows from the code, in decimal A, CC, DD
+// and EE; codes that have no such one, and raw ids, get one from 16,000,000 on.
 //
 // The ASDUs are those of github.com/thinkgos/go-iecp5, which is under the
 // LGPL-3.0: whoever links this package links it, too. The transport is our own,
@@ -105,8 +108,8 @@ func (k Kind) String() string { return kindNames[k] }
 type rule struct {
 	kind  Kind
 	group uint8
-	ioa   uint32 // 0 for the next free one
-	exp   *int8
+	ioa   uint32 // 0 for that of the code
+	exp   int8   // power of ten of one count of a total
 }
 
 // Rules say which points OBIS codes are. A nil *Rules is the built-in ones.
@@ -157,8 +160,7 @@ func parseRule(cells []string) (r rule, err error) {
 		if err != nil {
 			return r, fmt.Errorf("exponent %q", cells[3])
 		}
-		e := int8(exp)
-		r.exp = &e
+		r.exp = int8(exp)
 	}
 	return r, nil
 }

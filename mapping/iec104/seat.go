@@ -1,7 +1,6 @@
 package iec104
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -30,7 +29,7 @@ const restless = 50 * time.Millisecond
 func (s *Station) sit(own *seat) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.seats) >= cmp.Or(s.cfg.Connections, 64) {
+	if len(s.seats) >= s.cfg.connections() {
 		count := map[netip.Addr]int{}
 		for _, other := range s.seats {
 			if !other.busy {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/serve"
 )
 
 // open connects to a station until the test ends.
@@ -41,7 +42,7 @@ func start(t testing.TB, c net.Conn) {
 // Connections that transfer nothing, however many, lock no master out.
 func TestUnstartedMakeRoom(t *testing.T) {
 	const most = 8
-	s := NewStation(&Config{Connections: most})
+	s := NewStation(&Config{Limits: serve.Config{Max: most}})
 	first, ended := open(t, s)
 	start(t, first)
 	for range 3 * most {

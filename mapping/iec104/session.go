@@ -7,11 +7,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/thinkgos/go-iecp5/asdu"
 
 	"github.com/openusm/meter/internal/stream"
+	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/site"
 )
 
 // session is one connection of a master.
@@ -19,9 +24,12 @@ type session struct {
 	station *Station
 	group   *group
 	seat    *seat
+	actor   site.Actor
 	conn    *stream.Conn
 	link    link
 	answers [][]byte // ASDUs that wait for their turn, before events
+	asked   []byte   // of all stations; those in rest have not answered yet
+	rest    []uint16
 	waiting [][]byte // the frames that wait for an acknowledgement: those that are events, nil for answers
 	wake    chan struct{}
 	results chan result
@@ -31,15 +39,17 @@ type session struct {
 
 // choice is the point that was selected, to be operated soon.
 type choice struct {
+	common  uint16
 	address uint32
-	on      bool
+	value   obis.Value
 	until   time.Time
 }
 
 // result is that of a command.
 type result struct {
-	raw []byte
-	err error
+	raw  []byte
+	step site.Step
+	err  error
 }
 
 // selected is how long a selection lasts.
@@ -95,7 +105,14 @@ func (x *session) run(ctx context.Context) error {
 }
 
 func (x *session) write(ctx context.Context, b []byte) error {
+	x.trace(true, b)
 	return x.conn.Write(ctx, time.Now().Add(x.station.cfg.t1()), b)
+}
+
+func (x *session) trace(sent bool, frame []byte) {
+	if x.station.cfg.Trace != nil {
+		x.station.cfg.Trace(sent, frame)
+	}
 }
 
 // read passes frames on until the connection ends.
@@ -131,6 +148,9 @@ func (x *session) read(ctx context.Context, frames chan<- []byte) error {
 func (x *session) fill(dst []byte) []byte {
 	now := x.station.now()
 	for x.link.ready() {
+		if len(x.answers) == 0 && len(x.rest) > 0 {
+			x.next()
+		}
 		switch {
 		case len(x.answers) > 0:
 			dst = x.link.send(now, dst, x.answers[0])
@@ -163,6 +183,7 @@ func (x *session) event() []byte {
 
 // take takes one frame.
 func (x *session) take(ctx context.Context, frame []byte) error {
+	x.trace(false, frame)
 	raw, function, reply, err := x.link.feed(x.station.now(), frame)
 	if err != nil {
 		return err
@@ -198,11 +219,22 @@ func (x *session) start() {
 	}
 	g.active = x
 	x.seat.busy = true
-	if !g.greeted {
+	if g.greeted || g.config == nil && x.station.greeted[x.seat.host] {
 		g.greeted = true
-		x.answers = append(x.answers, x.endOfInitialization())
+		return
+	}
+	g.greeted = true
+	if len(x.station.greeted) < maxGreeted {
+		x.station.greeted[x.seat.host] = true
+	}
+	for _, common := range x.station.common {
+		x.answers = append(x.answers, endOfInitialization(common))
 	}
 }
+
+// maxGreeted is of how many hosts a station remembers that they know of its start; others
+// hear of it with each connection.
+const maxGreeted = 1024
 
 // displaced stops the transfer where another connection of the group has it now.
 func (x *session) displaced() {
@@ -240,9 +272,9 @@ func (x *session) giveBack() {
 	}
 }
 
-func (x *session) endOfInitialization() []byte {
+func endOfInitialization(common uint16) []byte {
 	a := asdu.NewASDU(params, asdu.Identifier{Type: asdu.M_EI_NA_1, Variable: asdu.VariableStruct{Number: 1},
-		Coa: asdu.CauseOfTransmission{Cause: asdu.Initialized}, CommonAddr: x.station.enc.common})
+		Coa: asdu.CauseOfTransmission{Cause: asdu.Initialized}, CommonAddr: asdu.CommonAddr(common)})
 	if err := a.AppendInfoObjAddr(0); err != nil {
 		return nil
 	}
@@ -267,17 +299,20 @@ func mirror(raw []byte, cause asdu.Cause, negative bool) []byte {
 }
 
 // maxAnswers is how many ASDUs may wait for a master that asks faster than it takes.
-func (x *session) maxAnswers() int { return 64 + 4*len(x.station.image.points) }
+func (m *image) maxAnswers() int { return 64 + 4*len(m.points) }
+
+func (x *session) answer(raw []byte, cause asdu.Cause, negative bool) {
+	x.answers = append(x.answers, mirror(raw, cause, negative))
+}
 
 // handle answers one ASDU of the master.
 func (x *session) handle(ctx context.Context, raw []byte) error {
 	if len(raw) < params.IdentifierSize()+params.InfoObjAddrSize {
 		return &ParseError{"ASDU", 6, io.ErrUnexpectedEOF}
 	}
-	answer := func(cause asdu.Cause, negative bool) { x.answers = append(x.answers, mirror(raw, cause, negative)) }
 	a := asdu.NewEmptyASDU(params)
 	if _, err := asdu.GetInfoObjSize(asdu.TypeID(raw[0])); err != nil {
-		answer(asdu.UnknownTypeID, true)
+		x.answer(raw, asdu.UnknownTypeID, true)
 		return nil
 	}
 	if err := a.UnmarshalBinary(raw); err != nil {
@@ -286,75 +321,116 @@ func (x *session) handle(ctx context.Context, raw []byte) error {
 		}
 		return &ParseError{"ASDU", 6, fmt.Errorf("of type %d: %w", raw[0], err)}
 	}
-	if a.CommonAddr == asdu.GlobalCommonAddr { // what is asked of all, each answers with its own address
-		raw = bytes.Clone(raw)
-		binary.LittleEndian.PutUint16(raw[4:], uint16(x.station.enc.common))
-	}
 	x.station.mu.Lock()
 	defer x.station.mu.Unlock()
+	if a.CommonAddr == asdu.GlobalCommonAddr {
+		x.ofAll(a, raw)
+		return nil
+	}
+	m := x.station.images[uint16(a.CommonAddr)]
 	switch {
-	case a.CommonAddr != x.station.enc.common && a.CommonAddr != asdu.GlobalCommonAddr:
-		answer(asdu.UnknownCA, true)
-		return nil
-	case len(x.answers) > x.maxAnswers():
-		answer(asdu.ActivationCon, true)
-		return nil
-	case a.Variable.Number != 1:
-		answer(asdu.ActivationCon, true)
-		return nil
-	}
-	if a.Type != asdu.C_RD_NA_1 && a.Coa.Cause != asdu.Activation {
-		if a.Coa.Cause == asdu.Deactivation && (a.Type == asdu.C_IC_NA_1 || a.Type == asdu.C_CI_NA_1) {
-			answer(asdu.DeactivationCon, true) // what was asked for is on its way already
-			return nil
-		}
-		if a.Coa.Cause == asdu.Deactivation && isCommand(a.Type) {
-			x.chosen = choice{}
-			answer(asdu.DeactivationCon, false)
-			return nil
-		}
-		answer(asdu.UnknownCOT, true)
-		return nil
-	}
-	switch a.Type {
-	case asdu.C_IC_NA_1:
-		x.interrogation(a, raw)
-	case asdu.C_CI_NA_1:
-		x.counters(a, raw)
-	case asdu.C_RD_NA_1:
-		x.readPoint(a, raw)
-	case asdu.C_TS_NA_1, asdu.C_TS_TA_1:
-		answer(asdu.ActivationCon, false)
-	case asdu.C_CS_NA_1, asdu.C_RP_NA_1: // neither the clock nor the process is the master's
-		answer(asdu.ActivationCon, true)
+	case m == nil:
+		x.answer(raw, asdu.UnknownCA, true)
+	case len(x.answers) > m.maxAnswers():
+		x.answer(raw, asdu.ActivationCon, true)
 	default:
-		if !isCommand(a.Type) {
-			answer(asdu.UnknownTypeID, true)
-			return nil
-		}
-		x.command(ctx, a, raw)
+		x.one(ctx, m, a, raw)
 	}
 	return nil
 }
 
+// ofAll answers what is asked of all stations: each with its own address, the later ones
+// when the master has taken what those before said.
+func (x *session) ofAll(a *asdu.ASDU, raw []byte) {
+	switch a.Type {
+	case asdu.C_IC_NA_1, asdu.C_CI_NA_1, asdu.C_CS_NA_1, asdu.C_RP_NA_1: // nothing else may be (7.2.4)
+	default:
+		x.answer(raw, asdu.UnknownCA, true)
+		return
+	}
+	if len(x.rest) > 0 || len(x.station.common) == 0 {
+		x.answer(raw, asdu.ActivationCon, true)
+		return
+	}
+	x.asked, x.rest = bytes.Clone(raw), slices.Clone(x.station.common)
+	x.nextOf()
+}
+
+func (x *session) next() {
+	x.station.mu.Lock()
+	defer x.station.mu.Unlock()
+	x.nextOf()
+}
+
+// nextOf has the next station answer what was asked of all. The station is locked.
+func (x *session) nextOf() {
+	m := x.station.images[x.rest[0]]
+	x.rest = x.rest[1:]
+	if m == nil {
+		return
+	}
+	raw := bytes.Clone(x.asked)
+	binary.LittleEndian.PutUint16(raw[4:], m.common)
+	a := asdu.NewEmptyASDU(params)
+	if a.UnmarshalBinary(raw) == nil {
+		x.one(context.Background(), m, a, raw)
+	}
+}
+
+// one has one station answer. ctx ends what commands do.
+func (x *session) one(ctx context.Context, m *image, a *asdu.ASDU, raw []byte) {
+	if a.Variable.Number != 1 {
+		x.answer(raw, asdu.ActivationCon, true)
+		return
+	}
+	if a.Type != asdu.C_RD_NA_1 && a.Coa.Cause != asdu.Activation {
+		switch {
+		case a.Coa.Cause == asdu.Deactivation && (a.Type == asdu.C_IC_NA_1 || a.Type == asdu.C_CI_NA_1):
+			x.answer(raw, asdu.DeactivationCon, true) // what was asked for is on its way already
+		case a.Coa.Cause == asdu.Deactivation && isCommand(a.Type):
+			x.deselect(ctx, m, a, raw)
+		default:
+			x.answer(raw, asdu.UnknownCOT, true)
+		}
+		return
+	}
+	switch a.Type {
+	case asdu.C_IC_NA_1:
+		x.interrogation(m, a, raw)
+	case asdu.C_CI_NA_1:
+		x.counters(m, a, raw)
+	case asdu.C_RD_NA_1:
+		x.readPoint(m, a, raw)
+	case asdu.C_TS_NA_1, asdu.C_TS_TA_1:
+		x.answer(raw, asdu.ActivationCon, false)
+	case asdu.C_CS_NA_1, asdu.C_RP_NA_1: // neither the clock nor the process is the master's
+		x.answer(raw, asdu.ActivationCon, true)
+	default:
+		if !isCommand(a.Type) {
+			x.answer(raw, asdu.UnknownTypeID, true)
+			return
+		}
+		x.command(ctx, m, a, raw)
+	}
+}
+
 // interrogation answers with the values and the singles of the station or of a group.
-func (x *session) interrogation(a *asdu.ASDU, raw []byte) {
+func (x *session) interrogation(m *image, a *asdu.ASDU, raw []byte) {
 	_, qoi := a.GetInterrogationCmd()
 	if qoi < asdu.QOIStation || qoi > asdu.QOIGroup16 {
-		x.answers = append(x.answers, mirror(raw, asdu.ActivationCon, true))
+		x.answer(raw, asdu.ActivationCon, true)
 		return
 	}
 	group := uint8(qoi - asdu.QOIStation) // 0 is the whole station
-	x.answers = append(x.answers, mirror(raw, asdu.ActivationCon, false))
+	x.answer(raw, asdu.ActivationCon, false)
 	for _, kind := range []Kind{Value, Single} {
-		list := x.inGroup(kind, group)
-		x.answers = append(x.answers, x.station.enc.points(kind, asdu.InterrogatedByStation+asdu.Cause(group), a.OrigAddr, list, false)...)
+		x.answers = append(x.answers, x.station.enc.points(plain[kind], asdu.InterrogatedByStation+asdu.Cause(group), a.OrigAddr, m.inGroup(kind, group), false)...)
 	}
-	x.answers = append(x.answers, mirror(raw, asdu.ActivationTerm, false))
+	x.answer(raw, asdu.ActivationTerm, false)
 }
 
-func (x *session) inGroup(kind Kind, group uint8) (list []*Point) {
-	for _, p := range x.station.image.points {
+func (m *image) inGroup(kind Kind, group uint8) (list []*Point) {
+	for _, p := range m.points {
 		if p.Kind == kind && (group == 0 || p.Group == group) {
 			list = append(list, p)
 		}
@@ -364,7 +440,7 @@ func (x *session) inGroup(kind Kind, group uint8) (list []*Point) {
 
 // counters answers with the totals, which a freeze keeps. To reset them is
 // refused: they are the meter's.
-func (x *session) counters(a *asdu.ASDU, raw []byte) {
+func (x *session) counters(m *image, a *asdu.ASDU, raw []byte) {
 	const general = 5
 	_, qcc := a.GetCounterInterrogationCmd()
 	request, freeze := byte(qcc.Request), byte(qcc.Freeze)>>6
@@ -372,101 +448,135 @@ func (x *session) counters(a *asdu.ASDU, raw []byte) {
 		freeze = byte(qcc.Freeze) & 3
 	}
 	if request < 1 || request > general || freeze > 1 {
-		x.answers = append(x.answers, mirror(raw, asdu.ActivationCon, true))
+		x.answer(raw, asdu.ActivationCon, true)
 		return
 	}
 	group := request % general // 0 is all of them
-	x.answers = append(x.answers, mirror(raw, asdu.ActivationCon, false))
+	x.answer(raw, asdu.ActivationCon, false)
 	if freeze == 1 {
-		x.station.image.freeze(group, x.station.now())
+		m.freeze(group, x.station.now())
 	} else {
 		cause := asdu.RequestByGeneralCounter + asdu.Cause(group)
-		x.answers = append(x.answers, x.station.enc.points(Total, cause, a.OrigAddr, x.inGroup(Total, group), true)...)
+		x.answers = append(x.answers, x.station.enc.points(plain[Total], cause, a.OrigAddr, m.inGroup(Total, group), true)...)
 	}
-	x.answers = append(x.answers, mirror(raw, asdu.ActivationTerm, false))
+	x.answer(raw, asdu.ActivationTerm, false)
 }
 
-func (x *session) find(address asdu.InfoObjAddr) *Point {
-	for _, p := range x.station.image.points {
-		if p.Address == uint32(address) {
-			return p
-		}
-	}
-	return nil
-}
-
-func (x *session) readPoint(a *asdu.ASDU, raw []byte) {
-	p := x.find(a.GetReadCmd())
+func (x *session) readPoint(m *image, a *asdu.ASDU, raw []byte) {
+	p := m.at[uint32(a.GetReadCmd())]
 	switch {
 	case a.Coa.Cause != asdu.Request:
-		x.answers = append(x.answers, mirror(raw, asdu.UnknownCOT, true))
+		x.answer(raw, asdu.UnknownCOT, true)
 	case p == nil:
-		x.answers = append(x.answers, mirror(raw, asdu.UnknownIOA, true))
+		x.answer(raw, asdu.UnknownIOA, true)
 	default:
-		x.answers = append(x.answers, x.station.enc.points(p.Kind, asdu.Request, a.OrigAddr, []*Point{p}, false)...)
+		x.answers = append(x.answers, x.station.enc.points(timed[p.Kind], asdu.Request, a.OrigAddr, []*Point{p}, false)...)
 	}
 }
 
 func isCommand(t asdu.TypeID) bool {
 	switch t {
-	case asdu.C_SC_NA_1, asdu.C_SC_TA_1, asdu.C_DC_NA_1, asdu.C_DC_TA_1:
+	case asdu.C_SC_NA_1, asdu.C_SC_TA_1, asdu.C_DC_NA_1, asdu.C_DC_TA_1, asdu.C_SE_NB_1, asdu.C_SE_TB_1, asdu.C_SE_NC_1, asdu.C_SE_TC_1:
 		return true
 	}
 	return false
 }
 
-// order reads a single or double command: which point, what, and whether only to select it.
-func order(a *asdu.ASDU, raw []byte) (address asdu.InfoObjAddr, on, only, ok bool) {
-	element := raw[params.IdentifierSize()+params.InfoObjAddrSize]
-	only = element&0x80 != 0
-	address = a.DecodeInfoObjAddr()
+// order reads a single or double command, or a set point that is scaled or a short float:
+// which point, what, and whether only to select it. A normalized set point is a part of a
+// range that nobody gave.
+func order(a *asdu.ASDU, raw []byte) (address uint32, v obis.Value, only, ok bool) {
+	address = uint32(a.DecodeInfoObjAddr())
+	element := raw[params.IdentifierSize()+params.InfoObjAddrSize:]
 	switch a.Type {
 	case asdu.C_SC_NA_1, asdu.C_SC_TA_1:
-		return address, element&1 != 0, only, true
+		return address, obis.Bool(element[0]&1 != 0), element[0]&0x80 != 0, true
+	case asdu.C_SE_NB_1, asdu.C_SE_TB_1:
+		return address, obis.Int(int64(int16(binary.LittleEndian.Uint16(element))), 0), element[2]&0x80 != 0, true
+	case asdu.C_SE_NC_1, asdu.C_SE_TC_1:
+		f := math.Float32frombits(binary.LittleEndian.Uint32(element))
+		v, ok = obis.ParseNumber(strconv.AppendFloat(nil, float64(f), 'f', -1, 32))
+		return address, v, element[4]&0x80 != 0, ok && f-f == 0
 	}
-	return address, element&3 == 2, only, element&3 == 1 || element&3 == 2
+	return address, obis.Bool(element[0]&3 == 2), element[0]&0x80 != 0, element[0]&3 == 1 || element[0]&3 == 2
 }
 
-// command selects or operates a point, as the policy allows.
-func (x *session) command(ctx context.Context, a *asdu.ASDU, raw []byte) {
-	answer := func(cause asdu.Cause, negative bool) { x.answers = append(x.answers, mirror(raw, cause, negative)) }
-	address, on, only, ok := order(a, raw)
-	p := x.find(address)
+// commanded reports whether a command of the kind of a value can be for a point: truth values
+// for single points, numbers for all others.
+func (p *Point) commanded(v obis.Value) bool {
+	return (v.Kind() == obis.KindBool) == (p.Kind == Single)
+}
+
+// command selects or operates a point, as the commander allows.
+func (x *session) command(ctx context.Context, m *image, a *asdu.ASDU, raw []byte) {
+	address, v, only, ok := order(a, raw)
+	p := m.at[address]
 	now := x.station.now()
+	chosen := x.chosen
 	switch {
-	case p == nil || p.Kind != Single:
-		answer(asdu.UnknownIOA, true)
-	case !ok || x.station.cfg.Command == nil || x.busy:
-		answer(asdu.ActivationCon, true)
+	case p == nil || ok && !p.commanded(v):
+		x.answer(raw, asdu.UnknownIOA, true)
+		return
+	case !ok || x.station.command == nil || x.busy:
+		x.answer(raw, asdu.ActivationCon, true)
+		return
 	case raw[2]&testBit != 0: // a test of the way hither: nothing is to be done
-		answer(asdu.ActivationCon, false)
+		x.answer(raw, asdu.ActivationCon, false)
+		return
 	case only:
-		x.chosen = choice{p.Address, on, now.Add(selected)}
-		answer(asdu.ActivationCon, false)
-	case !x.chosen.until.IsZero() && (x.chosen.address != p.Address || x.chosen.on != on || now.After(x.chosen.until)):
-		x.chosen = choice{}
-		answer(asdu.ActivationCon, true)
-	default:
-		x.chosen = choice{}
-		x.busy = true
-		point := *p
-		go func() {
-			limited, cancel := context.WithTimeout(ctx, commandTime)
-			defer cancel()
-			err := x.station.cfg.Command(limited, point, on)
-			select {
-			case x.results <- result{raw, err}:
-			case <-ctx.Done():
-			}
-		}()
+		x.chosen = choice{m.common, address, v, now.Add(selected)}
+		x.do(ctx, raw, *p, site.Select, v)
+		return
 	}
+	x.chosen = choice{}
+	if !chosen.until.IsZero() && (chosen.common != m.common || chosen.address != address || !chosen.value.Equal(v) || now.After(chosen.until)) {
+		x.answer(raw, asdu.ActivationCon, true)
+		return
+	}
+	x.do(ctx, raw, *p, site.Operate, v)
+}
+
+// deselect gives up what was selected.
+func (x *session) deselect(ctx context.Context, m *image, a *asdu.ASDU, raw []byte) {
+	address, v, _, _ := order(a, raw)
+	chosen := x.chosen
+	p := m.at[address]
+	if x.busy || p == nil || chosen.until.IsZero() || chosen.common != m.common || chosen.address != address {
+		x.answer(raw, asdu.DeactivationCon, true)
+		return
+	}
+	x.chosen = choice{}
+	x.do(ctx, raw, *p, site.Cancel, v)
+}
+
+// do has a step of a command carried out, beside what goes on.
+func (x *session) do(ctx context.Context, raw []byte, p Point, step site.Step, v obis.Value) {
+	x.busy = true
+	go func() {
+		limited, cancel := context.WithTimeout(ctx, commandTime)
+		defer cancel()
+		err := x.station.command(limited, x.actor, p, step, v)
+		select {
+		case x.results <- result{raw, step, err}:
+		case <-ctx.Done():
+		}
+	}()
 }
 
 // finish answers a command that has been carried out, or not.
 func (x *session) finish(r result) {
 	x.busy = false
-	x.answers = append(x.answers, mirror(r.raw, asdu.ActivationCon, r.err != nil))
-	if r.err == nil {
-		x.answers = append(x.answers, mirror(r.raw, asdu.ActivationTerm, false))
+	switch r.step {
+	case site.Cancel:
+		x.answer(r.raw, asdu.DeactivationCon, r.err != nil)
+		return
+	case site.Select:
+		if r.err != nil {
+			x.chosen = choice{}
+		}
+	}
+	x.answer(r.raw, asdu.ActivationCon, r.err != nil)
+	if r.err == nil && r.step == site.Operate {
+		x.answer(r.raw, asdu.ActivationTerm, false)
 	}
 }

@@ -18,11 +18,29 @@ import (
 
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/serve"
+	"github.com/openusm/meter/site"
 )
 
-// Config of a [Station]. A nil Config works.
+// Config of a [Face] or a [Station]. A nil Config works for a station.
 type Config struct {
-	CommonAddress uint16 // of the station; zero means 1
+	Listen string // address of the face, as ":2404"
+	// Addresses are common addresses of meters. Those that are not named get the next free
+	// one, which State remembers.
+	Addresses map[site.ID]uint16
+	// State is a file in which a face keeps which common address a meter has and which
+	// point a code is, so that they mean the same after a restart; "" for none.
+	State string
+	// Limits of connections; their TLS is that of this Config. Where there are as many
+	// connections as may be, one that does not transfer data makes room for a new one.
+	Limits serve.Config
+	// Trace hears of each frame, sent or received; nil for none.
+	Trace func(sent bool, frame []byte)
+	// Warn hears what cannot be shown, each once; nil for none.
+	Warn func(string)
+
+	CommonAddress uint16 // of a station; zero means 1
 	Rules         *Rules // nil means the built-in ones
 	// Zone is that of the time tags; nil means UTC.
 	Zone *time.Location
@@ -35,20 +53,15 @@ type Config struct {
 	// is due, a quiet connection is tested. Zero means 15, 10 and 20 seconds.
 	T1, T2, T3 time.Duration
 	// TLS (IEC 62351-3) asks for certificates on both sides where its ClientAuth
-	// does; nil means plain connections.
+	// does; nil means plain connections. Who commands is then the subject of the certificate.
 	TLS *tls.Config
 	// Groups are the redundancy groups. With any, masters that belong to none are
 	// refused; without, each connection is a group of its own.
 	Groups []Group
-	// Connections is how many there may be at once; zero means 64. Where there are as
-	// many, one that does not transfer data makes room for a new one.
-	Connections int
 	// Events is how many ASDUs with changes a group keeps that nobody has fetched;
 	// zero means 1000. The oldest go first.
 	Events int
-	// Command carries out a command to a point; nil refuses all of them.
-	Command func(ctx context.Context, p Point, on bool) error
-	Logger  *slog.Logger // nil is silent
+	Logger *slog.Logger // nil is silent
 }
 
 // Group is a redundancy group: several connections of one master, of which one
@@ -64,31 +77,62 @@ func (c *Config) t1() time.Duration { return cmp.Or(c.T1, 15*time.Second) }
 func (c *Config) t2() time.Duration { return cmp.Or(c.T2, 10*time.Second) }
 func (c *Config) t3() time.Duration { return cmp.Or(c.T3, 20*time.Second) }
 
-// Station is a controlled station that shows a meter. Its methods may be called
-// by several goroutines.
+// connections is how many there may be at once.
+func (c *Config) connections() int { return cmp.Or(max(c.Limits.Max, 0), 64) }
+
+// Station is what masters of one port see: meters, each with a common address. Its
+// methods may be called by several goroutines.
 type Station struct {
 	cfg Config
 	enc encoder
 	now func() time.Time
+	// command carries out a command to a point; nil refuses all of them.
+	command func(context.Context, site.Actor, Point, site.Step, obis.Value) error
 
-	mu     sync.Mutex
-	image  *image
-	groups []*group
-	seats  []*seat // of connections, the oldest first
+	mu      sync.Mutex
+	images  map[uint16]*image
+	common  []uint16 // the common addresses, in their order
+	groups  []*group
+	seats   []*seat             // of connections, the oldest first
+	greeted map[netip.Addr]bool // hosts that were told of the end of initialization
 }
 
-// NewStation returns a station without points.
+// NewStation returns a station of one meter, without points.
 func NewStation(cfg *Config) *Station {
-	s := &Station{now: time.Now}
+	s := newStation(cfg)
+	s.add(newImage(s.cfg.Rules, "", cmp.Or(s.cfg.CommonAddress, 1)))
+	return s
+}
+
+func newStation(cfg *Config) *Station {
+	s := &Station{now: time.Now, images: map[uint16]*image{}, greeted: map[netip.Addr]bool{}}
 	if cfg != nil {
 		s.cfg = *cfg
 	}
-	s.enc = encoder{common: asdu.CommonAddr(cmp.Or(s.cfg.CommonAddress, 1)), zone: s.cfg.Zone}
-	s.image = newImage(s.cfg.Rules)
+	s.enc = encoder{zone: s.cfg.Zone}
 	for i := range s.cfg.Groups {
 		s.groups = append(s.groups, &group{config: &s.cfg.Groups[i]})
 	}
 	return s
+}
+
+// add adds a meter. Masters that are there already hear that it has begun.
+func (s *Station) add(m *image) {
+	s.images[m.common] = m
+	at, _ := slices.BinarySearch(s.common, m.common)
+	s.common = slices.Insert(s.common, at, m.common)
+	for _, g := range s.groups {
+		if g.greeted {
+			g.add(endOfInitialization(m.common), s.cfg.events())
+		}
+	}
+	s.rouse()
+}
+
+// remove takes a meter out.
+func (s *Station) remove(m *image) {
+	delete(s.images, m.common)
+	s.common = slices.DeleteFunc(s.common, func(a uint16) bool { return a == m.common })
 }
 
 // group is a redundancy group at work.
@@ -99,32 +143,47 @@ type group struct {
 	greeted bool // the end of initialization was told
 }
 
-// Update takes what the meter said; received stands for times that the meter did
-// not give. Changes go to the masters at once. The losses name what cannot be
-// shown. Points keep their addresses; readings that are no longer there are
-// marked as not topical.
+// Update takes what the meter of a station made by [NewStation] said; received stands
+// for times that the meter did not give. Changes go to the masters at once. The losses
+// name what cannot be shown. Points keep their addresses; readings that are no longer
+// there are marked as not topical.
 func (s *Station) Update(d *mapping.Data, received time.Time) []mapping.Loss {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changed, lost := s.image.update(d, received)
+	changed, lost := s.images[s.common[0]].update(d, received)
+	s.tell(changed)
+	return lost
+}
+
+// tell tells the masters of changes of one meter.
+func (s *Station) tell(changed []*Point) {
+	if len(s.groups) == 0 || len(changed) == 0 {
+		return
+	}
 	for _, kind := range []Kind{Value, Single, Total} {
 		list := ofKind(changed, kind)
 		if len(list) == 0 || kind == Total && !s.cfg.Totals {
 			continue
 		}
-		for _, raw := range s.enc.points(kind, asdu.Spontaneous, 0, list, false) {
+		for _, raw := range s.enc.points(timed[kind], asdu.Spontaneous, 0, list, false) {
 			for _, g := range s.groups {
-				g.add(raw, cmp.Or(s.cfg.Events, 1000))
+				g.add(raw, s.cfg.events())
 			}
 		}
 	}
+	s.rouse()
+}
+
+// rouse has sessions look for events.
+func (s *Station) rouse() {
 	for _, g := range s.groups {
 		if g.active != nil {
 			g.active.rouse()
 		}
 	}
-	return lost
 }
+
+func (c *Config) events() int { return cmp.Or(c.Events, 1000) }
 
 func (g *group) add(event []byte, most int) {
 	if len(g.events) >= most {
@@ -142,15 +201,18 @@ func ofKind(points []*Point, kind Kind) (list []*Point) {
 	return list
 }
 
-// Points returns the station's points, in the order of their addresses.
-func (s *Station) Points() []Point {
+// Points returns the points of all meters, in the order of their addresses.
+func (s *Station) Points() (list []Point) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	list := make([]Point, 0, len(s.image.points))
-	for _, p := range s.image.points {
-		list = append(list, *p)
+	for _, common := range s.common {
+		for _, p := range s.images[common].points {
+			list = append(list, *p)
+		}
 	}
-	slices.SortFunc(list, func(a, b Point) int { return cmp.Compare(a.Address, b.Address) })
+	slices.SortFunc(list, func(a, b Point) int {
+		return cmp.Or(cmp.Compare(a.Common, b.Common), cmp.Compare(a.Address, b.Address))
+	})
 	return list
 }
 
@@ -203,16 +265,15 @@ func (s *Station) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	}
 	defer s.rise(own)
 	if conn, ok := rw.(net.Conn); ok && s.cfg.TLS != nil {
-		secured := tls.Server(conn, s.cfg.TLS)
-		shaking, cancel := context.WithTimeout(ctx, s.cfg.t1())
-		err := secured.HandshakeContext(shaking)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("iec104: %w", err)
+		if _, done := rw.(*tls.Conn); !done {
+			rw = tls.Server(conn, s.cfg.TLS)
 		}
-		rw = secured
 	} else if s.cfg.TLS != nil {
 		return errors.New("iec104: TLS over what is no network connection")
+	}
+	actor, err := s.meet(ctx, rw)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	g, err := s.join(rw)
@@ -220,7 +281,7 @@ func (s *Station) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	if err != nil {
 		return err
 	}
-	x := &session{station: s, group: g, seat: own, conn: stream.New(rw), link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
+	x := &session{station: s, group: g, seat: own, actor: actor, conn: stream.New(rw), link: link{cfg: &s.cfg, heard: s.now()}, wake: make(chan struct{}, 1), results: make(chan result)}
 	defer s.leave(x)
 	err = x.run(ctx)
 	if s.cfg.Logger != nil && err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
@@ -230,4 +291,23 @@ func (s *Station) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 		return nil
 	}
 	return err
+}
+
+// meet returns who is at the other end, agreeing on TLS first where that is wanted.
+func (s *Station) meet(ctx context.Context, rw io.ReadWriteCloser) (actor site.Actor, err error) {
+	actor.Face = "iec104"
+	if conn, ok := rw.(net.Conn); ok {
+		actor.Remote = conn.RemoteAddr().String()
+	}
+	if secured, ok := rw.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.t1())
+		defer cancel()
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return actor, fmt.Errorf("iec104: %w", err)
+		}
+		if chains := secured.ConnectionState().VerifiedChains; len(chains) > 0 {
+			actor.Name = chains[0][0].Subject.CommonName
+		}
+	}
+	return actor, nil
 }

@@ -24,7 +24,11 @@ import (
 	"github.com/openusm/meter/internal/golden"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/site"
 )
+
+// only returns what a station of one meter shows.
+func (s *Station) only() *image { return s.images[s.common[0]] }
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
@@ -42,13 +46,13 @@ func sample() *mapping.Data {
 func TestImage(t *testing.T) {
 	s := NewStation(nil)
 	lost := s.Update(sample(), noon)
-	require.Equal(t, `[reading 0: digits below 10^0 (1-0:1.8.0*255) reading 3: neither a number nor true or false (0-0:96.1.0*255) reading 4: digits below 10^4 (6-0:1.0.0*255) event 0: this target has no events]`, fmt.Sprint(lost))
+	require.Equal(t, `[reading 0: digits below 10^0 (1-0:1.8.0*255) reading 3: neither a number nor true or false (0-0:96.1.0*255) reading 4: digits below 10^3 (6-0:1.0.0*255) event 0: this target has no events]`, fmt.Sprint(lost))
 	var list []string
 	for _, p := range s.Points() {
 		list = append(list, p.String())
 	}
-	require.Equal(t, []string{"1 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "2 M_ME_TF_1 group 0 1-1:30D ", "10001 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh",
-		"10002 M_IT_TB_1 group 2 6-0:1.0.0*255 10^4 Wh", "20001 M_SP_TB_1 group 3 0-0:96.3.10*255"}, list)
+	require.Equal(t, []string{"960310 M_SP_TB_1 group 3 0-0:96.3.10*255", "1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh",
+		"1320700 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "6010000 M_IT_TB_1 group 2 6-0:1.0.0*255 10^3 Wh", "16697889 M_ME_TF_1 group 0 1-1:30D "}, list)
 }
 
 // A counter of 31 bits goes through zero; the reading says so, until it is frozen.
@@ -60,14 +64,14 @@ func TestRollover(t *testing.T) {
 	require.Empty(t, s.Update(d, noon))
 	d.Readings[0].Value = obis.Int(modulus+4, -1)
 	require.Equal(t, "[reading 0: 2147483652 counts are shown modulo 2^31 (1-0:1.8.0*255)]", fmt.Sprint(s.Update(d, noon)))
-	p := s.image.points[0]
+	p := s.only().points[0]
 	require.Equal(t, uint32(77), p.Address)
 	require.Equal(t, int32(4), p.count)
 	require.True(t, p.carry)
-	s.image.freeze(0, noon)
+	s.only().freeze(0, noon)
 	require.True(t, p.frozen.carry)
 	require.False(t, p.carry)
-	s.image.freeze(1, noon)
+	s.only().freeze(1, noon)
 	require.Equal(t, uint8(1), p.frozen.number)
 }
 
@@ -93,7 +97,7 @@ func TestNotTopical(t *testing.T) {
 	s.Update(d, noon)
 	d.Readings = d.Readings[:1]
 	s.Update(d, noon)
-	require.Equal(t, byte(notTopical), s.image.byID["1-0:32.7.0*255"].quality&notTopical)
+	require.Equal(t, byte(notTopical), s.only().byID["1-0:32.7.0*255"].quality&notTopical)
 }
 
 // What a point cannot show as it is, it shows as invalid or not at all, and says so.
@@ -109,17 +113,17 @@ func TestBentValues(t *testing.T) {
 	require.Equal(t, "[]", update(total, single))
 	total.Value, single.Value = obis.Int(3, 0), obis.Int(1, 0)
 	require.Equal(t, "[reading 1: neither true nor false: shown as invalid (0-0:96.3.10*255)]", update(total, single))
-	require.False(t, s.image.points[0].carry, "a new meter that begins at zero is no overflow")
+	require.False(t, s.only().points[0].carry, "a new meter that begins at zero is no overflow")
 	total.Value = obis.Int(5, 100)
 	require.Equal(t, "[reading 0: more than 2^63 counts of 10^-1: shown as invalid (1-0:1.8.0*255)]", update(total))
-	require.NotZero(t, s.image.points[0].quality&invalid)
+	require.NotZero(t, s.only().points[0].quality&invalid)
 	total.Value, total.Quality.Flags = obis.Int(4, 0), obis.Estimated
 	require.Equal(t, "[reading 0: quality estimated not carried (1-0:1.8.0*255)]", update(total), "a counter reading has no bit for it")
 	total.Unit, total.Quality.Flags = obis.VarHour, 0
 	require.Equal(t, "[reading 0: its unit, once Wh, is varh now (1-0:1.8.0*255)]", update(total))
-	require.NotZero(t, s.image.points[0].quality&notTopical, "the count is that of before")
-	s.image.freeze(0, noon)
-	require.True(t, s.image.points[0].frozen.bad)
+	require.NotZero(t, s.only().points[0].quality&notTopical, "the count is that of before")
+	s.only().freeze(0, noon)
+	require.True(t, s.only().points[0].frozen.bad)
 }
 
 // A stop is confirmed when what was sent is acknowledged; what never was, the next connection tells again.
@@ -169,7 +173,8 @@ func feed(x *session, control string) error {
 
 // A station answers broadcasts with its own address, and carries out nothing that is marked as a test.
 func TestBroadcastAndTest(t *testing.T) {
-	s := NewStation(&Config{CommonAddress: 7, Command: func(context.Context, Point, bool) error { panic("a test is no command") }})
+	s := NewStation(&Config{CommonAddress: 7})
+	s.command = func(context.Context, site.Actor, Point, site.Step, obis.Value) error { panic("a test is no command") }
 	s.Update(sample(), noon)
 	x := &session{station: s, seat: &seat{}, group: &group{}, link: link{cfg: &s.cfg}}
 	require.NoError(t, x.handle(t.Context(), []byte{100, 1, 6, 0, 0xFF, 0xFF, 0, 0, 0, 20}))
@@ -178,8 +183,8 @@ func TestBroadcastAndTest(t *testing.T) {
 		require.Equal(t, []byte{7, 0}, a[4:6])
 	}
 	x.answers = nil
-	require.NoError(t, x.handle(t.Context(), []byte{45, 1, 0x86, 0, 7, 0, 0x21, 0x4E, 0, 1}))
-	require.Equal(t, [][]byte{{45, 1, 0x87, 0, 7, 0, 0x21, 0x4E, 0, 1}}, x.answers)
+	require.NoError(t, x.handle(t.Context(), []byte{45, 1, 0x86, 0, 7, 0, 0x36, 0xA7, 0x0E, 1}))
+	require.Equal(t, [][]byte{{45, 1, 0x87, 0, 7, 0, 0x36, 0xA7, 0x0E, 1}}, x.answers)
 }
 
 func TestReadRulesRefuses(t *testing.T) {
@@ -200,8 +205,8 @@ func TestTime(t *testing.T) {
 	require.Equal(t, byte(0x80), b[2])
 }
 
-// serve listens for masters until the test ends.
-func serve(t *testing.T, s *Station) string {
+// serveStation listens for masters until the test ends.
+func serveStation(t *testing.T, s *Station) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
@@ -276,11 +281,15 @@ func (m *master) ASDUHandler(_ asdu.Connect, a *asdu.ASDU) error {
 		for _, v := range a.GetMeasuredValueFloat() {
 			m.note("value %d %g q=%02x %v %v", v.Ioa, v.Value, byte(v.Qds), v.Time.UTC().Format(time.RFC3339), a.Coa.Cause)
 		}
+	case asdu.M_ME_NC_1:
+		for _, v := range a.GetMeasuredValueFloat() {
+			m.note("value %d %g q=%02x %v", v.Ioa, v.Value, byte(v.Qds), a.Coa.Cause)
+		}
 	case asdu.M_IT_TB_1:
 		for _, v := range a.GetIntegratedTotals() {
 			m.note("total %d %d seq=%d %v %v", v.Ioa, v.Value.CounterReading, v.Value.SeqNumber, v.Time.UTC().Format(time.RFC3339), a.Coa.Cause)
 		}
-	case asdu.M_SP_TB_1:
+	case asdu.M_SP_TB_1, asdu.M_SP_NA_1:
 		for _, v := range a.GetSinglePoint() {
 			m.note("single %d %v %v", v.Ioa, v.Value, a.Coa.Cause)
 		}
@@ -336,41 +345,42 @@ var activation = asdu.CauseOfTransmission{Cause: asdu.Activation}
 
 func TestForeignMaster(t *testing.T) {
 	ordered := make(chan string, 1)
-	s := NewStation(&Config{Command: func(_ context.Context, p Point, on bool) error {
-		ordered <- fmt.Sprint(p.ID, on)
-		if !on {
+	s := NewStation(nil)
+	s.command = func(_ context.Context, _ site.Actor, p Point, step site.Step, v obis.Value) error {
+		ordered <- fmt.Sprintf("%s %v %v", p.ID, step, v)
+		if n, _ := v.Enum(); n == 0 {
 			return errors.New("policy")
 		}
 		return nil
-	}})
+	}
 	s.Update(sample(), noon)
-	address := serve(t, s)
+	address := serveStation(t, s)
 	a, b := dial(t, address), dial(t, address)
 	for _, m := range []*master{a, b} {
 		require.NoError(t, m.InterrogationCmd(activation, 1, asdu.QOIStation))
-		require.Equal(t, []string{"interrogation 7 neg=false", "value 1 230.1 q=20 2026-11-20T12:00:00Z 20",
-			"value 2 7 q=00 2026-11-20T12:00:00Z 20", "single 20001 true 20",
+		require.Equal(t, []string{"interrogation 7 neg=false", "value 1320700 230.1 q=20 20",
+			"value 16697889 7 q=00 20", "single 960310 true 20",
 			"interrogation 10 neg=false"}, m.wait(t, 5))
 	}
 	require.NoError(t, a.CounterInterrogationCmd(activation, 1, asdu.QualifierCountCall{Request: asdu.QCCTotal}))
-	require.Equal(t, []string{"counters 7 neg=false", "total 10001 27864762 seq=0 2026-11-20T12:00:00Z 37",
-		"total 10002 109951162 seq=0 2026-11-20T12:00:00Z 37", "counters 10 neg=false"}, a.wait(t, 4))
+	require.Equal(t, []string{"counters 7 neg=false", "total 1010800 27864762 seq=0 2026-11-20T12:00:00Z 37",
+		"total 6010000 1099511627 seq=0 2026-11-20T12:00:00Z 37", "counters 10 neg=false"}, a.wait(t, 4))
 	require.NoError(t, a.CounterInterrogationCmd(activation, 1, asdu.QualifierCountCall{Request: asdu.QCCGroup2}))
-	require.Equal(t, "total 10002 109951162 seq=0 2026-11-20T12:00:00Z 39", a.wait(t, 3)[1])
+	require.Equal(t, "total 6010000 1099511627 seq=0 2026-11-20T12:00:00Z 39", a.wait(t, 3)[1])
 	require.NoError(t, a.CounterInterrogationCmd(activation, 1, asdu.QualifierCountCall{Request: asdu.QCCTotal, Freeze: asdu.QCCFrzFreezeReset}))
 	require.Equal(t, []string{"counters 7 neg=true"}, a.wait(t, 1))
 	require.NoError(t, a.InterrogationCmd(activation, 9, asdu.QOIStation))
 	require.Equal(t, []string{"interrogation 46 neg=true"}, a.wait(t, 1))
 	require.NoError(t, a.ClockSynchronizationCmd(activation, 1, noon))
 	require.Equal(t, []string{"clock 7 neg=true"}, a.wait(t, 1))
-	require.NoError(t, a.ReadCmd(asdu.CauseOfTransmission{Cause: asdu.Request}, 1, 1))
-	require.Equal(t, []string{"value 1 230.1 q=20 2026-11-20T12:00:00Z 5"}, a.wait(t, 1))
+	require.NoError(t, a.ReadCmd(asdu.CauseOfTransmission{Cause: asdu.Request}, 1, 1320700))
+	require.Equal(t, []string{"value 1320700 230.1 q=20 2026-11-20T12:00:00Z 5"}, a.wait(t, 1))
 	require.NoError(t, a.ReadCmd(asdu.CauseOfTransmission{Cause: asdu.Request}, 1, 4711))
 	require.Equal(t, []string{"read 47 neg=true"}, a.wait(t, 1))
-	require.NoError(t, asdu.SingleCmd(a, asdu.C_SC_NA_1, activation, 1, asdu.SingleCommandInfo{Ioa: 20001, Value: true}))
+	require.NoError(t, asdu.SingleCmd(a, asdu.C_SC_NA_1, activation, 1, asdu.SingleCommandInfo{Ioa: 960310, Value: true}))
 	require.Equal(t, []string{"command 7 neg=false", "command 10 neg=false"}, a.wait(t, 2))
-	require.Equal(t, "0-0:96.3.10*255true", strings.ReplaceAll(<-ordered, " ", ""))
-	require.NoError(t, asdu.SingleCmd(a, asdu.C_SC_NA_1, activation, 1, asdu.SingleCommandInfo{Ioa: 20001}))
+	require.Equal(t, "0-0:96.3.10*255 operate true", <-ordered)
+	require.NoError(t, asdu.SingleCmd(a, asdu.C_SC_NA_1, activation, 1, asdu.SingleCommandInfo{Ioa: 960310}))
 	require.Equal(t, []string{"command 7 neg=true"}, a.wait(t, 1))
 
 	d := sample()
@@ -378,7 +388,7 @@ func TestForeignMaster(t *testing.T) {
 	before := time.Now()
 	s.Update(d, noon)
 	for _, m := range []*master{a, b} {
-		require.Equal(t, []string{"value 1 231 q=20 2026-11-20T12:00:00Z 3"}, m.wait(t, 1))
+		require.Equal(t, []string{"value 1320700 231 q=20 2026-11-20T12:00:00Z 3"}, m.wait(t, 1))
 	}
 	require.Less(t, time.Since(before), 2*time.Second)
 }
@@ -489,7 +499,7 @@ func TestBadInput(t *testing.T) {
 func TestRedundancyGroup(t *testing.T) {
 	s := NewStation(&Config{Groups: []Group{{"control centre", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}, Events: 5})
 	s.Update(sample(), noon)
-	address := serve(t, s)
+	address := serveStation(t, s)
 	first := dial(t, address)
 	first.wait(t, 3) // what changed before anybody came
 	require.NoError(t, first.Close())
@@ -501,12 +511,12 @@ func TestRedundancyGroup(t *testing.T) {
 	}
 	second := dial(t, address)
 	got := second.wait(t, 5)
-	require.Contains(t, got[0], "value 1 4 ", "the oldest went")
-	require.Contains(t, got[4], "value 1 8 ")
+	require.Contains(t, got[0], "value 1320700 4 ", "the oldest went")
+	require.Contains(t, got[4], "value 1320700 8 ")
 	third := dial(t, address)
 	d.Readings[1].Value = obis.Int(99, 0)
 	s.Update(d, noon)
-	require.Contains(t, third.wait(t, 6)[5], "value 1 99 ", "the connection that started last, behind what no one acknowledged")
+	require.Contains(t, third.wait(t, 6)[5], "value 1320700 99 ", "the connection that started last, behind what no one acknowledged")
 	require.Empty(t, second.got)
 
 	conn, done := peer(t, s)
@@ -517,7 +527,7 @@ func TestRedundancyGroup(t *testing.T) {
 func FuzzSession(f *testing.F) {
 	f.Add(append(frame("07000000"), frame("00000000", 100, 1, 6, 0, 1, 0, 0, 0, 0, 20)...))
 	f.Add(append(frame("07000000"), frame("00000000", 101, 1, 6, 0, 1, 0, 0, 0, 0, 0x45)...))
-	f.Add(append(frame("07000000"), frame("00000000", 45, 1, 6, 0, 1, 0, 0x21, 0x4E, 0, 0x81)...))
+	f.Add(append(frame("07000000"), frame("00000000", 45, 1, 6, 0, 1, 0, 0x36, 0xA7, 0x0E, 0x81)...))
 	f.Add(append(frame("07000000"), frame("00000000", 102, 1, 5, 0, 1, 0, 1, 0, 0)...))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := NewStation(nil)
@@ -560,10 +570,10 @@ func BenchmarkInterrogation(b *testing.B) {
 	}
 	s := NewStation(nil)
 	s.Update(d, noon)
-	list := ofKind(s.image.points, Value)
+	list := ofKind(s.only().points, Value)
 	b.ReportAllocs()
 	for b.Loop() {
-		s.enc.points(Value, asdu.Spontaneous, 0, list, false)
+		s.enc.points(timed[Value], asdu.Spontaneous, 0, list, false)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/point")
 	var dst []byte
@@ -589,7 +599,7 @@ func ExampleStation() {
 	}
 	fmt.Println(lost)
 	// Output:
-	// 1 M_ME_TF_1 group 1 1-0:32.7.0*255 V
-	// 10001 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh
+	// 1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh
+	// 1320700 M_ME_TF_1 group 1 1-0:32.7.0*255 V
 	// []
 }

@@ -54,7 +54,7 @@ func TestTLS(t *testing.T) {
 	ours, other := newAuthority(t), newAuthority(t)
 	s := NewStation(&Config{TLS: &tls.Config{Certificates: []tls.Certificate{ours.sign(t)}, ClientCAs: ours.pool(), ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12}})
 	s.Update(sample(), noon)
-	address := serve(t, s)
+	address := serveStation(t, s)
 	talk := func(cfg *tls.Config) error {
 		conn, err := tls.Dial("tcp", address, cfg)
 		if err != nil {

@@ -1,7 +1,6 @@
 package ied
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/openusm/meter/iec61850"
@@ -57,7 +56,7 @@ func (b *builder) differences(readings []obis.Reading) (items []item) {
 
 // difference gives the difference of two readings its place, unless a reading has it.
 func (b *builder) difference(r *rule, x, y *obis.Reading) error {
-	node, err := b.node(r.class, fmt.Sprintf("%s %s %d", r.class, instance(r, x.Code), 0))
+	node, err := b.node(r, x.Code, 0)
 	slot := ""
 	if err == nil {
 		slot = node.Name + "." + r.object + "." + r.part

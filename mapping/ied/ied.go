@@ -19,6 +19,7 @@ package ied
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -65,6 +66,12 @@ type Device struct {
 	sums   []*summary
 	nets   []*balance
 
+	device *iec61850.Device // that shares its nodes, nil for one that has its own
+	given  bool             // the model does not follow from the readings
+	meter  obis.Meter       // that it is called by
+	bound  []int32          // the points of the readings of a site, by their index; none where there is none
+	pairs  [][2]int32       // the readings of the nets
+
 	received time.Time           // when the readings of the last update came
 	updates  int                 // how many there were
 	resets   map[reset]obis.Time // when billing periods ended, as the meter said
@@ -101,42 +108,45 @@ const inst = "MTR"
 // New returns a meter with its readings. The losses name the readings that went
 // to GGIO, those that could not be carried, and what of the others could not.
 func New(m obis.Meter, readings []obis.Reading, o *Options) (*Device, []mapping.Loss, error) {
-	d := &Device{index: map[id]int{}, resets: map[reset]obis.Time{}}
+	d := &Device{index: map[id]int{}}
 	if o != nil {
 		d.opts = *o
 	}
-	if d.opts.IED == "" {
-		d.opts.IED = "METER"
-	}
-	if d.opts.Clients == 0 {
-		d.opts.Clients = 4
-	}
+	d.opts.defaults()
 	dev := &iec61850.Device{Inst: inst}
 	d.Model = &iec61850.Model{IED: d.opts.IED, Vendor: cmp.Or(m.Manufacturer, "unknown"), Type: cmp.Or(m.Model, "meter"),
 		Revision: cmp.Or(m.Firmware, "-"), Devices: []*iec61850.Device{dev}}
-	head, err := identity(m, d.opts.Received)
+	head, err := identity(d.opts.Received)
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &builder{d: d, single: singlePhase(readings), codes: map[obis.Code]bool{}, slots: map[string]bool{}, nodes: map[string]*iec61850.Node{},
-		instances: map[string]int{}, ggio: map[string]int{}, counters: map[obis.Code]*iec61850.Object{}, angles: map[string]int{}}
-	for i := range readings {
-		b.codes[readings[i].Code] = true
-	}
+	b := newBuilder(d)
 	d.learn(readings)
-	if err := b.place(readings); err != nil {
+	if err := b.place(readings, b.frozen); err != nil {
 		return nil, nil, err
 	}
 	dev.Nodes = append(head, b.list...)
-	if err := d.reports(dev, head[0]); err != nil {
+	if err := name(dev, m); err != nil {
 		return nil, nil, err
 	}
+	b.gather(dev.FullName(d.Model))
+	b.reports(head[0], 1)
 	lost := append(b.lost, d.Update(readings, d.opts.Received)...)
 	return d, (&mapping.Data{Readings: readings}).Gather(lost), nil
 }
 
+func (o *Options) defaults() {
+	o.IED = cmp.Or(o.IED, "METER")
+	o.Clients = cmp.Or(o.Clients, 4)
+}
+
+func newBuilder(d *Device) *builder {
+	return &builder{d: d, codes: map[obis.Code]bool{}, slots: map[string]bool{}, nodes: map[string]*iec61850.Node{}, seen: map[string]int{},
+		taken: map[string]bool{}, ggio: map[string]int{}, sets: map[string]*iec61850.DataSet{}, listed: map[*iec61850.Object]bool{}}
+}
+
 // identity returns LLN0 and LPHD1, whose states are since the given time.
-func identity(m obis.Meter, since time.Time) ([]*iec61850.Node, error) {
+func identity(since time.Time) ([]*iec61850.Node, error) {
 	var failed error
 	object := func(name, cdc string, optional ...string) *iec61850.Object {
 		o, err := iec61850.NewObject(name, cdc, optional...)
@@ -149,16 +159,6 @@ func identity(m obis.Meter, since time.Time) ([]*iec61850.Node, error) {
 	health, proxy := object("PhyHealth", "ENS"), object("Proxy", "SPS")
 	if failed != nil {
 		return nil, failed
-	}
-	for o, values := range map[*iec61850.Object]map[string]string{
-		plate: {"vendor": m.Manufacturer, "swRev": m.Firmware, "hwRev": m.Version, "serNum": cmp.Or(m.Serial, m.ID), "model": m.Model},
-		name:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": "IEC 61850-7-4:2007"},
-	} {
-		for attribute, v := range values {
-			if err := o.Attribute(attribute, 0).Init(iec61850.Visible(visible(v))); err != nil {
-				return nil, err
-			}
-		}
 	}
 	for _, o := range append(mode, health) { // on, and Ok
 		if err := o.Attribute("stVal", 0).Init(iec61850.Int(1)); err != nil {
@@ -176,6 +176,33 @@ func identity(m obis.Meter, since time.Time) ([]*iec61850.Node, error) {
 	return []*iec61850.Node{{Name: "LLN0", Objects: append(mode, name)}, {Name: "LPHD1", Objects: []*iec61850.Object{plate, health, proxy}}}, nil
 }
 
+// ldNs is the name space of the logical devices.
+const ldNs = "IEC 61850-7-4:2007"
+
+// name tells of which meter a device is.
+func name(dev *iec61850.Device, m obis.Meter) error {
+	for place, values := range map[[2]string]map[string]string{
+		{"LPHD1", "PhyNam"}: {"vendor": m.Manufacturer, "swRev": m.Firmware, "hwRev": m.Version, "serNum": cmp.Or(m.Serial, m.ID), "model": m.Model},
+		{"LLN0", "NamPlt"}:  {"vendor": m.Manufacturer, "swRev": m.Firmware, "d": m.ID, "ldNs": ldNs},
+	} {
+		var o *iec61850.Object
+		if n := dev.Node(place[0]); n != nil {
+			o = n.Object(place[1])
+		}
+		if o == nil {
+			continue // a model that was given
+		}
+		for attribute, v := range values {
+			if a := o.Attribute(attribute, 0); a != nil {
+				if err := dev.Init(a, iec61850.Visible(visible(v))); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // visible returns text as a visible string has it: printable ASCII, at most 255 characters.
 func visible(s string) string {
 	s = strings.Map(func(r rune) rune {
@@ -189,18 +216,24 @@ func visible(s string) string {
 
 // builder gives the readings their places.
 type builder struct {
-	d         *Device
-	list      []*iec61850.Node
-	nodes     map[string]*iec61850.Node
-	slots     map[string]bool // objects and phases that are taken
-	instances map[string]int  // nodes of each class
-	ggio      map[string]int  // objects of GGIO1 of each kind
-	single    bool            // the meter has one phase
-	codes     map[obis.Code]bool
-	counters  map[obis.Code]*iec61850.Object
-	angles    map[string]int // the readings that are angles, by channel and phase
-	vectors   []vector       // the phases that have one
-	lost      []mapping.Loss
+	d      *Device
+	list   []*iec61850.Node
+	nodes  map[string]*iec61850.Node
+	taken  map[string]bool // names of nodes
+	slots  map[string]bool // objects and phases that are taken
+	seen   map[string]int  // how many readings have an id
+	ggio   map[string]int  // objects of GGIO1 of each kind
+	single bool            // the meter has one phase
+	codes  map[obis.Code]bool
+	sets   map[string]*iec61850.DataSet
+	listed map[*iec61850.Object]bool // those that were looked at for the data sets, and are to stay as they are
+	lost   []mapping.Loss
+
+	// Of the readings that are being placed:
+	keys     []id
+	counters map[obis.Code]*iec61850.Object
+	angles   map[string]int // the readings that are angles, by channel and phase
+	vectors  []vector       // the phases that have one
 }
 
 // vector is a phase and the reading that is its angle.
@@ -218,9 +251,16 @@ type item struct {
 	afterOthers bool
 }
 
-// place makes the objects, those that rules name in the order of the rules.
-func (b *builder) place(readings []obis.Reading) error {
-	keys, list := keysOf(readings), b.d.opts.Rules.all()
+// place makes the objects of readings, behind those that there are, those that rules name in
+// the order of the rules. frozen tells which readings are frozen values.
+func (b *builder) place(readings []obis.Reading, frozen func([]obis.Reading, []int) []bool) error {
+	for i := range readings {
+		b.codes[readings[i].Code] = true
+	}
+	b.single = singlePhase(b.codes)
+	b.counters, b.angles, b.vectors = map[obis.Code]*iec61850.Object{}, map[string]int{}, nil
+	b.keys = keysOf(readings, b.seen)
+	keys, list := b.keys, b.d.opts.Rules.all()
 	items, found := make([]item, len(readings)), make([]int, len(readings))
 	for i := range items {
 		found[i] = b.find(&readings[i])
@@ -230,7 +270,7 @@ func (b *builder) place(readings []obis.Reading) error {
 			items[i].afterOthers = true
 		}
 	}
-	for i, last := range b.frozen(readings, found) {
+	for i, last := range frozen(readings, found) {
 		items[i].afterOthers = items[i].afterOthers || last
 	}
 	items = append(items, b.differences(readings)...)
@@ -372,7 +412,7 @@ func (b *builder) sum(r *obis.Reading, i int, p point) error {
 		if rule.Target.when != "sum" || !rule.Match(r.Code) {
 			continue
 		}
-		node, err := b.node(rule.Target.class, rule.Target.class)
+		node, err := b.node(&rule.Target, r.Code, 0)
 		if err != nil {
 			return err
 		}
@@ -412,9 +452,9 @@ func (p point) name() string {
 	return p.object.Name
 }
 
-// keysOf numbers the readings that have the same id.
-func keysOf(readings []obis.Reading) []id {
-	keys, seen := make([]id, len(readings)), map[string]int{}
+// keysOf numbers the readings that have the same id, behind those that were seen before.
+func keysOf(readings []obis.Reading, seen map[string]int) []id {
+	keys := make([]id, len(readings))
 	for i := range readings {
 		name := readings[i].Code.String()
 		if name == "" {
@@ -426,8 +466,13 @@ func keysOf(readings []obis.Reading) []id {
 	return keys
 }
 
-// node returns the node of a key, which it makes where it is missing.
-func (b *builder) node(class, key string) (*iec61850.Node, error) {
+// node returns the node of a class that has a rule's instance of a code, again being how
+// many before it have no room; it is made where it is missing.
+func (b *builder) node(r *rule, c obis.Code, again int) (*iec61850.Node, error) {
+	key, number := fmt.Sprintf("%s %s %d", r.class, instance(r, c), again), b.number(r, c)
+	if r.class == "GGIO" || r.when == "sum" { // one has them all
+		key, number = r.class, 1
+	}
 	if n := b.nodes[key]; n != nil {
 		return n, nil
 	}
@@ -435,11 +480,53 @@ func (b *builder) node(class, key string) (*iec61850.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	b.instances[class]++
-	n := &iec61850.Node{Name: class + strconv.Itoa(b.instances[class]), Class: class, Objects: []*iec61850.Object{behaviour}}
+	name := r.class + strconv.Itoa(number)
+	for b.taken[name] {
+		number++
+		name = r.class + strconv.Itoa(number)
+	}
+	b.taken[name] = true
+	n := &iec61850.Node{Name: name, Class: r.class, Objects: []*iec61850.Object{behaviour}}
 	b.nodes[key] = n
 	b.list = append(b.list, n)
 	return n, nil
+}
+
+// number returns the instance number of a node by what [instance] has of the code, so that
+// neither the order of readings nor others of the meter decide it: 1 and the tariff, three
+// for each where there are three phases; thousands for a channel, millions for another
+// processing or quantity than that of the first rule of the class, 10^9 for a billing period.
+func (b *builder) number(r *rule, c obis.Code) int {
+	list := b.d.opts.Rules.all()
+	i := slices.IndexFunc(list, func(other mapping.Rule[rule]) bool { return other.Target.class == r.class })
+	if i < 0 {
+		return 1
+	}
+	first := list[i].Codes[0].Lo
+	n := 1
+	switch r.class {
+	case "MHAI", "MHAN":
+	case "MMTN":
+		n = 3 * int(c[4])
+		switch c.Phase() {
+		case obis.PhaseL2:
+			n += 2
+		case obis.PhaseL3:
+			n += 3
+		default:
+			n++
+		}
+	default:
+		n += int(c[4] - first[4])
+	}
+	other := int(c[3] - first[3])
+	switch r.class {
+	case "STMP":
+		other = int(c[0]-first[0])<<8 | int(c[2]-first[2])
+	case "QVVR": // the rows of all phases, and of each
+		n, other = n+int(c[2]-first[2])/20, 0
+	}
+	return n + 1000*int(c[1]) + 1_000_000*other + 1_000_000_000*int(^c[5])
 }
 
 // behaviour returns the object Beh, which every node has: on, since the given time.
@@ -466,14 +553,14 @@ func (b *builder) named(r *rule, reading *obis.Reading) (point, error) {
 		}
 	}
 	for again := 0; ; again++ {
-		node, err := b.node(r.class, fmt.Sprintf("%s %s %d", r.class, instance(r, reading.Code), again))
+		node, err := b.node(r, reading.Code, again)
 		if err != nil {
 			return point{}, err
 		}
 		slot := node.Name + "." + object + "." + r.part
 		if r.array() {
 			slot += strconv.Itoa(int(reading.Code[4]))
-			if o := node.Object(object); o != nil && !sameArray(o, r, reading) {
+			if o := node.Object(object); o != nil && (b.listed[o] || !sameArray(o, r, reading)) {
 				continue
 			}
 		}
@@ -631,7 +718,7 @@ var kinds = map[obis.Kind]struct{ name, cdc string }{
 
 // generic returns a place in GGIO1.
 func (b *builder) generic(r *obis.Reading, key id) (point, error) {
-	node, err := b.node("GGIO", "GGIO")
+	node, err := b.node(&rule{class: "GGIO"}, r.Code, 0)
 	if err != nil {
 		return point{}, err
 	}
@@ -670,35 +757,41 @@ func (b *builder) generic(r *obis.Reading, key id) (point, error) {
 	return p, describe(o, key.name, si.code, r.Unit)
 }
 
-// reports gives LLN0 the data sets and the report control blocks.
-func (d *Device) reports(dev *iec61850.Device, lln0 *iec61850.Node) error {
-	sets := map[string]*iec61850.DataSet{}
-	domain := dev.FullName(d.Model)
-	for _, n := range dev.Nodes[2:] {
+// gather puts the objects that are new into the data sets, of a device of that name.
+func (b *builder) gather(domain string) {
+	for _, n := range b.list {
 		for _, o := range n.Objects {
 			set, fc := "Counters", iec61850.ST
 			switch {
-			case o.Name == "Beh", o.CDC == "ASG":
+			case b.listed[o]:
 				continue
+			case o.Name == "Beh", o.CDC == "ASG":
+				set = ""
 			case o.CDC == "MV" || o.CDC == "WYE" || o.CDC == "DEL" || o.CDC == "HMV" || o.CDC == "HWYE":
 				set, fc = "Measurements", iec61850.MX
 			}
-			if sets[set] == nil {
-				sets[set] = &iec61850.DataSet{Name: set}
-				lln0.DataSets = append(lln0.DataSets, sets[set])
+			if b.listed[o] = true; set == "" {
+				continue
 			}
-			sets[set].Members = append(sets[set].Members, iec61850.Ref{Device: domain, Item: n.Name + "$" + fc.String() + "$" + o.Name})
+			if b.sets[set] == nil {
+				b.sets[set] = &iec61850.DataSet{Name: set}
+			}
+			b.sets[set].Members = append(b.sets[set].Members, iec61850.Ref{Device: domain, Item: n.Name + "$" + fc.String() + "$" + o.Name})
 		}
 	}
+}
+
+// reports gives LLN0 the data sets and the report control blocks.
+func (b *builder) reports(lln0 *iec61850.Node, revision uint32) {
 	const all = iec61850.DataChange | iec61850.QualityChange | iec61850.DataUpdate | iec61850.Integrity | iec61850.GeneralInterrogation
 	const options = iec61850.SequenceNumber | iec61850.ReportTime | iec61850.ReasonForInclusion | iec61850.DataSetName | iec61850.EntryID |
 		iec61850.BufferOverflow | iec61850.ConfRevision
-	for _, set := range lln0.DataSets {
+	for _, name := range slices.Sorted(maps.Keys(b.sets)) {
+		lln0.DataSets = append(lln0.DataSets, b.sets[name])
 		for prefix, buffered := range map[string]bool{"urcb": false, "brcb": true} {
-			lln0.Reports = append(lln0.Reports, &iec61850.Report{Name: prefix + set.Name, DataSet: set.Name, Buffered: buffered, ConfRev: 1,
-				Options: options, Triggers: all, Instances: d.opts.Clients})
+			lln0.Reports = append(lln0.Reports, &iec61850.Report{Name: prefix + name, DataSet: name, Buffered: buffered, ConfRev: revision,
+				Options: options, Triggers: all, Instances: b.d.opts.Clients})
 		}
 	}
 	slices.SortFunc(lln0.Reports, func(a, b *iec61850.Report) int { return cmp.Compare(a.Name, b.Name) })
-	return nil
 }

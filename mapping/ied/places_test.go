@@ -257,8 +257,8 @@ func TestOtherNodes(t *testing.T) {
 		8: "CALH1.GrAlm tells only whether it is zero, itself is GGIO1.Bits1", 9: "CALH1.GrAlm tells only whether it is zero, itself is GGIO1.Bits2",
 		10: "CALH1.GrWrn tells only whether it is zero, itself is GGIO1.CntVal3", 11: "no logical node has it: GGIO1.IntIn1",
 		12: "no logical node has it: GGIO1.Oct1", 13: "no logical node has it: GGIO1.Ind1"}, reasons)
-	requireValues(t, d, map[string]string{"XSWI1.Pos.stVal": "10", "CSWI1.Pos.stVal": "10", "CSWI2.Pos.stVal": "01", "TCTR1.Rat.setMag.f": "400",
-		"STMP1.Tmp.mag.f": "21.5", "QVVR1.VVaTm.mag.f": "12", "CALH1.GrAlm.stVal": "true", "CALH1.GrWrn.stVal": "false", "GGIO1.IntIn1.stVal": "3",
+	requireValues(t, d, map[string]string{"XSWI1.Pos.stVal": "10", "CSWI1001.Pos.stVal": "10", "CSWI2001.Pos.stVal": "01", "TCTR1.Rat.setMag.f": "400",
+		"STMP1.Tmp.mag.f": "21.5", "QVVR2.VVaTm.mag.f": "12", "CALH1.GrAlm.stVal": "true", "CALH1.GrWrn.stVal": "false", "GGIO1.IntIn1.stVal": "3",
 		"GGIO1.Oct1.stVal": `"0x01ab"`, "GGIO1.Bits1.stVal": `"0b0000000000000100"`, "MSTA1.AvW.mag.f": "7"})
 	in[8].Value = obis.Bits([]byte{0, 0}, 16)
 	d.Update(in[8:9], time.Time{})

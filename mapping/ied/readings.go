@@ -66,7 +66,7 @@ func (x reader) append(list []obis.Reading, class, whole string, o *iec61850.Obj
 	if name := o.Attribute("dU", iec61850.DC); name != nil && o.Attribute("frVal", iec61850.ST) != nil {
 		if r.Code, err = obis.ParseCode(name.Get().Text()); err == nil {
 			n, _ := o.Attribute("frVal", 0).Get().Int()
-			exp, _ := exponent(o)
+			exp, _ := exponent(o.Attribute("pulsQty", 0).Get())
 			r.Value, r.Time, r.Quality = obis.Int(n, exp), moment(o.Attribute("frTm", 0)), obis.Quality{}
 			list = append(list, r)
 		}
@@ -76,25 +76,17 @@ func (x reader) append(list []obis.Reading, class, whole string, o *iec61850.Obj
 
 // angle appends the angle of a phase, where it was measured. like has what it shares with the magnitude.
 func (x reader) angle(list []obis.Reading, like obis.Reading, class, whole string, o *iec61850.Object) []obis.Reading {
-	if o.CDC != "CMV" || o.Attribute("cVal", 0).Child("ang") == nil {
+	c, ok := x.angleCode(class, whole, like.Code, o)
+	if !ok {
 		return list
 	}
-	for i := range x.rules {
-		r := &x.rules[i].Target
-		if r.when != "angle" || r.class != class || r.object != whole || r.part != o.Name {
-			continue
-		}
-		f, _ := o.Attribute("cVal", 0).Child("ang").Child("f").Get().Float()
-		v, ok := obis.ParseNumber(strconv.AppendFloat(nil, f, 'f', -1, 32))
-		if !ok {
-			return list
-		}
-		c := x.rules[i].Codes[0].Lo
-		c[1] = like.Code[1]
-		like.Code, like.Unit, like.Value = c, obis.Degree, v
-		return append(list, like)
+	f, _ := o.Attribute("cVal", 0).Child("ang").Child("f").Get().Float()
+	v, ok := obis.ParseNumber(strconv.AppendFloat(nil, f, 'f', -1, 32))
+	if !ok {
+		return list
 	}
-	return list
+	like.Code, like.Unit, like.Value = c, obis.Degree, v
+	return append(list, like)
 }
 
 // moment returns the time of a time stamp, the zero time where there is none.
@@ -175,7 +167,7 @@ func (x reader) value(class string, o *iec61850.Object, code obis.Code) obis.Val
 	switch o.CDC {
 	case "BCR":
 		n, _ := o.Attribute("actVal", 0).Get().Int()
-		exp, ok := exponent(o)
+		exp, ok := exponent(o.Attribute("pulsQty", 0).Get())
 		if !ok {
 			return obis.Value{}
 		}

@@ -199,10 +199,10 @@ func measures(r *rule, u obis.Unit) bool {
 }
 
 // singlePhase reports whether a meter has codes of its one phase, but none of phase 2 or 3.
-func singlePhase(readings []obis.Reading) bool {
+func singlePhase(codes map[obis.Code]bool) bool {
 	one := false
-	for i := range readings {
-		switch c := readings[i].Code; {
+	for c := range codes {
+		switch {
 		case c[0] != 1:
 		case c.Phase() == obis.PhaseL2 || c.Phase() == obis.PhaseL3 || c.Phase() >= obis.PhaseL1L2:
 			return false

@@ -20,7 +20,7 @@ import (
 // received, marked as not synchronized; the zero time leaves them without one.
 // Readings that the device was not made with are not carried.
 func (d *Device) Update(readings []obis.Reading, received time.Time) (lost []mapping.Loss) {
-	keys := keysOf(readings)
+	keys := keysOf(readings, map[string]int{})
 	d.learn(readings)
 	d.received = received
 	d.updates++
@@ -68,6 +68,12 @@ type update struct {
 	d      *Device
 	shared map[*iec61850.Object]*shared
 }
+
+// Set sets a value in the device.
+func (u *update) Set(a *iec61850.Attribute, v iec61850.Value) error { return u.SetIn(u.d.device, a, v) }
+
+// get returns a value of the device.
+func (u *update) get(a *iec61850.Attribute) iec61850.Value { return u.d.device.Get(a) }
 
 // shared is the one stamp of an object that shows several readings.
 type shared struct {
@@ -315,8 +321,8 @@ func (u *update) counter(o *iec61850.Object, name, other string, v obis.Value) e
 		return valueError(fmt.Sprintf("%v is no decimal number", v.Kind()))
 	}
 	if second := o.Attribute(other, 0); second != nil {
-		n, _ := second.Get().Int()
-		scale, ok := exponent(o)
+		n, _ := u.get(second).Int()
+		scale, ok := exponent(u.get(o.Attribute("pulsQty", 0)))
 		if !ok {
 			scale = exp
 		}
@@ -338,9 +344,9 @@ func (u *update) counter(o *iec61850.Object, name, other string, v obis.Value) e
 	return u.Set(o.Attribute(name, 0), iec61850.Int(mantissa))
 }
 
-// exponent returns the power of ten of a counter, not ok before it has a value.
-func exponent(o *iec61850.Object) (int8, bool) {
-	f, _ := o.Attribute("pulsQty", 0).Get().Float()
+// exponent returns the power of ten of a pulse of a counter, not ok before it has a value.
+func exponent(quantity iec61850.Value) (int8, bool) {
+	f, _ := quantity.Float()
 	if f <= 0 {
 		return 0, false
 	}
@@ -357,7 +363,7 @@ func (u *update) element(p point, v obis.Value) error {
 		wide, _ := v.Float64()
 		f = float32(wide)
 	}
-	array := p.array.Get()
+	array := u.get(p.array)
 	elements := make([]iec61850.Value, array.Len())
 	for i := range elements {
 		elements[i] = array.At(i)
@@ -501,6 +507,9 @@ func (d *Device) learn(readings []obis.Reading) {
 	for i := range readings {
 		c := readings[i].Code
 		if t, ok := readings[i].Value.Time(); ok && c[0] <= 1 && c[2] == 0 && c[3] == 1 && c[4] == 2 && c[5] != obis.FCurrent {
+			if d.resets == nil {
+				d.resets = map[reset]obis.Time{}
+			}
 			d.resets[reset{c[1], c[5]}] = t
 		}
 	}

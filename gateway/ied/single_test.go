@@ -16,8 +16,8 @@ import (
 
 // An MMS client sees a meter's counter move, with the time at which it was read,
 // and is told at once.
-func TestFace(t *testing.T) {
-	face := New(nil)
+func TestSingle(t *testing.T) {
+	face := NewSingle(nil)
 	near, far := net.Pipe()
 	require.ErrorIs(t, face.Serve(t.Context(), far), ErrNoModel)
 	require.NoError(t, near.Close())
@@ -68,7 +68,7 @@ func TestFrozenTimeStands(t *testing.T) {
 		{Code: obis.MustParse("1-0:1.8.0*255"), Unit: obis.WattHour, Value: obis.Int(12, 0)}, {Code: obis.MustParse("1-0:1.8.0*3"), Unit: obis.WattHour, Value: obis.Int(9, 0)},
 		{Code: obis.MustParse("1-0:1.7.0*255"), Unit: obis.Watt, Value: obis.Int(1, 0)}, {Code: obis.MustParse("1-0:2.7.0*255"), Unit: obis.Watt, Value: obis.Int(5, 0)},
 	}}
-	face := New(nil)
+	face := NewSingle(nil)
 	face.Update(r)
 	at := func(reference string) iec61850.Timestamp {
 		a, err := face.device.Model.Attribute("METERMTR/"+reference, 0)
