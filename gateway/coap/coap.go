@@ -3,7 +3,7 @@
 // blocks (RFC 7959).
 //
 // The message layer and DTLS are those of github.com/plgd-dev/go-coap. Requests
-// are answered from the readings that [Server.Update] gave last; a transfer in
+// are answered from the newest readings; a transfer in
 // blocks keeps the representation with which it began. All that a client can make
 // the server remember has a limit in [Config].
 package coap
@@ -97,12 +97,14 @@ func (c *Config) withDefaults() (Config, error) {
 	return full, nil
 }
 
-// Server shows one meter. It is safe for use by several goroutines.
+// Server answers clients, of one meter or of those of a [Face]. It is safe for use by several goroutines.
 type Server struct {
 	cfg      Config
+	shown    shown
 	tree     atomic.Pointer[coap.Tree]
 	updated  atomic.Int64  // when, in Unix nanoseconds
 	sequence atomic.Uint32 // of notifications, for all
+	commands atomic.Int32  // that are under way
 
 	mu      sync.Mutex
 	remotes map[*client.Conn]*remote
@@ -120,13 +122,47 @@ func (s *Server) warn(text string, args ...any) {
 	s.cfg.Logger.Log(context.Background(), level, text, args...)
 }
 
+// shown is what a server shows.
+type shown interface {
+	// get returns what a GET gives: an error of package coap, or errNothing.
+	get(q query) (*representation, error)
+	// observable reports whether a path may be observed.
+	observable(path string) bool
+}
+
+// representation is a resource in one content format.
+type representation struct {
+	*coap.Representation
+	until time.Time // until when it may be thought fresh
+}
+
+// errNothing reports that nothing is known yet.
+var errNothing = errors.New("coap: no readings yet")
+
 // NewServer returns a server that shows nothing yet: it answers 5.03.
 func NewServer(cfg *Config) (*Server, error) {
 	full, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: full, remotes: map[*client.Conn]*remote{}}, nil
+	s := &Server{cfg: full, remotes: map[*client.Conn]*remote{}}
+	s.shown = s
+	return s, nil
+}
+
+// get is that of one meter.
+func (s *Server) get(q query) (*representation, error) {
+	tree := s.tree.Load()
+	if tree == nil {
+		return nil, errNothing
+	}
+	rep, err := tree.Get(q.path, q.list(), q.accept)
+	return &representation{rep, time.Unix(0, s.updated.Load()).Add(s.cfg.MaxAge)}, err
+}
+
+func (s *Server) observable(path string) bool {
+	tree := s.tree.Load()
+	return tree != nil && tree.Observable(path)
 }
 
 // Update replaces what is shown by d, which must not change any more, notifies
