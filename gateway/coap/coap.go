@@ -1,4 +1,4 @@
-// Package coap shows a meter to CoAP clients, over UDP in the clear and over DTLS
+// Package coap shows meters to CoAP clients, over UDP in the clear and over DTLS
 // with pre-shared keys: the resources of [coap.Tree], observable (RFC 7641) and in
 // blocks (RFC 7959).
 //
@@ -36,8 +36,14 @@ import (
 	"github.com/openusm/meter/mapping/coap"
 )
 
-// Config says how a [Server] serves. A nil *Config is the zero Config.
+// Config says how a [Face] or a [Server] serves. A nil *Config is the zero Config.
 type Config struct {
+	// Listen is where a Face listens: "coap://host:port" or host:port in the clear, or
+	// "coaps://host:port"; see [Server.Listen].
+	Listen string
+	Ready  func(net.Addr) // told where a Face listens; nil for none
+	Warn   func(string)   // told what a Face cannot show, each once; nil for none
+
 	Keys            map[string]Key // pre-shared keys of DTLS by their identities; empty: coaps is refused
 	Rules           *coap.Rules    // of LwM2M objects; nil: the built-in ones
 	BlockSize       int            // largest block in octets, a power of two from 16 to 1024; 0: 1024
@@ -271,6 +277,7 @@ func (l *Listener) Close() error {
 func (l *Listener) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer l.Close()
 	s := l.server
 	onError := options.WithErrors(func(err error) { s.warn("coap", "listen", l.addr.String(), "err", err) })
 	size := options.WithMaxMessageSize(uint32(s.cfg.MaxMessageSize))
@@ -284,12 +291,27 @@ func (l *Listener) Serve(ctx context.Context) error {
 	base := options.WithContext(ctx)
 	if l.dtls != nil {
 		server := dtlsserver.New(base, onError, size, ticks, inactive, again, blocks, process, monitor, opened, options.WithDTLSHandshakeTimeout(s.cfg.Handshake))
-		defer context.AfterFunc(ctx, server.Stop)()
+		defer stopping(ctx, server.Stop)()
 		return server.Serve(l.dtls)
 	}
 	server := udpserver.New(base, onError, size, ticks, inactive, again, blocks, process, monitor, opened)
-	defer context.AfterFunc(ctx, server.Stop)()
+	defer stopping(ctx, server.Stop)()
 	return server.Serve(l.udp)
+}
+
+// stopping calls stop when ctx ends. What it returns waits until that is done: the library
+// closes the socket there, and nobody can listen at the address before.
+func stopping(ctx context.Context, stop func()) (wait func()) {
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		stop()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
 }
 
 // retransmits is how often a notification is sent again.

@@ -24,6 +24,7 @@ type remote struct {
 	notifying    bool
 	observations map[string]*observation // by their tokens
 	transfers    map[query]*transfer
+	exchanges    map[int32]*exchange // commands by their message ids
 }
 
 // observation is one resource that a client observes.

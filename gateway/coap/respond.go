@@ -24,15 +24,24 @@ func (s *Server) process(req *pool.Message, conn *client.Conn, _ config.HandlerF
 		conn.ReleaseMessage(req) // an answer to nothing, or a code of no method
 		return
 	}
+	if isCommand(req) {
+		s.carryOut(req, conn)
+		return
+	}
 	conn.ProcessReceivedMessageWithHandler(req, func(w *responsewriter.ResponseWriter[*client.Conn], req *pool.Message) {
-		m := w.Message()
-		m.SetType(message.NonConfirmable)
-		if req.Type() == message.Confirmable {
-			m.SetType(message.Acknowledgement)
-			m.SetMessageID(req.MessageID())
-		}
-		s.respond(conn, req, m)
+		s.respond(conn, req, prepared(w, req))
 	})
+}
+
+// prepared returns the answer to a request, of the type that it has to have.
+func prepared(w *responsewriter.ResponseWriter[*client.Conn], req *pool.Message) *pool.Message {
+	m := w.Message()
+	m.SetType(message.NonConfirmable)
+	if req.Type() == message.Confirmable {
+		m.SetType(message.Acknowledgement)
+		m.SetMessageID(req.MessageID())
+	}
+	return m
 }
 
 // monitor sees every message first. A ping is answered with a reset (RFC 7252,
