@@ -23,6 +23,8 @@ const (
 	exchangeLifetime = 247 * time.Second
 	// maxExchanges is how many of them are remembered of a client.
 	maxExchanges = 64
+	// maxWaiting is how many commands of a client are carried out at once.
+	maxWaiting = 8
 	// maxCommands is how many commands are carried out at once, of all clients.
 	maxCommands = 64
 	// commandTime is how long a command may take: as long as a client sends its request again
@@ -53,7 +55,11 @@ func (r *remote) begin(number int32) (again *exchange, room bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = now
+	waiting := 0
 	for id, e := range r.exchanges {
+		if !e.done {
+			waiting++
+		}
 		if now.Sub(e.begun) > exchangeLifetime {
 			delete(r.exchanges, id)
 		}
@@ -62,7 +68,7 @@ func (r *remote) begin(number int32) (again *exchange, room bool) {
 		copied := *e
 		return &copied, true
 	}
-	if len(r.exchanges) >= maxExchanges {
+	if len(r.exchanges) >= maxExchanges || waiting >= maxWaiting {
 		return nil, false
 	}
 	if r.exchanges == nil {

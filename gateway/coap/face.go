@@ -29,7 +29,7 @@ import (
 // code, go to the Commander. In the clear the client has no name, and has to return an Echo
 // first; his messages are carried out once, however often they come.
 type Face struct {
-	*Server
+	server    *Server
 	source    site.Source
 	commander site.Commander
 	told      chan struct{} // profiles or events came
@@ -77,23 +77,23 @@ func New(cfg *Config, source site.Source, commander site.Commander) (*Face, erro
 	if err != nil {
 		return nil, err
 	}
-	f := &Face{Server: s, source: source, commander: commander, told: make(chan struct{}, 1), meters: map[string]*meter{}, warned: map[string]bool{}}
+	f := &Face{server: s, source: source, commander: commander, told: make(chan struct{}, 1), meters: map[string]*meter{}, warned: map[string]bool{}}
 	s.shown = f
 	return f, nil
 }
 
 // Serve listens on the address of the Config, and serves until ctx ends, which is no error.
 func (f *Face) Serve(ctx context.Context) error {
-	address := f.cfg.Listen
+	address := f.server.cfg.Listen
 	if !strings.Contains(address, "://") {
 		address = "coap://" + address
 	}
-	l, err := f.Listen(address)
+	l, err := f.server.Listen(address)
 	if err != nil {
 		return err
 	}
-	if f.cfg.Ready != nil {
-		f.cfg.Ready(l.Addr())
+	if f.server.cfg.Ready != nil {
+		f.server.cfg.Ready(l.Addr())
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -114,7 +114,7 @@ func (f *Face) Serve(ctx context.Context) error {
 
 // remind has those who observe told again what did not change.
 func (f *Face) remind(ctx context.Context) {
-	tick := time.NewTicker(max(f.cfg.MaxAge/8, time.Millisecond))
+	tick := time.NewTicker(max(f.server.cfg.MaxAge/8, time.Millisecond))
 	defer tick.Stop()
 	for {
 		select {
@@ -128,9 +128,9 @@ func (f *Face) remind(ctx context.Context) {
 
 // wake tells those who observe something below a path; "" is all.
 func (f *Face) wake(prefix string) {
-	f.Server.mu.Lock()
-	defer f.Server.mu.Unlock()
-	for _, r := range f.remotes {
+	f.server.mu.Lock()
+	defer f.server.mu.Unlock()
+	for _, r := range f.server.remotes {
 		if r.observes(prefix) {
 			r.wake()
 		}
@@ -185,7 +185,7 @@ func (f *Face) show(c site.Change) {
 	if m == nil {
 		return
 	}
-	for _, l := range m.change(c, f.cfg.Rules) {
+	for _, l := range m.change(c, f.server.cfg.Rules) {
 		f.tell(fmt.Sprintf("%s: %s", m.id, c.Data.Describe(l)))
 	}
 	if len(c.Data.Profiles)+len(c.Data.Events) > 0 {
@@ -327,9 +327,9 @@ func (f *Face) tell(text string) {
 	if known {
 		return
 	}
-	f.cfg.Logger.Warn("coap: not shown in full", "what", text)
-	if f.cfg.Warn != nil {
-		f.cfg.Warn(text)
+	f.server.cfg.Logger.Warn("coap: not shown in full", "what", text)
+	if f.server.cfg.Warn != nil {
+		f.server.cfg.Warn(text)
 	}
 }
 
@@ -362,14 +362,14 @@ func (f *Face) get(q query) (*representation, error) {
 	}
 	out := &representation{Representation: rep}
 	if !old {
-		out.until = time.Now().Add(f.cfg.MaxAge)
+		out.until = time.Now().Add(f.server.cfg.MaxAge)
 	}
 	return out, nil
 }
 
 // list returns the links to the meters, which are made once.
 func (f *Face) list(q query) (*representation, error) {
-	until := time.Now().Add(f.cfg.MaxAge)
+	until := time.Now().Add(f.server.cfg.MaxAge)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.links != nil && q.queries == "" && (q.accept == coap.AnyFormat || q.accept == coap.LinkFormat) {
@@ -398,7 +398,7 @@ func (f *Face) observable(path string) bool {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.data != nil && m.current(f.cfg.Rules).Observable(rest)
+	return m.data != nil && m.current(f.server.cfg.Rules).Observable(rest)
 }
 
 // get returns what a GET of a path below the prefix gives, and whether it is old.
@@ -408,7 +408,7 @@ func (m *meter) get(path string, q query, f *Face) (rep *coap.Representation, ol
 	if m.data == nil {
 		return nil, false, errNothing
 	}
-	switch tree := m.current(f.cfg.Rules); {
+	switch tree := m.current(f.server.cfg.Rules); {
 	case path == "", path == "/p":
 		var links []coap.Link
 		if path == "" {
@@ -451,7 +451,7 @@ func (m *meter) lastDay(f *Face) (*coap.Tree, error) {
 		}
 	}
 	slices.SortStableFunc(d.Profiles, func(a, b *obis.Profile) int { return cmp.Compare(a.Code.String(), b.Code.String()) })
-	m.day, _ = coap.NewTree(d, f.cfg.Rules)
+	m.day, _ = coap.NewTree(d, f.server.cfg.Rules)
 	return m.day, nil
 }
 
@@ -507,7 +507,7 @@ func (m *meter) rows(path string, q query, f *Face) (*coap.Representation, error
 	if len(d.Profiles) == 0 {
 		d.Profiles = []*obis.Profile{{Code: code}}
 	}
-	tree, _ := coap.NewTree(d, f.cfg.Rules)
+	tree, _ := coap.NewTree(d, f.server.cfg.Rules)
 	return tree.Get(path, nil, q.accept)
 }
 

@@ -156,7 +156,7 @@ func TestMeters(t *testing.T) {
 		m, err := conn.Get(timeout(t), "/m/a/id")
 		return err == nil && m.Code() == codes.NotFound
 	}, 5*time.Second, 5*time.Millisecond)
-	require.Equal(t, 1, f.count())
+	require.Equal(t, 1, f.server.count())
 }
 
 // Who observes a resource is told what is new of it, that it is old, that it is not any more,

@@ -280,7 +280,7 @@ func (d *device) Objects(p *dlms.Partner) []cosem.Object {
 		return nil
 	}
 	access := readOnly
-	if d.face.commander != nil && known(p) {
+	if d.face.commander != nil {
 		access = writeable
 	}
 	list := make([]cosem.Object, 0, 3+len(d.objects)+len(d.profiles))

@@ -17,6 +17,7 @@ package dlms
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -78,8 +79,9 @@ var _ site.Face = (*Face)(nil)
 // maxAnswer is how many octets the value of one attribute may have.
 const maxAnswer = 8 << 20
 
-// New returns a face that shows what source has. Sets and methods of authenticated clients
-// go to the commander, whose nil refuses them.
+// New returns a face that shows what source has. Sets and methods go to the commander, whose
+// nil refuses them, with the name of the client's access, or "client" and his SAP; who has
+// proven nothing has none. Who sees names and clocks alone is refused here.
 //
 // A set of the time of a clock, and of the value of an object that the face shows, becomes a
 // command of what is behind the code, with its value in the unit of the reading. Other
@@ -88,6 +90,9 @@ func New(cfg *Config, source site.Source, commander site.Commander) (*Face, erro
 	f := &Face{source: source, commander: commander, devices: map[uint16]*device{}, warned: map[string]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
+	}
+	if f.cfg.Listen == "" {
+		return nil, errors.New("dlms: no address to listen on")
 	}
 	if f.cfg.Logger == nil {
 		f.cfg.Logger = slog.New(slog.DiscardHandler)

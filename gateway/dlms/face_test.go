@@ -262,6 +262,18 @@ func TestReadWhole(t *testing.T) {
 		}
 	}
 	require.Greater(t, shown, 30)
+	public, err := associate(t.Context(), address, &dlms.Config{Link: dlms.LinkHDLC, Server: 16})
+	require.NoError(t, err, "frames of HDLC are taken, too")
+	again, err := public.Objects(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, objects, again)
+	require.NoError(t, public.Close(t.Context()))
+	old, err := associate(t.Context(), address, &dlms.Config{Link: dlms.LinkWrapper, Server: 16, ShortNames: true})
+	require.NoError(t, err, "and short names")
+	named, err := old.Objects(t.Context())
+	require.NoError(t, err)
+	require.Len(t, named, len(objects))
+	require.NoError(t, old.Close(t.Context()))
 }
 
 // profile returns rows of a profile.
@@ -443,11 +455,11 @@ func TestSAPs(t *testing.T) {
 	require.NoError(t, s.Add("e", obis.Meter{}))
 	given(face.Config{State: state, SAPs: map[site.ID]uint16{"c": 100}}, map[string]uint16{"OUMGATEWAY": 1, "c": 100, "d": 18, "a": 19, "new device": 17, "e": 16})
 	require.NoError(t, os.WriteFile(state, []byte("nonsense\n"), 0o600))
-	_, err = face.New(&face.Config{State: state}, s, nil)
+	_, err = face.New(&face.Config{Listen: ":0", State: state}, s, nil)
 	require.ErrorContains(t, err, "line 1")
 	for _, bad := range []map[site.ID]uint16{{"a": 1}, {"a": 127}, {"a": 0x4000}, {"a": 20, "b": 20}} {
-		_, err = face.New(&face.Config{SAPs: bad}, s, nil)
-		require.Error(t, err)
+		_, err = face.New(&face.Config{Listen: ":0", SAPs: bad}, s, nil)
+		require.ErrorContains(t, err, "SAP")
 	}
 }
 
