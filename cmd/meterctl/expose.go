@@ -79,7 +79,7 @@ func (a *app) newFace(name string, cfg *meter.Config) (face, error) {
 		if err != nil {
 			return nil, err
 		}
-		return facedlms.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access, Counters: cfg.Counters, Trace: cfg.Trace, Logger: cfg.Logger})
+		return facedlms.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access, Counters: cfg.Counters, Trace: cfg.Trace, Logger: cfg.Logger})
 	case "iec61850":
 		return ied.NewSingle(&server.Config{Trace: cfg.Trace, Logger: cfg.Logger}), nil
 	case "iec104":

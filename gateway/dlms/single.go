@@ -1,5 +1,3 @@
-// Package dlms shows a meter, whatever protocol it speaks, as a logical device of
-// a DLMS/COSEM server, which the clients read that its accesses let in.
 package dlms
 
 import (
@@ -7,48 +5,46 @@ import (
 	"io"
 	"slices"
 
-	"github.com/openusm/meter/cosem/apdu"
 	"github.com/openusm/meter/cosem/dlms"
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 )
 
-// Face is a meter as logical device 1. It is safe for use by several goroutines.
-type Face struct {
+// Single is one meter as logical device 1, whose connections somebody else accepts. It is
+// safe for use by several goroutines.
+type Single struct {
 	device *dlms.Exposed
 	server *dlms.Server
 }
 
-// New returns a face for the clients of cfg's accesses; its devices are not used.
+// NewSingle returns a face for the clients of cfg's accesses; its devices are not used.
 // Where one access needs a key or a password, those that need neither see the
 // device's name and clock alone.
-func New(cfg *dlms.ServerConfig) (*Face, error) {
+func NewSingle(cfg *dlms.ServerConfig) (*Single, error) {
 	own := *cfg
-	device := &dlms.Exposed{Secured: slices.ContainsFunc(own.Access, func(a dlms.Access) bool {
-		return a.Security != nil || a.Auth != apdu.MechanismNone
-	})}
+	device := &dlms.Exposed{Secured: slices.ContainsFunc(own.Access, isSecured)}
 	own.Devices = map[uint16]dlms.Device{dlms.DefaultServer: device}
 	server, err := dlms.NewServer(&own)
-	return &Face{device, server}, err
+	return &Single{device, server}, err
 }
 
 // Serve serves one connection until it ends or ctx does. Several connections may
 // be served at once.
-func (f *Face) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
+func (f *Single) Serve(ctx context.Context, rw io.ReadWriteCloser) error {
 	return f.server.Serve(ctx, rw)
 }
 
 // Update replaces what is shown, and returns what cannot be shown.
-func (f *Face) Update(r *result.Result) (lost []string) {
+func (f *Single) Update(r *result.Result) (lost []string) {
 	f.device.Update(r.Meter, r.Readings, r.Profiles)
-	for _, l := range losses(r) {
+	for _, l := range lossesOf(r) {
 		lost = append(lost, l.String())
 	}
 	return lost
 }
 
-func losses(r *result.Result) (lost []mapping.Loss) {
+func lossesOf(r *result.Result) (lost []mapping.Loss) {
 	d := &mapping.Data{Readings: r.Readings}
 	seen := map[obis.Code]bool{}
 	for i := range r.Readings {
@@ -73,7 +69,7 @@ func losses(r *result.Result) (lost []mapping.Loss) {
 		}
 	}
 	for i, p := range r.Profiles {
-		lost = append(lost, ofProfile(i, p)...)
+		lost = append(lost, losses(i, p)...)
 	}
 	for i := range r.Events {
 		lost = append(lost, mapping.Loss{Part: mapping.Event, Index: i, Flags: r.Events[i].Quality.Flags, Reason: "this target has no events"})
@@ -84,7 +80,7 @@ func losses(r *result.Result) (lost []mapping.Loss) {
 // lastUnit is the last of the units of the Blue Book.
 const lastUnit = 255
 
-func ofProfile(i int, p *obis.Profile) (lost []mapping.Loss) {
+func losses(i int, p *obis.Profile) (lost []mapping.Loss) {
 	lose := func(rows int, f obis.Flags, reason string) {
 		lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Rows: rows, Flags: f, Reason: reason})
 	}

@@ -19,9 +19,9 @@ import (
 )
 
 // A heat meter on M-Bus is read by a DLMS client.
-func TestFace(t *testing.T) {
+func TestSingle(t *testing.T) {
 	want := heat(t)
-	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper})
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper})
 	require.NoError(t, err)
 	lost := shows.Update(want)
 	require.Contains(t, fmt.Sprint(lost), ": no OBIS code (0x426c")
@@ -47,11 +47,11 @@ func TestFace(t *testing.T) {
 }
 
 // A face that asks for a password shows those without one the name and the clock alone.
-func TestSecuredFace(t *testing.T) {
+func TestSecuredSingle(t *testing.T) {
 	cfg := meter.Config{Keys: keys.Set{Password: keys.Secret("12345678")}}
 	access, err := driver.DLMSAccess(&cfg)
 	require.NoError(t, err)
-	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
 	require.NoError(t, err)
 	shows.Update(heat(t))
 	energy, err := obis.ParsePattern("6-0:1.0.0")
@@ -73,7 +73,7 @@ func heat(t *testing.T) *meter.Result {
 }
 
 // read reads a face as a meter.
-func read(t *testing.T, shows *face.Face, cfg meter.Config, patterns ...obis.Pattern) *meter.Result {
+func read(t *testing.T, shows *face.Single, cfg meter.Config, patterns ...obis.Pattern) *meter.Result {
 	cfg.Protocol = meter.DLMS
 	cfg.Open = func(context.Context, meter.Target, *meter.Config) (io.ReadWriteCloser, error) {
 		near, far := net.Pipe()
@@ -90,7 +90,7 @@ func read(t *testing.T, shows *face.Face, cfg meter.Config, patterns ...obis.Pat
 
 // What a DLMS client cannot see is said, each kind once.
 func TestLosses(t *testing.T) {
-	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper})
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper})
 	require.NoError(t, err)
 	at := obis.FromTime(time.Unix(1795176000, 0))
 	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Times: []obis.Time{at, at}, Starts: []obis.Time{at, at}, Columns: []obis.Column{{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Nums: []int64{1, 2}, Present: obis.Bitmap{3}}}}
