@@ -133,6 +133,23 @@ func TestModelSurvivesRestart(t *testing.T) {
 	require.Equal(t, first, run(list))
 }
 
+// A face that ended serves again.
+func TestServesAgain(t *testing.T) {
+	s := site.New(nil)
+	require.NoError(t, s.Add("m", obis.Meter{}))
+	put(t, s, "m", number("1-0:1.8.0", obis.WattHour, 1, 0))
+	f, connect, stop := stage(t, &Config{}, s, nil)
+	eventually(t, connect(), "METERm", "MMTR1$ST$DmdWh$actVal", "1")
+	stop()
+	put(t, s, "m", number("1-0:1.8.0", obis.WattHour, 2, 0))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Serve(ctx) }()
+	eventually(t, connect(), "METERm", "MMTR1$ST$DmdWh$actVal", "2")
+	cancel()
+	require.NoError(t, <-done)
+}
+
 // A report of one meter tells of that meter alone, among meters of the same shape.
 func TestReportsOfManyMeters(t *testing.T) {
 	s := site.New(nil)

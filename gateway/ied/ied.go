@@ -94,7 +94,7 @@ type meter struct {
 	known   *known
 	device  *ied.Device // nil before the meter has said anything
 	seen    int         // readings that were looked at
-	waiting bool        // for one of them to have a value
+	waiting []int       // those of them that had no value yet
 }
 
 // known is what is remembered of a meter. The batches do not change but at their end.
@@ -120,7 +120,7 @@ var _ site.Face = (*Face)(nil)
 // New returns a face of the meters of a source, which listens once it serves. Without a
 // commander nothing can be operated. A nil cfg works.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
-	f := &Face{source: source, commander: commander, given: map[site.ID]given{}, shapes: map[string]*shape{}, meters: map[site.ID]*meter{},
+	f := &Face{source: source, commander: commander, given: map[site.ID]given{},
 		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[string]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
@@ -129,11 +129,16 @@ func New(cfg *Config, source site.Source, commander site.Commander) (*Face, erro
 	if err := f.load(); err != nil {
 		return nil, fmt.Errorf("ied: %w", err)
 	}
+	return f, f.begin()
+}
+
+// begin makes the server, without meters.
+func (f *Face) begin() (err error) {
+	f.shapes, f.meters = map[string]*shape{}, map[site.ID]*meter{}
 	f.model = &iec61850.Model{IED: f.cfg.IED, Vendor: "openusm", Type: "meter", Revision: "-"}
-	s, err := server.New(f.model, &server.Config{Authenticate: f.cfg.Authenticate, Trace: f.cfg.Trace, Logger: f.cfg.Logger, MaxAssociations: max(f.cfg.Limits.Max, 0),
-		Control: f.control})
-	f.server = s
-	return f, err
+	f.server, err = server.New(f.model, &server.Config{Authenticate: f.cfg.Authenticate, Trace: f.cfg.Trace, Logger: f.cfg.Logger,
+		MaxAssociations: max(f.cfg.Limits.Max, 0), Control: f.control})
+	return err
 }
 
 // maxName is the longest name of a logical device.
@@ -230,7 +235,7 @@ func (f *Face) Serve(ctx context.Context) error {
 	cancel()
 	watching.Wait()
 	f.server.Close()
-	return errors.Join(err, f.save())
+	return errors.Join(err, f.save(), f.begin())
 }
 
 // defaultMax is how many clients there may be at once.
@@ -313,7 +318,8 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		}
 		return fresh
 	}
-	if !fresh && m.seen == len(c.Data.Readings) && !m.waiting {
+	if !fresh && m.seen == len(c.Data.Readings) &&
+		!slices.ContainsFunc(m.waiting, func(i int) bool { return !c.Data.Readings[i].Value.IsNone() }) {
 		return false
 	}
 	before, batches := m.known.key, m.known.batches
@@ -328,7 +334,12 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		have = f.shapes[m.known.key].Shape
 	}
 	m.seen = len(c.Data.Readings)
-	m.waiting = slices.ContainsFunc(c.Data.Readings, func(r obis.Reading) bool { return r.Value.IsNone() })
+	m.waiting = m.waiting[:0]
+	for i := range c.Data.Readings {
+		if c.Data.Readings[i].Value.IsNone() {
+			m.waiting = append(m.waiting, i)
+		}
+	}
 	more := have.Registers(c.Data.Readings, c.Data.Clock, f.cfg.Rules)
 	if len(more) == 0 {
 		return fresh

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/openusm/meter/iec61850"
 )
@@ -87,13 +86,31 @@ func (s *Server) forget(d *domain) {
 	if d.shape.users--; d.shape.users == 0 {
 		delete(s.shapes, d.device.Nodes[0])
 	}
-	for _, r := range d.reports {
+	d.gone.Store(true)
+	for _, other := range s.domains { // lists that clients defined
+		for name, l := range other.lists {
+			if ofGone(l.members) {
+				delete(other.lists, name)
+			}
+		}
+	}
+	kept := s.reports[:0:0]
+	for _, r := range s.reports {
+		if r.domain != d && !ofGone(r.data) {
+			kept = append(kept, r)
+			continue
+		}
 		r.stopTimers()
 		if r.owner != nil {
 			r.owner.leave()
 		}
+		if r.domain != d {
+			_ = r.setDataSet(nil, "", false)
+			r.purge()
+			kept = append(kept, r)
+		}
 	}
-	s.reports = slices.DeleteFunc(s.reports, func(r *report) bool { return r.domain == d })
+	s.reports = kept
 	for _, have := range s.selected {
 		if have.device == d.device {
 			have.a.leave()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -207,7 +208,7 @@ func (a *association) appendItem(pdu []byte, it item, access []mms.Step) []byte 
 // members returns the members of a named list.
 func (a *association) members(n mms.Name) ([]member, error) {
 	if n.Scope == mms.ScopeAssociation {
-		if m, ok := a.lists[string(n.Item)]; ok {
+		if m, ok := a.lists[string(n.Item)]; ok && !ofGone(m) {
 			return m, nil
 		}
 		return nil, mms.ErrDomainMissing
@@ -220,6 +221,11 @@ func (a *association) members(n mms.Name) ([]member, error) {
 		}
 	}
 	return nil, mms.ErrDomainMissing
+}
+
+// ofGone reports whether a member is of a device that is no longer served.
+func ofGone(list []member) bool {
+	return slices.ContainsFunc(list, func(m member) bool { return m.item.domain.gone.Load() })
 }
 
 // writeVariables answers Write, one variable after the other.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/openusm/meter/iec61850"
 	"github.com/openusm/meter/iec61850/mms"
@@ -19,7 +20,8 @@ type domain struct {
 	reports  map[*reportDef]*report               // those of a shape that is shared only once a client has set one
 	byAttr   map[*iec61850.Attribute][]membership // of a shape that is shared
 	journals []string
-	settings *settings // nil where the device has no setting groups
+	settings *settings   // nil where the device has no setting groups
+	gone     atomic.Bool // another one took its place, or none
 }
 
 // shape is what domains of the same nodes share.

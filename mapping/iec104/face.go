@@ -233,6 +233,9 @@ func (f *Face) free(id site.ID) uint16 {
 
 // remember notes the points of a meter from one on.
 func (f *Face) remember(m *image, from int) {
+	if f.station.cfg.State == "" {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	k := f.state.Meters[m.meter]

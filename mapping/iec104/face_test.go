@@ -357,3 +357,28 @@ func TestFaceSize(t *testing.T) {
 	t.Logf("%d octets for each meter of %d readings", each, readings)
 	require.LessOrEqual(t, each, uint64(12<<10))
 }
+
+// A face that ended serves again.
+func TestServesAgain(t *testing.T) {
+	s := site.New(nil)
+	require.NoError(t, s.Add("m", obis.Meter{}))
+	putReadings(t, s, "m", number("1-0:32.7.0", obis.Volt, 230, 0))
+	f, stop := stage(t, &Config{}, s, nil)
+	stop()
+	putReadings(t, s, "m", number("1-0:32.7.0", obis.Volt, 231, 0))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- f.Serve(ctx) }()
+	require.Eventually(t, func() bool {
+		h, err := dialHand(ctx, f.station.cfg.Listen)
+		if err != nil {
+			return false
+		}
+		defer h.Close()
+		h.face = f
+		r, err := h.register("m", obis.MustParse("1-0:32.7.0"))
+		return err == nil && r.Value == "231"
+	}, 5*time.Second, 10*time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
+}

@@ -28,6 +28,7 @@ type session struct {
 	conn    *stream.Conn
 	link    link
 	answers [][]byte // ASDUs that wait for their turn, before events
+	greet   []uint16 // stations whose end of initialization is to be told
 	asked   []byte   // of all stations; those in rest have not answered yet
 	rest    []uint16
 	waiting [][]byte // the frames that wait for an acknowledgement: those that are events, nil for answers
@@ -148,13 +149,17 @@ func (x *session) read(ctx context.Context, frames chan<- []byte) error {
 func (x *session) fill(dst []byte) []byte {
 	now := x.station.now()
 	for x.link.ready() {
-		if len(x.answers) == 0 && len(x.rest) > 0 {
+		if len(x.answers) == 0 && len(x.greet) == 0 && len(x.rest) > 0 {
 			x.next()
 		}
 		switch {
 		case len(x.answers) > 0:
 			dst = x.link.send(now, dst, x.answers[0])
 			x.answers = x.answers[1:]
+			x.waiting = append(x.waiting, nil)
+		case len(x.greet) > 0:
+			dst = x.link.send(now, dst, endOfInitialization(x.greet[0]))
+			x.greet = x.greet[1:]
 			x.waiting = append(x.waiting, nil)
 		default:
 			event := x.event()
@@ -227,9 +232,7 @@ func (x *session) start() {
 	if len(x.station.greeted) < maxGreeted {
 		x.station.greeted[x.seat.host] = true
 	}
-	for _, common := range x.station.common {
-		x.answers = append(x.answers, endOfInitialization(common))
-	}
+	x.greet = slices.Clone(x.station.common)
 }
 
 // maxGreeted is of how many hosts a station remembers that they know of its start; others
