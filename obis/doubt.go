@@ -1,10 +1,13 @@
 package obis
 
+import "strconv"
+
 // Doubt marks what cannot be as it stands, whatever protocol it came by: a unit
 // of another quantity than the code makes the reading inconsistent; NaN, an
 // infinity and a date that does not exist make it invalid, the former without a
 // value, and so does text in the place of a quantity; a time that does not exist is
-// taken away and the clock invalid.
+// taken away and the clock invalid. A unit that no table has is the meter's number of
+// it, and questionable.
 func (r *Reading) Doubt() {
 	switch r.Value.kind {
 	case KindFloat32, KindFloat64, KindTime:
@@ -16,12 +19,19 @@ func (r *Reading) Doubt() {
 			r.Quality.Flags |= Invalid
 		}
 	}
+	if !r.Unit.defined() {
+		r.UnitText = strconv.AppendUint([]byte("unit "), uint64(r.Unit), 10)
+		r.Unit = OtherUnit
+		r.Quality.Flags |= Questionable
+	}
 	if r.Unit != UnitUnknown && r.Code.Contradicts(r.Unit) {
 		r.Quality.Flags |= Inconsistent
 	}
 	if !r.Time.Possible() {
 		r.Time = Time{}
 		r.Quality.Flags |= ClockInvalid
+	} else if r.Time.blank() {
+		r.Time = Time{}
 	}
 	if !r.Start.Possible() {
 		r.Start = Time{}
@@ -29,9 +39,9 @@ func (r *Reading) Doubt() {
 	}
 }
 
-// Sound returns the value, or none in place of a number that is NaN or infinite,
-// and what a reading of it is: invalid where it is such a number, or a time that
-// does not exist.
+// Sound returns the value, or none in place of a number that is NaN or infinite and
+// of a time of which nothing is given, and what a reading of it is: invalid where it
+// is such a number, or a time that does not exist.
 func (v Value) Sound() (Value, Flags) {
 	switch v.kind {
 	case KindFloat32:
@@ -43,8 +53,11 @@ func (v Value) Sound() (Value, Flags) {
 			return Value{}, Invalid
 		}
 	case KindTime:
-		if !unpackTime(v.num, v.aux, v.exp).Possible() {
+		switch t := unpackTime(v.num, v.aux, v.exp); {
+		case !t.Possible():
 			return v, Invalid
+		case t.blank():
+			return Value{}, Missing
 		}
 	}
 	return v, 0
@@ -59,6 +72,10 @@ const (
 // Doubt does for all cells of a column, once it has them, what [Reading.Doubt]
 // does for the unit of a reading.
 func (c *Column) Doubt() {
+	if !c.Unit.defined() {
+		c.Unit = OtherUnit
+		c.Quality.mark(c.Len(), Questionable)
+	}
 	if c.Code.Contradicts(c.Unit) {
 		c.Quality.mark(c.Len(), Inconsistent)
 	}
