@@ -1,6 +1,9 @@
 package obis
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // Doubt marks what cannot be as it stands, whatever protocol it came by: a unit
 // of another quantity than the code makes the reading inconsistent; NaN, an
@@ -15,7 +18,7 @@ func (r *Reading) Doubt() {
 		r.Value, f = r.Value.Sound()
 		r.Quality.Flags |= f
 	case KindText, KindOctets, KindTree, KindBits, KindBool:
-		if r.Unit != UnitUnknown && r.Unit != Count || r.Code.measured() != 0 {
+		if quantified(r.Code, r.Unit) {
 			r.Quality.Flags |= Invalid
 		}
 	}
@@ -37,6 +40,14 @@ func (r *Reading) Doubt() {
 		r.Start = Time{}
 		r.Quality.Flags |= ClockInvalid
 	}
+}
+
+func textual(v Value) bool {
+	switch v.kind {
+	case KindText, KindOctets, KindTree, KindBits, KindBool:
+		return true
+	}
+	return false
 }
 
 // Sound returns the value, or none in place of a number that is NaN or infinite and
@@ -69,9 +80,27 @@ const (
 	exponent64 = 0x7FF0000000000000
 )
 
+// quantified reports whether what has the code or the unit is a quantity, whose value is a number.
+func quantified(c Code, u Unit) bool {
+	return u != UnitUnknown && u != Count || c.measured() != 0
+}
+
 // Doubt does for all cells of a column, once it has them, what [Reading.Doubt]
-// does for the unit of a reading.
+// does for the unit of a reading, and for text in the place of a quantity.
 func (c *Column) Doubt() {
+	if quantified(c.Code, c.Unit) && slices.ContainsFunc(c.Values, textual) {
+		var marked Runs
+		for row := range c.Len() {
+			q := c.Quality.At(row)
+			if textual(c.At(row)) {
+				q.Flags |= Invalid
+			}
+			if q != (Quality{}) {
+				marked.Add(row, q)
+			}
+		}
+		c.Quality = marked
+	}
 	if !c.Unit.defined() {
 		c.Unit = OtherUnit
 		c.Quality.mark(c.Len(), Questionable)

@@ -175,3 +175,17 @@ func TestWhatNobodyKnows(t *testing.T) {
 	r.Doubt()
 	require.Zero(t, r.Quality.Flags)
 }
+
+func TestTextAmongTheCells(t *testing.T) {
+	c := Column{Code: MustParse("1-0:1.29.0")}
+	for _, v := range []Value{Int(1, 0), Text([]byte("ABC")), Int(2, 0), Octets([]byte{1})} {
+		c.Append(v)
+	}
+	c.Quality.Add(3, Quality{Flags: Estimated})
+	for range 2 {
+		c.Doubt()
+		for row, want := range []Flags{0, Invalid, 0, Invalid | Estimated} {
+			require.Equal(t, want, c.Quality.At(row).Flags, row)
+		}
+	}
+}
