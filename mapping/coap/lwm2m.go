@@ -267,7 +267,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 		carried := false
 		for _, table := range tables {
 			t := table.Find(r.Code)
-			if t == nil || !r.Code.Valid() {
+			if t == nil || !r.Code.Valid() || r.Quality.Flags&obis.Invalid != 0 {
 				continue
 			}
 			v, why := t.value(r)
@@ -291,7 +291,9 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 		}
 		reason := ""
 		if !carried {
-			reason = last.reason(r)
+			if reason = last.reason(r); r.Quality.Flags&obis.Invalid != 0 {
+				reason = invalid
+			}
 		}
 		if reason != "" || r.Quality.Flags != 0 {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
