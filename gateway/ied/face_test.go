@@ -150,6 +150,18 @@ func TestServesAgain(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// What a model cannot show of a meter is told once.
+func TestWarnings(t *testing.T) {
+	var list []string
+	f, err := New(&Config{Warn: func(w string) { list = append(list, w) }}, nil, nil)
+	require.NoError(t, err)
+	d := &mapping.Data{Readings: []obis.Reading{number("1-0:1.8.0", obis.WattHour, 1, 0), number("8-0:1.0.0", obis.CubicMetre, 1, 0), number("1-0:32.7.0", obis.Volt, 123456789, -4)}}
+	for range 3 {
+		f.change(site.Change{Meter: "m", Data: d, Set: []int{0, 1, 2}})
+	}
+	require.Equal(t, []string{"m: reading 2: digits beyond single precision (1-0:32.7.0*255)", "m: reading 1: no logical node has it: GGIO1.CntVal1 (8-0:1.0.0*255)"}, list)
+}
+
 // A report of one meter tells of that meter alone, among meters of the same shape.
 func TestReportsOfManyMeters(t *testing.T) {
 	s := site.New(nil)

@@ -73,7 +73,7 @@ type Face struct {
 	known  map[site.ID]*known
 	names  map[string]site.ID // meters by the complete names of their logical devices
 	dirty  bool
-	warned map[string]bool
+	warned map[warning]bool
 }
 
 // given is a model that was given.
@@ -120,7 +120,7 @@ var _ site.Face = (*Face)(nil)
 // commander nothing can be operated. A nil cfg works.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
 	f := &Face{source: source, commander: commander, given: map[site.ID]given{},
-		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[string]bool{}}
+		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[warning]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
 	}
@@ -277,6 +277,7 @@ func (f *Face) change(c site.Change) {
 		return nil
 	})
 	if m.device != old {
+		lost = append(lost, m.device.Placed(c.Data.Readings)...)
 		if err := f.server.SetDevice(m.device.Logical()); err != nil {
 			f.say(err.Error())
 		}
@@ -477,20 +478,37 @@ func (f *Face) warn(c site.Change, lost []mapping.Loss) {
 		return
 	}
 	for _, l := range lost {
-		f.say(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
+		if f.first(warning{c.Meter, l.Index, l.Flags, l.Reason}) {
+			f.cfg.Warn(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
+		}
 	}
 }
 
-// maxWarned is of how many warnings a face remembers that they were told.
+// warning is what was told already.
+type warning struct {
+	meter   site.ID
+	reading int
+	flags   obis.Flags
+	reason  string
+}
+
+// maxWarned is of how many warnings a face remembers that they were told; it tells no more.
 const maxWarned = 10_000
+
+// first reports whether a warning has not been told yet.
+func (f *Face) first(w warning) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.warned[w] || len(f.warned) >= maxWarned {
+		return false
+	}
+	f.warned[w] = true
+	return true
+}
 
 // say says what nobody has heard yet.
 func (f *Face) say(text string) {
-	f.mu.Lock()
-	known := f.warned[text] || len(f.warned) >= maxWarned
-	f.warned[text] = true
-	f.mu.Unlock()
-	if !known && f.cfg.Warn != nil {
+	if f.cfg.Warn != nil && f.first(warning{reason: text}) {
 		f.cfg.Warn(text)
 	}
 }

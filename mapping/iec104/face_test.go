@@ -263,8 +263,9 @@ func TestFaceCommands(t *testing.T) {
 				require.NoError(t, s.Add(id, obis.Meter{}))
 				putReadings(t, s, id, breaker)
 				putReadings(t, s, id, number("0-0:17.0.0", obis.Watt, 5000, 0))
+				putReadings(t, s, id, obis.Reading{Code: obis.MustParse("0-0:96.3.11"), Value: obis.Enum(1)})
 			}
-			require.Eventually(t, func() bool { return len(f.Points()) == 4 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(f.Points()) == 6 }, 5*time.Second, time.Millisecond)
 			h, err := dialHand(t.Context(), f.station.cfg.Listen)
 			require.NoError(t, err)
 			defer h.Close()
@@ -290,12 +291,14 @@ func TestFaceCommands(t *testing.T) {
 			require.Equal(t, []byte{7}, order(asdu.C_DC_NA_1, 6, 2, 960310, 0x82))
 			require.Equal(t, []byte{9}, order(asdu.C_DC_NA_1, 8, 2, 960310, 0x82))
 			require.Equal(t, []byte{7, 10}, order(asdu.C_SE_NC_1, 6, 2, 170000, append(short, 0)...))
+			require.Equal(t, []byte{7, 10}, order(asdu.C_SC_NA_1, 6, 2, 960311, 1), "a switch that tells its state as a number")
+			require.Equal(t, []byte{47 | 0x40}, order(asdu.C_SC_NA_1, 6, 2, 170000, 1), "no switch")
 			require.Equal(t, []byte{7, 10}, order(asdu.C_SE_NB_1, 6, 2, 170000, 0x10, 0x27, 0))
 			require.Equal(t, []byte{47 | 0x40}, order(asdu.C_SE_NC_1, 6, 2, 960310, append(short, 0)...), "no number for a switch")
 			require.Equal(t, []byte{44 | 0x40}, order(asdu.C_SE_NA_1, 6, 2, 170000, 0x10, 0x27, 0), "nobody said of what range it is a part")
 			require.Equal(t, []string{"iec104 meter1 0-0:96.3.10*255 false  operate", "iec104 meter2 0-0:96.3.10*255 false  operate",
 				"iec104 meter2 0-0:96.3.10*255 true  select", "iec104 meter2 0-0:96.3.10*255 true  cancel",
-				"iec104 meter2 0-0:17.0.0*255 4600.5 W operate", "iec104 meter2 0-0:17.0.0*255 10000 W operate"}, commander.list)
+				"iec104 meter2 0-0:17.0.0*255 4600.5 W operate", "iec104 meter2 0-0:96.3.11*255 true  operate", "iec104 meter2 0-0:17.0.0*255 10000 W operate"}, commander.list)
 		})
 	}
 }

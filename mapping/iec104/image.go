@@ -33,6 +33,7 @@ type Point struct {
 	at       time.Time
 	badClock bool
 	held     bool // a reading of a site has it
+	switched bool // truth values are commands for it
 	frozen   *frozen
 }
 
@@ -211,6 +212,7 @@ func (m *image) point(r *obis.Reading) (*Point, string) {
 
 func (m *image) add(p *Point) {
 	p.Meter, p.Common = m.meter, m.common
+	p.switched = p.Kind == Single || p.Code.Valid() && m.rules.find(p.Code).kind == Single // a switch that tells its state as a number
 	m.points = append(m.points, p)
 	m.byID[p.ID], m.at[p.Address] = p, p
 }

@@ -1,6 +1,7 @@
 package ied
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -65,6 +66,12 @@ type Shape struct {
 	device  *Device
 }
 
+// placing is what the place of a reading does not show of it.
+type placing struct {
+	key    id
+	reason string
+}
+
 // NewShape returns the shape of registers that became known together, one batch after the
 // other: what a batch adds comes behind what there is, and makes another revision. Of the
 // options, Clock and Received do not matter.
@@ -107,6 +114,10 @@ func NewShape(batches [][]Register, o *Options) (*Shape, error) {
 				}
 			}
 		}
+		for _, l := range b.lost {
+			d.placed = append(d.placed, placing{b.keys[l.Index], l.Reason})
+		}
+		b.lost = nil
 		b.gather("")
 		s.batches = append(s.batches, slices.Clone(batch))
 	}
@@ -224,6 +235,24 @@ func (s *Shape) Device(inst string) *Device {
 // Logical returns the logical device of a meter of a shape.
 func (d *Device) Logical() *iec61850.Device { return d.device }
 
+// Placed returns what the places of readings do not show of them: most of all, that no logical
+// node has them and they stand in GGIO.
+func (d *Device) Placed(readings []obis.Reading) (lost []mapping.Loss) {
+	if len(d.placed) == 0 {
+		return nil
+	}
+	at := map[id]int{}
+	for i, key := range keysOf(readings, map[string]int{}) {
+		at[key] = i
+	}
+	for _, p := range d.placed {
+		if i, ok := at[p.key]; ok {
+			lost = append(lost, mapping.Loss{Index: i, Reason: p.reason})
+		}
+	}
+	return lost
+}
+
 // Change sets what is new among the readings of a site: all of them, in an order that only
 // grows at its end, and the indexes of those that are new. It is called within an update
 // of the model that is served. The losses are those of the readings that are new.
@@ -274,6 +303,14 @@ func (d *Device) Change(model *iec61850.Update, data *mapping.Data, received tim
 	for n, pair := range d.pairs {
 		lost = append(lost, u.net(d.nets[n], pair, all, set)...)
 	}
+	for _, s := range u.shared {
+		for _, i := range s.readings {
+			if s.differ {
+				lost = append(lost, mapping.Loss{Index: i, Reason: s.what + " share quality and time"})
+			}
+		}
+	}
+	slices.SortStableFunc(lost, func(a, b mapping.Loss) int { return cmp.Compare(a.Index, b.Index) })
 	return lost
 }
 
