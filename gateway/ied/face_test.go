@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/openusm/meter/iec61850/client"
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/mapping/ied"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 	"github.com/openusm/meter/site"
@@ -131,6 +133,34 @@ func TestModelSurvivesRestart(t *testing.T) {
 	first := run(list)
 	slices.Reverse(list)
 	require.Equal(t, first, run(list))
+}
+
+// Where the rules are others after a restart, what they change is another revision.
+func TestOtherRules(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	run := func(rules string, item string) string {
+		cfg := &Config{State: path}
+		if rules != "" {
+			var err error
+			cfg.Rules, err = ied.ReadRules(strings.NewReader("obis,class,object,cdc,siunit,sign,when\n" + rules + "\n"))
+			require.NoError(t, err)
+		}
+		s := site.New(nil)
+		require.NoError(t, s.Add("m", obis.Meter{}))
+		put(t, s, "m", number("8-0:1.0.0", obis.CubicMetre, 1, 0))
+		_, connect, stop := stage(t, cfg, s, nil)
+		c := connect()
+		eventually(t, c, "METERm", item, "1")
+		v, err := c.ReadOne(t.Context(), mms.DomainName("METERm", "LLN0$BR$brcbCounters01$ConfRev"))
+		require.NoError(t, err)
+		stop()
+		return v.String()
+	}
+	require.Equal(t, "1", run("", "GGIO1$ST$CntVal1$actVal"))
+	require.Equal(t, "1", run("", "GGIO1$ST$CntVal1$actVal"))
+	const water = "8-x:1.0.0,MMTR,TotVol,BCR,42,1,"
+	require.Equal(t, "2", run(water, "MMTR1$ST$TotVol$actVal"))
+	require.Equal(t, "2", run(water, "MMTR1$ST$TotVol$actVal"))
 }
 
 // A face that ended serves again.

@@ -85,6 +85,7 @@ type given struct {
 // shape is a shape and how many meters have it.
 type shape struct {
 	*ied.Shape
+	sum   string
 	users int
 }
 
@@ -100,13 +101,19 @@ type meter struct {
 type known struct {
 	inst    string
 	key     string
+	sum     string // of where the registers went
 	batches [][]ied.Register
 }
 
 // state is how it is kept.
 type state struct {
-	Shapes [][][]ied.Register  `json:"shapes"`
+	Shapes []keptShape         `json:"shapes"`
 	Meters map[site.ID]keeping `json:"meters"`
+}
+
+type keptShape struct {
+	Sum     string           `json:"sum"`
+	Batches [][]ied.Register `json:"batches"`
 }
 
 type keeping struct {
@@ -163,6 +170,11 @@ func (f *Face) load() error {
 		}
 		f.names[f.cfg.IED+inst] = id
 	}
+	for i := range have.Shapes {
+		if err := f.recognize(&have.Shapes[i]); err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(have.Meters)) {
 		k := have.Meters[id]
 		inst := cmp.Or(f.cfg.Devices[id], k.Device)
@@ -173,10 +185,27 @@ func (f *Face) load() error {
 			return fmt.Errorf("state of %s: device %q or shape %d", id, inst, k.Shape)
 		}
 		f.names[f.cfg.IED+inst] = id
-		batches := have.Shapes[k.Shape]
-		f.known[id] = &known{inst: inst, key: ied.Key(batches), batches: batches}
+		kept := have.Shapes[k.Shape]
+		f.known[id] = &known{inst: inst, key: ied.Key(kept.Batches), sum: kept.Sum, batches: kept.Batches}
 	}
 	return nil
+}
+
+// recognize makes a model another revision where the rules give its registers other places
+// than they had.
+func (f *Face) recognize(k *keptShape) error {
+	s, err := f.shape(k.Batches)
+	if err != nil || s.Sum() == k.Sum {
+		return err
+	}
+	f.say(fmt.Sprintf("the rules give %d registers other places than they had: clients have to read the models anew", len(slices.Concat(k.Batches...))))
+	k.Batches, k.Sum = append(k.Batches, nil), s.Sum()
+	f.dirty = true
+	return nil
+}
+
+func (f *Face) shape(batches [][]ied.Register) (*ied.Shape, error) {
+	return ied.NewShape(batches, &ied.Options{IED: f.cfg.IED, Direction: f.cfg.Direction, Clients: f.cfg.Clients, Rules: f.cfg.Rules})
 }
 
 // give takes the model of a meter from a file of the substation configuration language.
@@ -360,18 +389,18 @@ func (f *Face) take(m *meter, batches [][]ied.Register) error {
 	key := ied.Key(batches)
 	s := f.shapes[key]
 	if s == nil {
-		made, err := ied.NewShape(batches, &ied.Options{IED: f.cfg.IED, Direction: f.cfg.Direction, Clients: f.cfg.Clients, Rules: f.cfg.Rules})
+		made, err := f.shape(batches)
 		if err != nil {
 			return err
 		}
-		s = &shape{Shape: made}
+		s = &shape{Shape: made, sum: made.Sum()}
 		f.shapes[key] = s
 	}
 	s.users++
 	m.device = s.Device(m.known.inst)
 	f.mu.Lock()
 	f.dirty = f.dirty || m.known.key != key
-	m.known.key, m.known.batches = key, s.Batches()
+	m.known.key, m.known.sum, m.known.batches = key, s.sum, s.Batches()
 	f.mu.Unlock()
 	return nil
 }
@@ -458,7 +487,7 @@ func (f *Face) save() error {
 		n, listed := numbers[k.key]
 		if !listed {
 			n = len(all.Shapes)
-			numbers[k.key], all.Shapes = n, append(all.Shapes, k.batches)
+			numbers[k.key], all.Shapes = n, append(all.Shapes, keptShape{k.sum, k.batches})
 		}
 		all.Meters[id] = keeping{k.inst, n}
 	}

@@ -1,9 +1,11 @@
 package ied
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,7 +210,42 @@ func (s *Shape) Registers(readings []obis.Reading, clock obis.Clock, rules *Rule
 		}
 		list = append(list, r)
 	}
+	// The order in which readings came does not matter, but of those with one id.
+	slices.SortStableFunc(list, func(a, b Register) int {
+		if a.Code.Valid() != b.Code.Valid() {
+			return cmp.Compare(len(a.RawID), len(b.RawID))
+		}
+		return cmp.Or(a.Code.Compare(b.Code), bytes.Compare(a.RawID, b.RawID))
+	})
 	return list
+}
+
+// Sum is a check of where the registers went: other rules may give them other places.
+func (s *Shape) Sum() string {
+	sum := fnv.New64a()
+	var object func(above string, o *iec61850.Object)
+	object = func(above string, o *iec61850.Object) {
+		above += "." + o.Name
+		for _, sub := range o.Objects {
+			object(above, sub)
+		}
+		for _, a := range o.Attributes {
+			fmt.Fprintf(sum, "%s.%s %s %d\n", above, a.Name, a.Basic, a.Count)
+		}
+		for _, name := range [...]string{"d", "dU"} {
+			if a := o.Attribute(name, iec61850.DC); a != nil {
+				fmt.Fprintf(sum, "%s=%v\n", name, a.Get())
+			}
+		}
+	}
+	for _, n := range s.device.device.Nodes {
+		for _, o := range n.Objects {
+			if o.Name != "NamPlt" {
+				object(n.Name, o)
+			}
+		}
+	}
+	return fmt.Sprintf("%016x", sum.Sum64())
 }
 
 // Key tells shapes apart: two of the same batches and options have the same.
