@@ -183,7 +183,7 @@ func TestAddressesSurviveRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.json")
 	energy, volt := number("1-0:1.8.0", obis.WattHour, 9_000_000_000, 0), number("1-0:32.7.0", obis.Volt, 2301, -1)
 	other := obis.Reading{RawID: []byte("1-1:30D"), Value: obis.Int(7, 0)}
-	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:x.7.x,value,1,77,\n"))
+	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:21.7.0 1-0:(12-99).7.(0-9),value,1,77,\n"))
 	require.NoError(t, err)
 	run := func(rules *Rules, ids []site.ID, list ...obis.Reading) (signals []string) {
 		s := site.New(nil)
@@ -205,7 +205,7 @@ func TestAddressesSurviveRestart(t *testing.T) {
 		return signals
 	}
 	first := run(rules, []site.ID{"b", "a"}, energy, volt, other)
-	require.Equal(t, []string{"b 1 77 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "b 1 1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh", "b 1 16697889 M_ME_TF_1 group 0 1-1:30D "}, first[:3])
+	require.Equal(t, []string{"b 1 278 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "b 1 1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh", "b 1 16697889 M_ME_TF_1 group 0 1-1:30D "}, first[:3])
 	energy.Value = obis.Int(1, 3)
 	require.Equal(t, first, run(nil, []site.ID{"a", "b"}, other, volt, energy))
 	info, err := os.ReadDir(filepath.Dir(path))
@@ -231,6 +231,18 @@ func TestAddressesFollowCodes(t *testing.T) {
 	first := points()
 	slices.Reverse(list)
 	require.Equal(t, first, points())
+}
+
+// The addresses of a rule count from its first code, whichever comes first.
+func TestAddressesOfRules(t *testing.T) {
+	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:1.8.(0-4) 1-0:2.8.(0-4),total,1,100,\n"))
+	require.NoError(t, err)
+	m := newImage(rules, "", 1)
+	for code, want := range map[string]uint32{"1-0:2.8.1": 106, "1-0:1.8.0": 100, "1-0:1.8.4": 104, "1-0:2.8.0": 105, "1-0:3.8.0": 1030800} {
+		r := number(code, obis.WattHour, 1, 0)
+		p, _ := m.point(&r)
+		require.Equal(t, want, p.Address, code)
+	}
 }
 
 type commands struct {

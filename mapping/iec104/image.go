@@ -220,7 +220,7 @@ func (m *image) add(p *Point) {
 // address returns the address that the rule names, or that of the code; where another
 // point has it, one that follows from the id.
 func (m *image) address(r rule, c obis.Code, id string) uint32 {
-	for _, a := range [...]uint32{r.ioa, addressOf(c)} {
+	for _, a := range [...]uint32{r.address(c), addressOf(c)} {
 		if a != 0 && m.at[a] == nil {
 			return a
 		}
