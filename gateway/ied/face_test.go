@@ -192,6 +192,22 @@ func TestWarnings(t *testing.T) {
 	require.Equal(t, []string{"m: reading 2: digits beyond single precision (1-0:32.7.0*255)", "m: reading 1: no logical node has it: GGIO1.CntVal1 (8-0:1.0.0*255)"}, list)
 }
 
+// A meter that says ever other things does not make its model grow for ever.
+func TestGrowthEnds(t *testing.T) {
+	var list []string
+	f, err := New(&Config{Warn: func(w string) { list = append(list, w) }}, nil, nil)
+	require.NoError(t, err)
+	d := &mapping.Data{}
+	for i := range maxRegisters + 2 {
+		d.Readings = append(d.Readings, obis.Reading{Code: obis.Code{1, 0, 1, 8, byte(i % 200), byte(i / 200)}, Unit: obis.WattHour, Value: obis.Int(1, 0)})
+	}
+	f.change(site.Change{Meter: "m", Data: &mapping.Data{Readings: d.Readings[:10]}})
+	f.change(site.Change{Meter: "m", Data: d})
+	require.Len(t, slices.Concat(f.known["m"].batches...), maxRegisters)
+	require.Len(t, list, 2)
+	require.Contains(t, list[0], "no object")
+}
+
 // A report of one meter tells of that meter alone, among meters of the same shape.
 func TestReportsOfManyMeters(t *testing.T) {
 	s := site.New(nil)
@@ -369,5 +385,43 @@ func BenchmarkChange(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f.change(site.Change{Meter: "m", Data: d, Set: []int{1, 2, 3, 4, 5}})
+	}
+}
+
+// Faces that end and begin while meters say new things and clients ask lose nothing.
+func TestRestartUnderLoad(t *testing.T) {
+	s := site.New(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	ids := []site.ID{"m0", "m1", "m2"}
+	for _, id := range ids {
+		require.NoError(t, s.Add(id, obis.Meter{}))
+		all.Go(func() {
+			for i := int64(0); ctx.Err() == nil; i++ {
+				put(t, s, id, number(fmt.Sprintf("1-0:1.8.%d", i/50%40), obis.WattHour, i, 0))
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	cfg := &Config{State: filepath.Join(t.TempDir(), "state.json")}
+	for range 4 {
+		_, _, stop := stage(t, cfg, s, nil)
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				for until := time.Now().Add(150 * time.Millisecond); time.Now().Before(until); {
+					if c, err := dial(ctx, cfg.Listen); err == nil {
+						_, _ = c.Names(ctx, mms.NamedVariables, "METERm1")
+						_ = c.WriteOne(ctx, mms.DomainName("METERm1", "LLN0$BR$brcbCounters01$RptEna"), iec61850.Bool(true))
+						_, _ = c.ReadOne(ctx, mms.DomainName("METERm1", "MMTR1$ST"))
+						_ = c.Close()
+					}
+				}
+			})
+		}
+		asking.Wait()
+		stop()
 	}
 }

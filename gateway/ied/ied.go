@@ -336,6 +336,9 @@ func (f *Face) enter(id site.ID) *known {
 	return k
 }
 
+// maxRegisters is how many readings of a meter have a place.
+const maxRegisters = 4096
+
 // grow gives a meter the model that its readings need, and reports whether it is another one.
 func (f *Face) grow(m *meter, c site.Change) bool {
 	fresh := m.device == nil
@@ -351,7 +354,7 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		!slices.ContainsFunc(m.waiting, func(i int) bool { return !c.Data.Readings[i].Value.IsNone() }) {
 		return false
 	}
-	before, batches := m.known.key, m.known.batches
+	before, batches, room := m.known.key, m.known.batches, maxRegisters
 	if fresh && len(batches) > 0 {
 		if err := f.take(m, batches); err != nil { // of rules that are no longer
 			f.say(string(c.Meter) + ": " + err.Error())
@@ -370,6 +373,10 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		}
 	}
 	more := have.Registers(c.Data.Readings, c.Data.Clock, f.cfg.Rules)
+	for _, batch := range batches {
+		room -= len(batch)
+	}
+	more = more[:min(len(more), max(room, 0))]
 	if len(more) == 0 {
 		return fresh
 	}

@@ -397,3 +397,39 @@ func TestServesAgain(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 }
+
+// Faces that end and begin while meters say new things and clients ask lose nothing.
+func TestRestartUnderLoad(t *testing.T) {
+	s := site.New(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	ids := []site.ID{"m0", "m1", "m2"}
+	for _, id := range ids {
+		require.NoError(t, s.Add(id, obis.Meter{}))
+		all.Go(func() {
+			for i := int64(0); ctx.Err() == nil; i++ {
+				putReadings(t, s, id, number(fmt.Sprintf("1-0:1.8.%d", i/50%40), obis.WattHour, i, 0))
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	cfg := &Config{State: filepath.Join(t.TempDir(), "state.json")}
+	for range 4 {
+		_, stop := stage(t, cfg, s, nil)
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				for until := time.Now().Add(150 * time.Millisecond); time.Now().Before(until); {
+					if h, err := dialHand(ctx, cfg.Listen); err == nil {
+						_, _ = h.ask([]byte{100, 1, 6, 0, 0xFF, 0xFF, 0, 0, 0, 20}, func(b []byte) bool { return b[0] == 100 && b[2] == 10 })
+						_ = h.Close()
+					}
+				}
+			})
+		}
+		asking.Wait()
+		stop()
+	}
+}
