@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/openusm/meter/iec61850/client"
 	"github.com/openusm/meter/iec61850/mms"
 	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/mapping/ied"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/result"
 	"github.com/openusm/meter/site"
@@ -133,6 +135,34 @@ func TestModelSurvivesRestart(t *testing.T) {
 	require.Equal(t, first, run(list))
 }
 
+// Where the rules are others after a restart, what they change is another revision.
+func TestOtherRules(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	run := func(rules string, item string) string {
+		cfg := &Config{State: path}
+		if rules != "" {
+			var err error
+			cfg.Rules, err = ied.ReadRules(strings.NewReader("obis,class,object,cdc,siunit,sign,when\n" + rules + "\n"))
+			require.NoError(t, err)
+		}
+		s := site.New(nil)
+		require.NoError(t, s.Add("m", obis.Meter{}))
+		put(t, s, "m", number("8-0:1.0.0", obis.CubicMetre, 1, 0))
+		_, connect, stop := stage(t, cfg, s, nil)
+		c := connect()
+		eventually(t, c, "METERm", item, "1")
+		v, err := c.ReadOne(t.Context(), mms.DomainName("METERm", "LLN0$BR$brcbCounters01$ConfRev"))
+		require.NoError(t, err)
+		stop()
+		return v.String()
+	}
+	require.Equal(t, "1", run("", "GGIO1$ST$CntVal1$actVal"))
+	require.Equal(t, "1", run("", "GGIO1$ST$CntVal1$actVal"))
+	const water = "8-x:1.0.0,MMTR,TotVol,BCR,42,1,"
+	require.Equal(t, "2", run(water, "MMTR1$ST$TotVol$actVal"))
+	require.Equal(t, "2", run(water, "MMTR1$ST$TotVol$actVal"))
+}
+
 // A face that ended serves again.
 func TestServesAgain(t *testing.T) {
 	s := site.New(nil)
@@ -148,6 +178,34 @@ func TestServesAgain(t *testing.T) {
 	eventually(t, connect(), "METERm", "MMTR1$ST$DmdWh$actVal", "2")
 	cancel()
 	require.NoError(t, <-done)
+}
+
+// What a model cannot show of a meter is told once.
+func TestWarnings(t *testing.T) {
+	var list []string
+	f, err := New(&Config{Warn: func(w string) { list = append(list, w) }}, nil, nil)
+	require.NoError(t, err)
+	d := &mapping.Data{Readings: []obis.Reading{number("1-0:1.8.0", obis.WattHour, 1, 0), number("8-0:1.0.0", obis.CubicMetre, 1, 0), number("1-0:32.7.0", obis.Volt, 123456789, -4)}}
+	for range 3 {
+		f.change(site.Change{Meter: "m", Data: d, Set: []int{0, 1, 2}})
+	}
+	require.Equal(t, []string{"m: reading 2: digits beyond single precision (1-0:32.7.0*255)", "m: reading 1: no logical node has it: GGIO1.CntVal1 (8-0:1.0.0*255)"}, list)
+}
+
+// A meter that says ever other things does not make its model grow for ever.
+func TestGrowthEnds(t *testing.T) {
+	var list []string
+	f, err := New(&Config{Warn: func(w string) { list = append(list, w) }}, nil, nil)
+	require.NoError(t, err)
+	d := &mapping.Data{}
+	for i := range maxRegisters + 2 {
+		d.Readings = append(d.Readings, obis.Reading{Code: obis.Code{1, 0, 1, 8, byte(i % 200), byte(i / 200)}, Unit: obis.WattHour, Value: obis.Int(1, 0)})
+	}
+	f.change(site.Change{Meter: "m", Data: &mapping.Data{Readings: d.Readings[:10]}})
+	f.change(site.Change{Meter: "m", Data: d})
+	require.Len(t, slices.Concat(f.known["m"].batches...), maxRegisters)
+	require.Len(t, list, 2)
+	require.Contains(t, list[0], "no object")
 }
 
 // A report of one meter tells of that meter alone, among meters of the same shape.
@@ -327,5 +385,43 @@ func BenchmarkChange(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		f.change(site.Change{Meter: "m", Data: d, Set: []int{1, 2, 3, 4, 5}})
+	}
+}
+
+// Faces that end and begin while meters say new things and clients ask lose nothing.
+func TestRestartUnderLoad(t *testing.T) {
+	s := site.New(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	ids := []site.ID{"m0", "m1", "m2"}
+	for _, id := range ids {
+		require.NoError(t, s.Add(id, obis.Meter{}))
+		all.Go(func() {
+			for i := int64(0); ctx.Err() == nil; i++ {
+				put(t, s, id, number(fmt.Sprintf("1-0:1.8.%d", i/50%40), obis.WattHour, i, 0))
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	cfg := &Config{State: filepath.Join(t.TempDir(), "state.json")}
+	for range 4 {
+		_, _, stop := stage(t, cfg, s, nil)
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				for until := time.Now().Add(150 * time.Millisecond); time.Now().Before(until); {
+					if c, err := dial(ctx, cfg.Listen); err == nil {
+						_, _ = c.Names(ctx, mms.NamedVariables, "METERm1")
+						_ = c.WriteOne(ctx, mms.DomainName("METERm1", "LLN0$BR$brcbCounters01$RptEna"), iec61850.Bool(true))
+						_, _ = c.ReadOne(ctx, mms.DomainName("METERm1", "MMTR1$ST"))
+						_ = c.Close()
+					}
+				}
+			})
+		}
+		asking.Wait()
+		stop()
 	}
 }

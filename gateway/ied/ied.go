@@ -74,7 +74,7 @@ type Face struct {
 	known  map[site.ID]*known
 	names  map[string]site.ID // meters by the complete names of their logical devices
 	dirty  bool
-	warned map[string]bool
+	warned map[warning]bool
 }
 
 // given is a model that was given.
@@ -86,6 +86,7 @@ type given struct {
 // shape is a shape and how many meters have it.
 type shape struct {
 	*ied.Shape
+	sum   string
 	users int
 }
 
@@ -101,13 +102,19 @@ type meter struct {
 type known struct {
 	inst    string
 	key     string
+	sum     string // of where the registers went
 	batches [][]ied.Register
 }
 
 // state is how it is kept.
 type state struct {
-	Shapes [][][]ied.Register  `json:"shapes"`
+	Shapes []keptShape         `json:"shapes"`
 	Meters map[site.ID]keeping `json:"meters"`
+}
+
+type keptShape struct {
+	Sum     string           `json:"sum"`
+	Batches [][]ied.Register `json:"batches"`
 }
 
 type keeping struct {
@@ -121,7 +128,7 @@ var _ site.Face = (*Face)(nil)
 // commander nothing can be operated. A nil cfg works.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
 	f := &Face{source: source, commander: commander, given: map[site.ID]given{},
-		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[string]bool{}}
+		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[warning]bool{}}
 	if cfg != nil {
 		f.cfg = *cfg
 	}
@@ -164,6 +171,11 @@ func (f *Face) load() error {
 		}
 		f.names[f.cfg.IED+inst] = id
 	}
+	for i := range have.Shapes {
+		if err := f.recognize(&have.Shapes[i]); err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+	}
 	for _, id := range slices.Sorted(maps.Keys(have.Meters)) {
 		k := have.Meters[id]
 		inst := cmp.Or(f.cfg.Devices[id], k.Device)
@@ -174,10 +186,27 @@ func (f *Face) load() error {
 			return fmt.Errorf("state of %s: device %q or shape %d", id, inst, k.Shape)
 		}
 		f.names[f.cfg.IED+inst] = id
-		batches := have.Shapes[k.Shape]
-		f.known[id] = &known{inst: inst, key: ied.Key(batches), batches: batches}
+		kept := have.Shapes[k.Shape]
+		f.known[id] = &known{inst: inst, key: ied.Key(kept.Batches), sum: kept.Sum, batches: kept.Batches}
 	}
 	return nil
+}
+
+// recognize makes a model another revision where the rules give its registers other places
+// than they had.
+func (f *Face) recognize(k *keptShape) error {
+	s, err := f.shape(k.Batches)
+	if err != nil || s.Sum() == k.Sum {
+		return err
+	}
+	f.say(fmt.Sprintf("the rules give %d registers other places than they had: clients have to read the models anew", len(slices.Concat(k.Batches...))))
+	k.Batches, k.Sum = append(k.Batches, nil), s.Sum()
+	f.dirty = true
+	return nil
+}
+
+func (f *Face) shape(batches [][]ied.Register) (*ied.Shape, error) {
+	return ied.NewShape(batches, &ied.Options{IED: f.cfg.IED, Direction: f.cfg.Direction, Clients: f.cfg.Clients, Rules: f.cfg.Rules})
 }
 
 // give takes the model of a meter from a file of the substation configuration language.
@@ -278,6 +307,7 @@ func (f *Face) change(c site.Change) {
 		return nil
 	})
 	if m.device != old {
+		lost = append(lost, m.device.Placed(c.Data.Readings)...)
 		if err := f.server.SetDevice(m.device.Logical()); err != nil {
 			f.say(err.Error())
 		}
@@ -307,6 +337,9 @@ func (f *Face) enter(id site.ID) *known {
 	return k
 }
 
+// maxRegisters is how many readings of a meter have a place.
+const maxRegisters = 4096
+
 // grow gives a meter the model that its readings need, and reports whether it is another one.
 func (f *Face) grow(m *meter, c site.Change) bool {
 	fresh := m.device == nil
@@ -322,7 +355,7 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		!slices.ContainsFunc(m.waiting, func(i int) bool { return !c.Data.Readings[i].Value.IsNone() }) {
 		return false
 	}
-	before, batches := m.known.key, m.known.batches
+	before, batches, room := m.known.key, m.known.batches, maxRegisters
 	if fresh && len(batches) > 0 {
 		if err := f.take(m, batches); err != nil { // of rules that are no longer
 			f.say(string(c.Meter) + ": " + err.Error())
@@ -341,6 +374,10 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 		}
 	}
 	more := have.Registers(c.Data.Readings, c.Data.Clock, f.cfg.Rules)
+	for _, batch := range batches {
+		room -= len(batch)
+	}
+	more = more[:min(len(more), max(room, 0))]
 	if len(more) == 0 {
 		return fresh
 	}
@@ -360,18 +397,18 @@ func (f *Face) take(m *meter, batches [][]ied.Register) error {
 	key := ied.Key(batches)
 	s := f.shapes[key]
 	if s == nil {
-		made, err := ied.NewShape(batches, &ied.Options{IED: f.cfg.IED, Direction: f.cfg.Direction, Clients: f.cfg.Clients, Rules: f.cfg.Rules})
+		made, err := f.shape(batches)
 		if err != nil {
 			return err
 		}
-		s = &shape{Shape: made}
+		s = &shape{Shape: made, sum: made.Sum()}
 		f.shapes[key] = s
 	}
 	s.users++
 	m.device = s.Device(m.known.inst)
 	f.mu.Lock()
 	f.dirty = f.dirty || m.known.key != key
-	m.known.key, m.known.batches = key, s.Batches()
+	m.known.key, m.known.sum, m.known.batches = key, s.sum, s.Batches()
 	f.mu.Unlock()
 	return nil
 }
@@ -458,7 +495,7 @@ func (f *Face) save() error {
 		n, listed := numbers[k.key]
 		if !listed {
 			n = len(all.Shapes)
-			numbers[k.key], all.Shapes = n, append(all.Shapes, k.batches)
+			numbers[k.key], all.Shapes = n, append(all.Shapes, keptShape{k.sum, k.batches})
 		}
 		all.Meters[id] = keeping{k.inst, n}
 	}
@@ -478,20 +515,37 @@ func (f *Face) warn(c site.Change, lost []mapping.Loss) {
 		return
 	}
 	for _, l := range lost {
-		f.say(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
+		if f.first(warning{c.Meter, l.Index, l.Flags, l.Reason}) {
+			f.cfg.Warn(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
+		}
 	}
 }
 
-// maxWarned is of how many warnings a face remembers that they were told.
+// warning is what was told already.
+type warning struct {
+	meter   site.ID
+	reading int
+	flags   obis.Flags
+	reason  string
+}
+
+// maxWarned is of how many warnings a face remembers that they were told; it tells no more.
 const maxWarned = 10_000
+
+// first reports whether a warning has not been told yet.
+func (f *Face) first(w warning) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.warned[w] || len(f.warned) >= maxWarned {
+		return false
+	}
+	f.warned[w] = true
+	return true
+}
 
 // say says what nobody has heard yet.
 func (f *Face) say(text string) {
-	f.mu.Lock()
-	known := f.warned[text] || len(f.warned) >= maxWarned
-	f.warned[text] = true
-	f.mu.Unlock()
-	if !known && f.cfg.Warn != nil {
+	if f.cfg.Warn != nil && f.first(warning{reason: text}) {
 		f.cfg.Warn(text)
 	}
 }

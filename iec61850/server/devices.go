@@ -101,12 +101,12 @@ func (s *Server) forget(d *domain) {
 			continue
 		}
 		r.stopTimers()
+		r.purge()
 		if r.owner != nil {
 			r.owner.leave()
 		}
 		if r.domain != d {
 			_ = r.setDataSet(nil, "", false)
-			r.purge()
 			kept = append(kept, r)
 		}
 	}

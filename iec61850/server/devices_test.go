@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -90,4 +91,36 @@ func TestSharedDevices(t *testing.T) {
 	<-c.Done()
 	require.Empty(t, s.shapes)
 	require.Empty(t, s.reports)
+}
+
+// What clients set of devices that share nodes is limited, and given back.
+func TestSharedReportsAreLimited(t *testing.T) {
+	m := &iec61850.Model{IED: "I"}
+	s, err := New(m, &Config{MaxReports: 3})
+	require.NoError(t, err)
+	defer s.Close()
+	base := template(t)
+	for i := range 3 {
+		require.NoError(t, s.SetDevice(base.Share(fmt.Sprint(i))))
+	}
+	connect := func() *client.Client {
+		near, far := net.Pipe()
+		go func() { _ = s.Serve(t.Context(), far) }()
+		c, err := client.New(t.Context(), near, nil)
+		require.NoError(t, err)
+		return c
+	}
+	enable := func(c *client.Client, device, block string) error {
+		return c.WriteOne(t.Context(), mms.DomainName(device, "LLN0$RP$"+block+"$RptEna"), iec61850.Bool(true))
+	}
+	c := connect()
+	for i := range 3 {
+		require.NoError(t, enable(c, fmt.Sprint("I", i), "urcb01"))
+	}
+	require.Error(t, enable(c, "I0", "urcb02"))
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.reports) == 0 }, 5*time.Second, time.Millisecond)
+	c = connect()
+	defer c.Close()
+	require.NoError(t, enable(c, "I0", "urcb02"))
 }

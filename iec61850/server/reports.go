@@ -223,26 +223,43 @@ func (d *domain) newReport(rd *reportDef) *report {
 
 // live returns the control block of a member, to be set. A report of a shape that is
 // shared is one of its own from then on: a buffered one begins to buffer.
-func (it item) live() block {
+func (it item) live() (block, error) {
 	if it.blk != nil {
-		return it.blk
+		return it.blk, nil
 	}
 	s := it.domain.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := it.domain.reports[it.report]
-	if r == nil {
-		r = it.domain.newReport(it.report)
-		if s.domains[it.domain.name] != it.domain || r.dataSet != "" && r.setDataSet(nil, r.dataSet, true) != nil {
-			return r // of a device that is no more
-		}
-		it.domain.reports[it.report] = r
-		s.reports = append(s.reports, r)
-		if r.def.Buffered {
-			r.startCycle()
+	if r != nil {
+		return r, nil
+	}
+	r = it.domain.newReport(it.report)
+	if it.domain.gone.Load() || len(s.reports) >= s.cfg.MaxReports || r.dataSet != "" && r.setDataSet(nil, r.dataSet, true) != nil {
+		return r, mms.TemporarilyUnavailable
+	}
+	it.domain.reports[it.report] = r
+	s.reports = append(s.reports, r)
+	if r.def.Buffered {
+		r.startCycle()
+	}
+	return r, nil
+}
+
+// rest gives up a report of a shape that is shared which keeps nothing for anybody: it is as
+// it was configured for the next client. s.mu is held.
+func (r *report) rest() {
+	if !r.domain.shape.shared || r.def.Buffered || r.owner != nil || !r.heldUntil.IsZero() {
+		return
+	}
+	r.stopTimers()
+	r.unregister()
+	for rd, have := range r.domain.reports {
+		if have == r {
+			delete(r.domain.reports, rd)
 		}
 	}
-	return r
+	r.s.reports = slices.DeleteFunc(r.s.reports, func(have *report) bool { return have == r })
 }
 
 // byConfiguration is what ResvTms says of a block that is one client's for good.
@@ -380,7 +397,9 @@ func (r *report) unregister() {
 	for _, m := range r.data {
 		m.item.leaves(func(attr *iec61850.Attribute) {
 			by := m.item.domain.memberships()
-			by[attr] = slices.DeleteFunc(by[attr], func(m membership) bool { return m.report == r })
+			if by[attr] = slices.DeleteFunc(by[attr], func(m membership) bool { return m.report == r }); len(by[attr]) == 0 {
+				delete(by, attr)
+			}
 		})
 	}
 }
@@ -531,7 +550,7 @@ func (r *report) push(c content) {
 	if r.def.Buffered {
 		e.content = content{slices.Clone(c.data), slices.Clone(c.parts)}
 		r.keep(c)
-		for len(r.queue) > 0 && r.size+e.content.size() > r.s.cfg.BufferSize {
+		for len(r.queue) > 0 && (r.size+e.content.size() > r.s.cfg.BufferSize || r.s.buffered+e.content.size() > r.s.cfg.MaxBuffered) {
 			if r.next == 0 {
 				r.overflow = true
 			} else {
@@ -547,9 +566,16 @@ func (r *report) push(c content) {
 		}
 	}
 	r.queue = append(r.queue, e)
-	r.size += e.content.size()
+	r.keeps(e.content.size())
 	if r.enabled {
 		r.owner.signal()
+	}
+}
+
+// keeps notes that so many octets more are kept.
+func (r *report) keeps(n int) {
+	if r.size += n; r.def.Buffered {
+		r.s.buffered += n
 	}
 }
 
@@ -561,7 +587,7 @@ func (r *report) keep(c content) {
 
 // drop takes the first report from the queue.
 func (r *report) drop() {
-	r.size -= r.queue[0].content.size()
+	r.keeps(-r.queue[0].content.size())
 	if r.def.Buffered {
 		r.queue[0] = entry{}
 		r.queue = r.queue[1:]
@@ -572,7 +598,8 @@ func (r *report) drop() {
 }
 
 func (r *report) purge() {
-	r.queue, r.next, r.size, r.overflow = nil, 0, 0, false
+	r.keeps(-r.size)
+	r.queue, r.next, r.overflow = nil, 0, false
 	clear(r.reasons)
 	r.fresh = r.fresh[:0]
 	r.content.reset()
@@ -858,6 +885,7 @@ func (s *Server) release(a *association) {
 		if strings.HasPrefix(r.dataSet, "@") {
 			_ = r.setDataSet(nil, "", false)
 		}
+		r.rest()
 	}
 	for _, d := range s.domains {
 		if d.settings != nil && d.settings.editor == a {

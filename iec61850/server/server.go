@@ -33,6 +33,8 @@ type Config struct {
 	MaxLists        int           // named variable lists that clients may define, in each association and in each domain; zero means 32
 	MaxMembers      int           // members of such a list; zero means 256
 	BufferSize      int           // octets of reports that each buffered report block keeps; zero means 65,536
+	MaxBuffered     int           // octets of reports that all buffered report blocks keep together; zero means 67,108,864
+	MaxReports      int           // report blocks of devices that share nodes which clients have set; zero means 32,768
 	LogSize         int           // entries that each log keeps; zero means 1,000
 	MaxFile         int           // octets of a file that a client may send; zero means 4,194,304
 	Timeout         time.Duration // for a message to be complete, an association to be asked for, and a client to take what is sent; zero means 10 s
@@ -66,7 +68,7 @@ func (c *Config) defaults() {
 		to   *int
 		zero int
 	}{{&c.MaxPDU, 65000}, {&c.MaxAssociations, 2048}, {&c.MaxOutstanding, 5}, {&c.MaxLists, 32}, {&c.MaxMembers, 256},
-		{&c.BufferSize, 65536}, {&c.LogSize, 1000}, {&c.MaxFile, 4 << 20}} {
+		{&c.BufferSize, 65536}, {&c.MaxBuffered, 64 << 20}, {&c.MaxReports, 1 << 15}, {&c.LogSize, 1000}, {&c.MaxFile, 4 << 20}} {
 		if *d.to == 0 {
 			*d.to = d.zero
 		}
@@ -103,6 +105,7 @@ type Server struct {
 	devices     map[*iec61850.Device]*domain
 	shapes      map[*iec61850.Node]*shape // of devices that share nodes, by the first
 	reports     []*report
+	buffered    int // octets that buffered reports keep
 	logs        []*journal
 	goose       []*gooseBlock
 	byAttr      map[*iec61850.Attribute][]membership

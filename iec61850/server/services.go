@@ -311,8 +311,10 @@ func (a *association) writeBlock(it item, v iec61850.Value) error {
 	if !ok {
 		return mms.TypeInconsistent
 	}
-	b := it.live()
-	err := b.decide(a, it.member, v)
+	b, err := it.live()
+	if err == nil {
+		err = b.decide(a, it.member, v)
+	}
 	var later []func(*iec61850.Update) error
 	var values map[string]iec61850.Value
 	a.s.model.View(func() {

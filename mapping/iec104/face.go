@@ -28,7 +28,7 @@ type Face struct {
 	taken  map[uint16]site.ID // common addresses, those of the configuration and of the state
 	next   uint16             // none below it is free
 	dirty  bool
-	warned map[string]bool
+	warned map[warning]bool
 }
 
 // state is what a face remembers.
@@ -57,7 +57,7 @@ var _ site.Face = (*Face)(nil)
 // New returns a face of the meters of a source, which listens once it serves. Without a
 // commander all commands are refused.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
-	f := &Face{station: newStation(cfg), source: source, meters: map[site.ID]*image{}, warned: map[string]bool{},
+	f := &Face{station: newStation(cfg), source: source, meters: map[site.ID]*image{}, warned: map[warning]bool{},
 		state: state{map[site.ID]*kept{}}, taken: map[uint16]site.ID{}, next: 1}
 	if path := f.station.cfg.State; path != "" {
 		if err := site.LoadState(path, &f.state); err != nil {
@@ -284,21 +284,36 @@ func (f *Face) save() error {
 
 // warn says what of a reading cannot be shown.
 func (f *Face) warn(id site.ID, d *mapping.Data, l mapping.Loss) {
-	if f.station.cfg.Warn != nil {
-		f.say(string(id) + ": " + d.Describe(d.Gather([]mapping.Loss{l})[0]))
+	if f.station.cfg.Warn != nil && f.first(warning{id, l.Index, l.Flags, l.Reason}) {
+		f.station.cfg.Warn(string(id) + ": " + d.Describe(d.Gather([]mapping.Loss{l})[0]))
 	}
 }
 
-// maxWarned is of how many warnings a face remembers that they were told.
+// warning is what was told already.
+type warning struct {
+	meter   site.ID
+	reading int
+	flags   obis.Flags
+	reason  string
+}
+
+// maxWarned is of how many warnings a face remembers that they were told; it tells no more.
 const maxWarned = 10_000
+
+// first reports whether a warning has not been told yet.
+func (f *Face) first(w warning) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.warned[w] || len(f.warned) >= maxWarned {
+		return false
+	}
+	f.warned[w] = true
+	return true
+}
 
 // say says what nobody has heard yet.
 func (f *Face) say(text string) {
-	f.mu.Lock()
-	known := f.warned[text] || len(f.warned) >= maxWarned
-	f.warned[text] = true
-	f.mu.Unlock()
-	if !known && f.station.cfg.Warn != nil {
+	if f.station.cfg.Warn != nil && f.first(warning{reason: text}) {
 		f.station.cfg.Warn(text)
 	}
 }

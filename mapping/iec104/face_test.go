@@ -183,7 +183,7 @@ func TestAddressesSurviveRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.json")
 	energy, volt := number("1-0:1.8.0", obis.WattHour, 9_000_000_000, 0), number("1-0:32.7.0", obis.Volt, 2301, -1)
 	other := obis.Reading{RawID: []byte("1-1:30D"), Value: obis.Int(7, 0)}
-	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:x.7.x,value,1,77,\n"))
+	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:21.7.0 1-0:(12-99).7.(0-9),value,1,77,\n"))
 	require.NoError(t, err)
 	run := func(rules *Rules, ids []site.ID, list ...obis.Reading) (signals []string) {
 		s := site.New(nil)
@@ -205,7 +205,7 @@ func TestAddressesSurviveRestart(t *testing.T) {
 		return signals
 	}
 	first := run(rules, []site.ID{"b", "a"}, energy, volt, other)
-	require.Equal(t, []string{"b 1 77 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "b 1 1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh", "b 1 16697889 M_ME_TF_1 group 0 1-1:30D "}, first[:3])
+	require.Equal(t, []string{"b 1 278 M_ME_TF_1 group 1 1-0:32.7.0*255 V", "b 1 1010800 M_IT_TB_1 group 1 1-0:1.8.0*255 10^0 Wh", "b 1 16697889 M_ME_TF_1 group 0 1-1:30D "}, first[:3])
 	energy.Value = obis.Int(1, 3)
 	require.Equal(t, first, run(nil, []site.ID{"a", "b"}, other, volt, energy))
 	info, err := os.ReadDir(filepath.Dir(path))
@@ -231,6 +231,18 @@ func TestAddressesFollowCodes(t *testing.T) {
 	first := points()
 	slices.Reverse(list)
 	require.Equal(t, first, points())
+}
+
+// The addresses of a rule count from its first code, whichever comes first.
+func TestAddressesOfRules(t *testing.T) {
+	rules, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n1-0:1.8.(0-4) 1-0:2.8.(0-4),total,1,100,\n"))
+	require.NoError(t, err)
+	m := newImage(rules, "", 1)
+	for code, want := range map[string]uint32{"1-0:2.8.1": 106, "1-0:1.8.0": 100, "1-0:1.8.4": 104, "1-0:2.8.0": 105, "1-0:3.8.0": 1030800} {
+		r := number(code, obis.WattHour, 1, 0)
+		p, _ := m.point(&r)
+		require.Equal(t, want, p.Address, code)
+	}
 }
 
 type commands struct {
@@ -263,8 +275,9 @@ func TestFaceCommands(t *testing.T) {
 				require.NoError(t, s.Add(id, obis.Meter{}))
 				putReadings(t, s, id, breaker)
 				putReadings(t, s, id, number("0-0:17.0.0", obis.Watt, 5000, 0))
+				putReadings(t, s, id, obis.Reading{Code: obis.MustParse("0-0:96.3.11"), Value: obis.Enum(1)})
 			}
-			require.Eventually(t, func() bool { return len(f.Points()) == 4 }, 5*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(f.Points()) == 6 }, 5*time.Second, time.Millisecond)
 			h, err := dialHand(t.Context(), f.station.cfg.Listen)
 			require.NoError(t, err)
 			defer h.Close()
@@ -290,12 +303,14 @@ func TestFaceCommands(t *testing.T) {
 			require.Equal(t, []byte{7}, order(asdu.C_DC_NA_1, 6, 2, 960310, 0x82))
 			require.Equal(t, []byte{9}, order(asdu.C_DC_NA_1, 8, 2, 960310, 0x82))
 			require.Equal(t, []byte{7, 10}, order(asdu.C_SE_NC_1, 6, 2, 170000, append(short, 0)...))
+			require.Equal(t, []byte{7, 10}, order(asdu.C_SC_NA_1, 6, 2, 960311, 1), "a switch that tells its state as a number")
+			require.Equal(t, []byte{47 | 0x40}, order(asdu.C_SC_NA_1, 6, 2, 170000, 1), "no switch")
 			require.Equal(t, []byte{7, 10}, order(asdu.C_SE_NB_1, 6, 2, 170000, 0x10, 0x27, 0))
 			require.Equal(t, []byte{47 | 0x40}, order(asdu.C_SE_NC_1, 6, 2, 960310, append(short, 0)...), "no number for a switch")
 			require.Equal(t, []byte{44 | 0x40}, order(asdu.C_SE_NA_1, 6, 2, 170000, 0x10, 0x27, 0), "nobody said of what range it is a part")
 			require.Equal(t, []string{"iec104 meter1 0-0:96.3.10*255 false  operate", "iec104 meter2 0-0:96.3.10*255 false  operate",
 				"iec104 meter2 0-0:96.3.10*255 true  select", "iec104 meter2 0-0:96.3.10*255 true  cancel",
-				"iec104 meter2 0-0:17.0.0*255 4600.5 W operate", "iec104 meter2 0-0:17.0.0*255 10000 W operate"}, commander.list)
+				"iec104 meter2 0-0:17.0.0*255 4600.5 W operate", "iec104 meter2 0-0:96.3.11*255 true  operate", "iec104 meter2 0-0:17.0.0*255 10000 W operate"}, commander.list)
 		})
 	}
 }
@@ -381,4 +396,40 @@ func TestServesAgain(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 	cancel()
 	require.NoError(t, <-done)
+}
+
+// Faces that end and begin while meters say new things and clients ask lose nothing.
+func TestRestartUnderLoad(t *testing.T) {
+	s := site.New(nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	ids := []site.ID{"m0", "m1", "m2"}
+	for _, id := range ids {
+		require.NoError(t, s.Add(id, obis.Meter{}))
+		all.Go(func() {
+			for i := int64(0); ctx.Err() == nil; i++ {
+				putReadings(t, s, id, number(fmt.Sprintf("1-0:1.8.%d", i/50%40), obis.WattHour, i, 0))
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
+	cfg := &Config{State: filepath.Join(t.TempDir(), "state.json")}
+	for range 4 {
+		_, stop := stage(t, cfg, s, nil)
+		var asking sync.WaitGroup
+		for range 3 {
+			asking.Go(func() {
+				for until := time.Now().Add(150 * time.Millisecond); time.Now().Before(until); {
+					if h, err := dialHand(ctx, cfg.Listen); err == nil {
+						_, _ = h.ask([]byte{100, 1, 6, 0, 0xFF, 0xFF, 0, 0, 0, 20}, func(b []byte) bool { return b[0] == 100 && b[2] == 10 })
+						_ = h.Close()
+					}
+				}
+			})
+		}
+		asking.Wait()
+		stop()
+	}
 }

@@ -34,6 +34,7 @@ type Point struct {
 	at       time.Time
 	badClock bool
 	held     bool // a reading of a site has it
+	switched bool // truth values are commands for it
 	frozen   *frozen
 }
 
@@ -212,6 +213,7 @@ func (m *image) point(r *obis.Reading) (*Point, string) {
 
 func (m *image) add(p *Point) {
 	p.Meter, p.Common = m.meter, m.common
+	p.switched = p.Kind == Single || p.Code.Valid() && m.rules.find(p.Code).kind == Single // a switch that tells its state as a number
 	m.points = append(m.points, p)
 	m.byID[p.ID], m.at[p.Address] = p, p
 }
@@ -219,7 +221,7 @@ func (m *image) add(p *Point) {
 // address returns the address that the rule names, or that of the code; where another
 // point has it, one that follows from the id.
 func (m *image) address(r rule, c obis.Code, id string) uint32 {
-	for _, a := range [...]uint32{r.ioa, addressOf(c)} {
+	for _, a := range [...]uint32{r.address(c), addressOf(c)} {
 		if a != 0 && m.at[a] == nil {
 			return a
 		}

@@ -108,8 +108,9 @@ func (k Kind) String() string { return kindNames[k] }
 type rule struct {
 	kind  Kind
 	group uint8
-	ioa   uint32 // 0 for that of the code
-	exp   int8   // power of ten of one count of a total
+	ioa   uint32 // of the first code; 0 for that of the code itself
+	codes []obis.Pattern
+	exp   int8 // power of ten of one count of a total
 }
 
 // Rules say which points OBIS codes are. A nil *Rules is the built-in ones.
@@ -127,7 +128,53 @@ func ReadRules(r io.Reader) (*Rules, error) {
 }
 
 func readTable(r io.Reader) (*mapping.Table[rule], error) {
-	return mapping.ReadTable(r, []string{"kind", "group", "ioa", "exp"}, parseRule)
+	t, err := mapping.ReadTable(r, []string{"kind", "group", "ioa", "exp"}, parseRule)
+	if err != nil {
+		return nil, err
+	}
+	for i := range t.Rules {
+		rule := &t.Rules[i]
+		if rule.Target.codes = rule.Codes; rule.Target.ioa == 0 {
+			continue
+		}
+		if n := places(rule.Codes); uint64(rule.Target.ioa)+n-1 > maxAddress {
+			return nil, fmt.Errorf("iec104: rule for %v: %d addresses from %d on, there are %d", rule.Codes[0], n, rule.Target.ioa, maxAddress)
+		}
+	}
+	return t, nil
+}
+
+// places returns how many codes patterns have.
+func places(list []obis.Pattern) (n uint64) {
+	for _, p := range list {
+		each := uint64(1)
+		for i := range p.Lo {
+			each *= uint64(p.Hi[i]-p.Lo[i]) + 1
+		}
+		n += each
+	}
+	return n
+}
+
+// address returns the address that the rule gives a code: its place among those of the
+// rule, counted from ioa; 0 where the rule names none.
+func (r *rule) address(c obis.Code) uint32 {
+	if r.ioa == 0 {
+		return 0
+	}
+	at := uint64(r.ioa)
+	for n, p := range r.codes {
+		if !p.Match(c) {
+			at += places(r.codes[n : n+1])
+			continue
+		}
+		within := uint64(0)
+		for i := range c {
+			within = within*(uint64(p.Hi[i]-p.Lo[i])+1) + uint64(c[i]-p.Lo[i])
+		}
+		return uint32(at + within)
+	}
+	return 0
 }
 
 func parseRule(cells []string) (r rule, err error) {

@@ -505,9 +505,12 @@ func order(a *asdu.ASDU, raw []byte) (address uint32, v obis.Value, only, ok boo
 }
 
 // commanded reports whether a command of the kind of a value can be for a point: truth values
-// for single points, numbers for all others.
+// for switches, numbers for what is no single point.
 func (p *Point) commanded(v obis.Value) bool {
-	return (v.Kind() == obis.KindBool) == (p.Kind == Single)
+	if v.Kind() == obis.KindBool {
+		return p.switched
+	}
+	return p.Kind != Single
 }
 
 // command selects or operates a point, as the commander allows.

@@ -188,11 +188,11 @@ func TestBroadcastAndTest(t *testing.T) {
 }
 
 func TestReadRulesRefuses(t *testing.T) {
-	for row, want := range map[string]string{"1-0:1.8.0,meter,0,,": "no kind", "1-0:1.8.0,total,5,,": "group", "1-0:1.8.0,value,0,0,": "address", "1-0:1.8.0,value,0,,x": "exponent"} {
+	for row, want := range map[string]string{"1-0:1.8.0,meter,0,,": "no kind", "1-0:1.8.0,total,5,,": "group", "1-0:1.8.0,value,0,0,": "address", "1-x:x.x.x,value,0,1,": "16777215", "1-0:1.8.0,value,0,,x": "exponent"} {
 		_, err := ReadRules(strings.NewReader("obis,kind,group,ioa,exp\n" + row + "\n"))
 		require.ErrorContains(t, err, want)
 	}
-	require.Len(t, builtin().Rules, bytes.Count(pointsCSV, []byte("\n"))-6)
+	require.Len(t, builtin().Rules, bytes.Count(pointsCSV, []byte("\n"))-7)
 }
 
 // A time as IEC 60870-5-4 writes it, and in a zone with summer time.

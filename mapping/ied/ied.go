@@ -67,6 +67,7 @@ type Device struct {
 	nets   []*balance
 
 	device *iec61850.Device // that shares its nodes, nil for one that has its own
+	placed []placing        // of a shape
 	given  bool             // the model does not follow from the readings
 	meter  obis.Meter       // that it is called by
 	bound  []int32          // the points of the readings of a site, by their index; none where there is none

@@ -1,8 +1,11 @@
 package ied
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,6 +68,12 @@ type Shape struct {
 	device  *Device
 }
 
+// placing is what the place of a reading does not show of it.
+type placing struct {
+	key    id
+	reason string
+}
+
 // NewShape returns the shape of registers that became known together, one batch after the
 // other: what a batch adds comes behind what there is, and makes another revision. Of the
 // options, Clock and Received do not matter.
@@ -107,6 +116,10 @@ func NewShape(batches [][]Register, o *Options) (*Shape, error) {
 				}
 			}
 		}
+		for _, l := range b.lost {
+			d.placed = append(d.placed, placing{b.keys[l.Index], l.Reason})
+		}
+		b.lost = nil
 		b.gather("")
 		s.batches = append(s.batches, slices.Clone(batch))
 	}
@@ -197,7 +210,42 @@ func (s *Shape) Registers(readings []obis.Reading, clock obis.Clock, rules *Rule
 		}
 		list = append(list, r)
 	}
+	// The order in which readings came does not matter, but of those with one id.
+	slices.SortStableFunc(list, func(a, b Register) int {
+		if a.Code.Valid() != b.Code.Valid() {
+			return cmp.Compare(len(a.RawID), len(b.RawID))
+		}
+		return cmp.Or(a.Code.Compare(b.Code), bytes.Compare(a.RawID, b.RawID))
+	})
 	return list
+}
+
+// Sum is a check of where the registers went: other rules may give them other places.
+func (s *Shape) Sum() string {
+	sum := fnv.New64a()
+	var object func(above string, o *iec61850.Object)
+	object = func(above string, o *iec61850.Object) {
+		above += "." + o.Name
+		for _, sub := range o.Objects {
+			object(above, sub)
+		}
+		for _, a := range o.Attributes {
+			fmt.Fprintf(sum, "%s.%s %s %d\n", above, a.Name, a.Basic, a.Count)
+		}
+		for _, name := range [...]string{"d", "dU"} {
+			if a := o.Attribute(name, iec61850.DC); a != nil {
+				fmt.Fprintf(sum, "%s=%v\n", name, a.Get())
+			}
+		}
+	}
+	for _, n := range s.device.device.Nodes {
+		for _, o := range n.Objects {
+			if o.Name != "NamPlt" {
+				object(n.Name, o)
+			}
+		}
+	}
+	return fmt.Sprintf("%016x", sum.Sum64())
 }
 
 // Key tells shapes apart: two of the same batches and options have the same.
@@ -223,6 +271,24 @@ func (s *Shape) Device(inst string) *Device {
 
 // Logical returns the logical device of a meter of a shape.
 func (d *Device) Logical() *iec61850.Device { return d.device }
+
+// Placed returns what the places of readings do not show of them: most of all, that no logical
+// node has them and they stand in GGIO.
+func (d *Device) Placed(readings []obis.Reading) (lost []mapping.Loss) {
+	if len(d.placed) == 0 {
+		return nil
+	}
+	at := map[id]int{}
+	for i, key := range keysOf(readings, map[string]int{}) {
+		at[key] = i
+	}
+	for _, p := range d.placed {
+		if i, ok := at[p.key]; ok {
+			lost = append(lost, mapping.Loss{Index: i, Reason: p.reason})
+		}
+	}
+	return lost
+}
 
 // Change sets what is new among the readings of a site: all of them, in an order that only
 // grows at its end, and the indexes of those that are new. It is called within an update
@@ -274,6 +340,14 @@ func (d *Device) Change(model *iec61850.Update, data *mapping.Data, received tim
 	for n, pair := range d.pairs {
 		lost = append(lost, u.net(d.nets[n], pair, all, set)...)
 	}
+	for _, s := range u.shared {
+		for _, i := range s.readings {
+			if s.differ {
+				lost = append(lost, mapping.Loss{Index: i, Reason: s.what + " share quality and time"})
+			}
+		}
+	}
+	slices.SortStableFunc(lost, func(a, b mapping.Loss) int { return cmp.Compare(a.Index, b.Index) })
 	return lost
 }
 

@@ -1,6 +1,7 @@
 package ied
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"slices"
@@ -77,6 +78,9 @@ func TestShapeShowsTheSame(t *testing.T) {
 	in := slices.DeleteFunc(household(), func(r obis.Reading) bool { return r.Value.IsNone() })
 	in = append(in, reading("1-0:1.8.0*1", obis.WattHour, 500, 0), reading("1-0:81.7.4*255", obis.Degree, 12, 0), reading("1-0:32.7.3*255", obis.Volt, 3, 0),
 		valued("0-0:97.97.0", obis.Int(1, 0)), valued("0-0:96.3.10", obis.Bool(true)))
+	slices.SortStableFunc(in, func(a, b obis.Reading) int {
+		return cmp.Or(cmp.Compare(len(a.RawID), len(b.RawID)), a.Code.Compare(b.Code))
+	})
 	own, _, err := New(obis.Meter{ID: "M1", Serial: "12345678"}, in, &Options{Received: time.Unix(1.7e9, 0)})
 	require.NoError(t, err)
 	_, d, _ := shaped(t, nil, in)
@@ -140,7 +144,7 @@ func TestShapeGrowsAtItsEnd(t *testing.T) {
 // Instances follow from the codes: their order does not matter, nor what else the meter has.
 func TestInstancesFollowCodes(t *testing.T) {
 	list := []obis.Reading{reading("1-0:1.8.2*255", obis.WattHour, 12, 0), reading("1-0:41.8.1*255", obis.WattHour, 41, 0), reading("1-1:1.8.0*255", obis.WattHour, 11, 0),
-		reading("1-0:1.6.0*255", obis.Watt, 16, 0), reading("1-0:1.4.0*255", obis.Watt, 14, 0), reading("1-0:1.9.0*255", obis.WattHour, 19, 0)}
+		reading("1-0:1.6.0*255", obis.Watt, 16, 0), valued("0-0:96.5.1", obis.Enum(3)), valued("0-0:96.5.0", obis.Enum(2)), reading("1-0:1.4.0*255", obis.Watt, 14, 0), reading("1-0:1.9.0*255", obis.WattHour, 19, 0)}
 	_, d, _ := shaped(t, nil, list)
 	first := values(d.Logical())
 	require.Equal(t, "12", first["MMTR3.DmdWh.actVal"])
