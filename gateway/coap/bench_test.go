@@ -37,6 +37,36 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
+// BenchmarkStranger is the most that one request can ask for: 42 days of a profile of four
+// columns of which a year is kept.
+func BenchmarkStranger(b *testing.B) {
+	s := site.New(nil)
+	require.NoError(b, s.Add("a", obis.Meter{}))
+	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Period: 900}
+	for c := range 4 {
+		p.Columns = append(p.Columns, obis.Column{Code: obis.Code{1, 0, byte(c + 1), 8, 0, 255}, Unit: obis.WattHour})
+	}
+	for i := range 366 * 96 {
+		p.Times = append(p.Times, obis.FromTime(time.Unix(1795176000+900*int64(i), 0).UTC()))
+		for c := range p.Columns {
+			p.Columns[c].Append(obis.Int(int64(i), 0))
+		}
+	}
+	require.NoError(b, s.Put("a", &mapping.Data{Profiles: []*obis.Profile{p}}, site.Stamp{}))
+	f, err := New(nil, s, nil)
+	require.NoError(b, err)
+	last, _ := s.Last("a")
+	f.show(last)
+	f.meter("a").learn(last.Data)
+	b.ReportAllocs()
+	for b.Loop() {
+		rep, err := f.get(query{path: "/m/a/p/1-0:99.1.0", queries: "from=1795176000", accept: coap.AnyFormat})
+		if err != nil || len(rep.Body) < 100_000 {
+			b.Fatal(err)
+		}
+	}
+}
+
 // What the face adds to what the site has of 10,000 meters of 20 readings.
 func TestSizeOfMany(t *testing.T) {
 	const meters = 10_000

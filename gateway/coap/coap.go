@@ -134,6 +134,8 @@ type shown interface {
 	get(q query) (*representation, error)
 	// observable reports whether a path may be observed.
 	observable(path string) bool
+	// costly reports whether what is asked for takes so long that strangers do not get it.
+	costly(q query) bool
 }
 
 // representation is a resource in one content format.
@@ -144,6 +146,8 @@ type representation struct {
 
 // errNothing reports that nothing is known yet.
 var errNothing = errors.New("coap: no readings yet")
+
+func (*Server) costly(query) bool { return false }
 
 // NewServer returns a server that shows nothing yet: it answers 5.03.
 func NewServer(cfg *Config) (*Server, error) {

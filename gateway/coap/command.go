@@ -114,21 +114,35 @@ func (s *Server) carryOut(req *pool.Message, conn *client.Conn) {
 		m := prepared(w, req)
 		defer r.heard(req)()
 		var why string
-		carried := false
+		carried, asked := false, false
 		switch {
 		case again != nil:
 			refuse(m, again.code, again.why)
 		case !room || busy:
 			refuse(m, codes.ServiceUnavailable, "too many commands")
+		case s.commander() != nil && !r.isProven():
+			s.commands.Add(-1)
+			r.askEcho(m)
+			asked = true
 		default:
-			defer s.commands.Add(-1)
 			why, carried = s.write(r, req, m)
+			s.commands.Add(-1)
 		}
 		if again == nil && room {
 			r.end(req.MessageID(), m, why, carried)
 		}
-		r.short(m)
+		if !asked {
+			r.short(m)
+		}
 	})
+}
+
+// commander returns what carries out commands, nil for nothing.
+func (s *Server) commander() commander {
+	if c, ok := s.shown.(commander); ok && c.allowed() {
+		return c
+	}
+	return nil
 }
 
 // understoodByPut are the critical options that a command may have.
@@ -138,12 +152,12 @@ var understoodByPut = map[message.OptionID]bool{
 
 // write carries out a command, and reports what its answer says, and whether it came to that.
 func (s *Server) write(r *remote, req, answer *pool.Message) (why string, carried bool) {
-	c, can := s.shown.(commander)
+	c := s.commander()
 	switch {
 	case req.HasOption(message.ProxyURI) || req.HasOption(message.ProxyScheme):
 		refuse(answer, codes.ProxyingNotSupported, "no proxy")
 		return "", false
-	case !can || !c.allowed():
+	case c == nil:
 		refuse(answer, codes.MethodNotAllowed, "only GET")
 		return "", false
 	}
@@ -155,10 +169,6 @@ func (s *Server) write(r *remote, req, answer *pool.Message) (why string, carrie
 	}
 	if more, err := req.GetOptionUint32(message.Block1); err == nil && (more>>4 > 0 || more&8 != 0) {
 		refuse(answer, codes.RequestEntityTooLarge, "one block")
-		return "", false
-	}
-	if !r.isProven() {
-		r.askEcho(answer)
 		return "", false
 	}
 	q, _, err := parse(req, s.cfg.BlockSize)

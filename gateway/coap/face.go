@@ -22,7 +22,8 @@ import (
 //	/m/ID                    links to the resources of a meter
 //	/m/ID/m/1-0:1.8.0        and those of [coap.Tree] below the prefix
 //	/m/ID/p/1-0:99.1.0       a load profile: the last day of it, or rows from one time to
-//	                         another, as "from=2026-10-25T00:00:00Z&to=…", or in seconds since 1970
+//	                         another, as "from=2026-10-25T00:00:00Z&to=…", or in seconds since
+//	                         1970; either may be left out, and it may be 42 days
 //
 // A resource with readings that are old has a Max-Age of 0, and those who observe it are told.
 // PUT and POST of a value to the resource of a reading, or of what can be commanded under its
@@ -67,6 +68,8 @@ const (
 	maxEvents = 128
 	// maxRows is how many rows of a profile are shown at once.
 	maxRows = 4096
+	// maxSpan is how long the time is of which rows may be asked for: 4,032 quarters of an hour.
+	maxSpan = 42 * 24 * time.Hour
 	// relearn is how often what was missed of profiles and events is looked for.
 	relearn = time.Minute
 )
@@ -401,8 +404,15 @@ func (f *Face) observable(path string) bool {
 	return m.data != nil && m.current(f.server.cfg.Rules).Observable(rest)
 }
 
+// costly implements shown: rows are looked for and written.
+func (f *Face) costly(q query) bool { return q.queries != "" && strings.Contains(q.path, "/p/") }
+
 // get returns what a GET of a path below the prefix gives, and whether it is old.
 func (m *meter) get(path string, q query, f *Face) (rep *coap.Representation, old bool, err error) {
+	if strings.HasPrefix(path, "/p/") && q.queries != "" {
+		rep, err = m.rows(path, q, f)
+		return rep, false, err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.data == nil {
@@ -429,7 +439,11 @@ func (m *meter) get(path string, q query, f *Face) (rep *coap.Representation, ol
 		rep, err = coap.GetLinks(links, q.list(), q.accept)
 		return rep, false, err
 	case strings.HasPrefix(path, "/p/"):
-		rep, err = m.rows(path, q, f)
+		day, err := m.lastDay(f)
+		if err != nil {
+			return nil, false, err
+		}
+		rep, err = day.Get(path, nil, q.accept)
 		return rep, false, err
 	case path == "/.well-known/core":
 		return nil, false, fmt.Errorf("%w: %q", coap.ErrNotFound, path)
@@ -457,7 +471,7 @@ func (m *meter) lastDay(f *Face) (*coap.Tree, error) {
 
 var errMany = fmt.Errorf("%w: more than %d rows: ask for less", coap.ErrBadRequest, maxRows)
 
-// read adds rows of a profile.
+// read adds rows of a profile to d.
 func (m *meter) read(d *mapping.Data, code obis.Code, from, to time.Time, f *Face) error {
 	rows := 0
 	for p, err := range f.source.Rows(m.id, code, from, to) {
@@ -472,15 +486,8 @@ func (m *meter) read(d *mapping.Data, code obis.Code, from, to time.Time, f *Fac
 	return nil
 }
 
-// rows returns rows of a profile: the last day, or what the query asks for. m.mu is held.
+// rows returns the rows of a profile that a query asks for.
 func (m *meter) rows(path string, q query, f *Face) (*coap.Representation, error) {
-	if q.queries == "" {
-		day, err := m.lastDay(f)
-		if err != nil {
-			return nil, err
-		}
-		return day.Get(path, nil, q.accept)
-	}
 	var from, to time.Time
 	for _, x := range q.list() {
 		name, text, _ := strings.Cut(x, "=")
@@ -496,11 +503,26 @@ func (m *meter) rows(path string, q query, f *Face) (*coap.Representation, error
 			return nil, fmt.Errorf("%w: want from and to", coap.ErrBadRequest)
 		}
 	}
+	switch {
+	case from.IsZero():
+		from = to.Add(-maxSpan)
+	case to.IsZero():
+		to = from.Add(maxSpan)
+	case to.Sub(from) > maxSpan:
+		return nil, errMany
+	}
 	code, ok := codeOf(strings.TrimPrefix(path, "/p/"))
-	if _, known := m.profiles[code]; !ok || !known {
+	m.mu.Lock()
+	_, known := m.profiles[code]
+	known = known && ok && m.data != nil
+	d := &mapping.Data{}
+	if known {
+		d.Meter, d.Clock = m.data.Meter, m.data.Clock
+	}
+	m.mu.Unlock()
+	if !known {
 		return nil, fmt.Errorf("%w: %q", coap.ErrNotFound, path)
 	}
-	d := &mapping.Data{Meter: m.data.Meter, Clock: m.data.Clock}
 	if err := m.read(d, code, from, to, f); err != nil {
 		return nil, err
 	}

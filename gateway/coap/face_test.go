@@ -253,7 +253,14 @@ func TestProfilesAndEvents(t *testing.T) {
 	}
 	require.Equal(t, []string{"1", "2", "100", "101"}, values(), "a day back from the last row")
 	query := func(q string) message.Option { return message.Option{ID: message.URIQuery, Value: []byte(q)} }
-	require.Equal(t, []string{"0", "1", "2", "100", "101"}, values(query("from=0")))
+	m, err := conn.Get(timeout(t), "/m/a/p/1-0:99.1.0", query("from=1795176000"))
+	require.NoError(t, err)
+	require.Equal(t, codes.Unauthorized, m.Code(), "strangers have to show that they are where they say")
+	value, err := m.GetOptionBytes(echo)
+	require.NoError(t, err)
+	_, err = conn.Get(timeout(t), "/m", message.Option{ID: echo, Value: value})
+	require.NoError(t, err)
+	require.Equal(t, []string{"0", "1", "2", "100", "101"}, values(query("from=1795176000")))
 	require.Equal(t, []string{"2", "100"}, values(query("from=2026-11-20T12:30:00Z"), query("to=1795262400")))
 	require.Contains(t, text(t, conn, "/m/a"), `</m/a/p/1-0:99.1.0>;rt="meter.profile"`)
 	require.Equal(t, `</m/a/p/1-0:99.1.0>;rt="meter.profile";if="core.rp";ct="110 112";title="load profile, 4 rows"`, text(t, conn, "/m/a/p"))
@@ -261,12 +268,11 @@ func TestProfilesAndEvents(t *testing.T) {
 	put(t, s, "a", day(2, 0))
 	require.Eventually(t, func() bool { return strings.Count(text(t, conn, "/m/a/e"), "0-0:99.98.0/") == 3 }, 5*time.Second, 10*time.Millisecond)
 	require.Equal(t, []string{"100", "101", "200"}, values())
-	for _, q := range []string{"from=x", "since=0", ""} {
-		m, err := conn.Get(timeout(t), "/m/a/p/1-0:99.1.0", query(q))
+	require.Equal(t, []string{"0"}, values(query("to=1795176000")))
+	for _, q := range [][]message.Option{{query("from=x")}, {query("since=0")}, {query("from=0"), query("to=1795176000")}} {
+		m, err := conn.Get(timeout(t), "/m/a/p/1-0:99.1.0", q...)
 		require.NoError(t, err)
-		if q != "" {
-			require.Equal(t, codes.BadRequest, m.Code(), q)
-		}
+		require.Equal(t, codes.BadRequest, m.Code(), q)
 	}
 }
 
@@ -373,6 +379,28 @@ func TestRepeatedCommand(t *testing.T) {
 	require.Equal(t, answer, r.receive(5*time.Second))
 	require.Len(t, to.commands(), 1)
 	require.Equal(t, site.Actor{Face: "coap", Remote: to.commands()[0].Actor.Remote}, to.commands()[0].Actor, "nobody in particular")
+}
+
+// Commands of strangers have no more sent to them than requests to read.
+func TestCommandAmplification(t *testing.T) {
+	s := site.New(nil)
+	require.NoError(t, s.Add("a", obis.Meter{}))
+	for name, to := range map[string]site.Commander{"refused": nil, "allowed": &asked{}} {
+		_, address := show(t, Config{}, s, to)
+		for _, request := range [][]byte{putPower, {0x40, 3, 1, 1}, {0x40, 2, 1, 1, 0xB1, 'm'}, {0x48, 3, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0xB1, 'm', 0xFF, '5'}, {0x40, 3, 1, 1, 0xD1, 0, 1}} {
+			r := newRaw(t, address)
+			sent, received := 0, 0
+			for range 3 {
+				r.send(request...)
+				sent += len(request)
+				for b := r.receive(100 * time.Millisecond); b != nil; b = r.receive(50 * time.Millisecond) {
+					received += len(b)
+				}
+			}
+			require.LessOrEqual(t, received, amplification*sent, "%s %x", name, request)
+			require.Positive(t, received)
+		}
+	}
 }
 
 func TestNoCommander(t *testing.T) {

@@ -129,6 +129,10 @@ func (s *Server) read(r *remote, req, answer *pool.Message) (spent bool) {
 		refuse(answer, codes.BadRequest, err.Error())
 		return false
 	}
+	if s.shown.costly(q) && !r.isProven() {
+		r.askEcho(answer)
+		return true
+	}
 	rep, err := r.representation(q, at, time.Now())
 	if err != nil {
 		code, why := refusal(err)

@@ -392,6 +392,8 @@ func (d *device) command(p *dlms.Partner, a cosem.Attribute, data cosem.Data) (s
 		return cmd, cosem.ObjectUnavailable
 	case d.hides(p):
 		return cmd, cosem.ReadWriteDenied
+	case a.Class == 0 || a.Index == 0 || !a.Name.Valid(): // of a command these mean something else
+		return cmd, cosem.ObjectUndefined
 	case a.Name == clockName && a.Class == cosem.ClassClock && a.Index == 2:
 		t, _ := data.Time()
 		at, ok := t.Instant(d.data.Clock)
@@ -428,6 +430,9 @@ func (d *device) Action(p *dlms.Partner, m cosem.Method, parameters *cosem.Data)
 	}
 	if d.hides(p) {
 		return nil, cosem.ActionResult(cosem.ReadWriteDenied)
+	}
+	if m.Class == 0 || m.Index == 0 || !m.Name.Valid() { // of a command these mean something else
+		return nil, cosem.ActionResult(cosem.ObjectUndefined)
 	}
 	cmd := site.Command{Meter: d.id, Actor: d.face.actor(p), Code: m.Name, Class: uint16(m.Class), Method: m.Index}
 	cmd.Payload = []byte{0} // null-data

@@ -16,6 +16,9 @@ type profile struct {
 	code    obis.Code
 	period  int32
 	columns []column
+	news    int // how often rows came
+	counted int // what news was when the rows were counted
+	entries int // how many there were
 }
 
 // column is a column of a profile, and the object whose value it has.
@@ -48,6 +51,7 @@ func (d *device) learn(list []*obis.Profile) {
 			d.profiles = append(d.profiles, of)
 		}
 		of.period = p.Period
+		of.news++
 		if lacks := d.columns(of, p); lacks != "" {
 			lost = append(lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: lacks})
 		}
@@ -173,16 +177,30 @@ func (d *device) getProfile(of *profile, index int8, s *cosem.Selection) (cosem.
 	case 6:
 		return cosem.CaptureObjects([]cosem.Capture{columns[0].Capture}).At(0), cosem.Success
 	case 7, 8:
-		n := 0
-		for p, err := range d.face.source.Rows(d.id, of.code, time.Time{}, time.Time{}) {
-			if err != nil {
-				return cosem.Data{}, cosem.TemporaryFailure
-			}
-			n += p.Len()
-		}
-		return cosem.Uint32(uint32(n)), cosem.Success
+		return d.count(of)
 	}
 	return cosem.Data{}, cosem.ObjectUndefined
+}
+
+// count returns how many rows are kept, which are counted where some came since.
+func (d *device) count(of *profile) (cosem.Data, cosem.DataAccessResult) {
+	d.mu.RLock()
+	n, counted, news := of.entries, of.counted, of.news
+	d.mu.RUnlock()
+	if counted == news {
+		return cosem.Uint32(uint32(n)), cosem.Success
+	}
+	n = 0
+	for p, err := range d.face.source.Rows(d.id, of.code, time.Time{}, time.Time{}) {
+		if err != nil {
+			return cosem.Data{}, cosem.TemporaryFailure
+		}
+		n += p.Len()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	of.entries, of.counted = n, news
+	return cosem.Uint32(uint32(n)), cosem.Success
 }
 
 // selected is what of a profile is asked for.
