@@ -112,7 +112,10 @@ func (r *p1Reader) rest(into *Result, cut error) error {
 	if err == nil || len(t.Data) > 0 {
 		r.telegram(t, into)
 		into.Warn("the telegram is incomplete: %v", cut)
-		return r.believe(into)
+		if err := r.believe(into); err != nil {
+			return err
+		}
+		return fmt.Errorf("meter: %w: %w", ErrPartial, cut)
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
 }
