@@ -82,7 +82,7 @@ func (r *iecReader) Next(into *Result) error {
 		return fmt.Errorf("meter: %w: %w", ErrFrame, err)
 	}
 	into.Warn("the readout is incomplete: %v", err)
-	return nil
+	return fmt.Errorf("meter: %w: %w", ErrPartial, err)
 }
 
 // readout adds what a readout says.

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -101,18 +102,17 @@ func (r *p1Reader) believe(into *Result) error {
 
 // rest reads what a capture holds of a telegram that is cut off, and ends it.
 func (r *p1Reader) rest(into *Result, cut error) error {
-	rest := r.stream.Pending()
+	rest := bytes.Clone(r.stream.Pending())
 	if len(rest) == 0 {
 		r.ended = false
 		return io.EOF
 	}
-	rest = bytes.Clone(rest)
 	r.stream = p1.Stream{}
 	t, err := p1.Salvage(rest)
 	if err == nil || len(t.Data) > 0 {
 		r.telegram(t, into)
 		into.Warn("the telegram is incomplete: %v", cut)
-		return r.believe(into)
+		return cmp.Or(r.believe(into), fmt.Errorf("meter: %w: %w", ErrPartial, cut))
 	}
 	return fmt.Errorf("meter: %w: %w", ErrFrame, cut)
 }

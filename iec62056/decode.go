@@ -3,6 +3,7 @@ package iec62056
 import (
 	"bytes"
 	"io"
+	"slices"
 
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
@@ -145,6 +146,7 @@ func (r *Readout) read(dst []obis.Reading, d *Decoder) []obis.Reading {
 		}
 	}
 	tellResetsApart(dst[first:])
+	doubtNumbers(dst[first:])
 	if r.unchecked {
 		for i := range dst[first:] {
 			dst[first+i].Quality.Flags |= obis.Questionable
@@ -176,6 +178,27 @@ func tellResetsApart(all []obis.Reading) {
 			r.Code, r.Rule = obis.Code{}, obis.RuleNone
 		}
 	}
+}
+
+// doubtNumbers marks the good readings of reduced codes ("9.21") where the unit of another
+// one is of no electricity meter: "6.26(01589.28*m3)" says that the meter numbers its
+// registers in its own way, of which the units of some tell nothing.
+func doubtNumbers(all []obis.Reading) {
+	if !slices.ContainsFunc(all, func(r obis.Reading) bool {
+		return r.Quality.Flags&obis.Inconsistent != 0 && isReduced(&r) && (r.Unit == obis.CubicMetre || r.Unit == obis.CubicMetrePerHour || r.Unit == obis.Litre || r.Unit == obis.Joule)
+	}) {
+		return
+	}
+	for i := range all {
+		if r := &all[i]; isReduced(r) && r.Quality.Flags == 0 {
+			r.Quality.Flags = obis.Questionable
+		}
+	}
+}
+
+// isReduced reports whether the id left out medium and channel, which are then those of electricity.
+func isReduced(r *obis.Reading) bool {
+	return r.Code[0] == 1 && bytes.IndexByte(r.RawID, ':') < 0
 }
 
 // isManual reports whether the value was stored by a manual reset.

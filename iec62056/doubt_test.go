@@ -117,3 +117,14 @@ func TestResetsAreToldApart(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 }
+
+// Where the unit of one register is of no electricity meter, the numbers of the others
+// are no codes either, although their units do not say so.
+func TestNumbersBesideUnitsOfHeat(t *testing.T) {
+	c := decoded(t, "/XYZ3HEAT", "6.8(0029.055*MWh)\r\n6.26(01589.28*m3)\r\n9.21(66153690)\r\n1.7(5*kW)\r\n0.0(66153690)\r\n1-0:1.8.0(5*kWh)")
+	var got []string
+	for _, r := range c.Readings {
+		got = append(got, string(r.RawID)+" "+r.Quality.Flags.String())
+	}
+	require.Equal(t, []string{"6.8 inconsistent", "6.26 inconsistent", "9.21 questionable", "1.7 questionable", "0.0 questionable", "1-0:1.8.0 good"}, got)
+}

@@ -162,12 +162,23 @@ func sameColumns(p, q *obis.Profile) bool {
 }
 
 // appendRows appends the rows behind a header. The last one may be incomplete
-// only if the meter was cut off, which is an error; what came before it stays.
+// only if the meter was cut off, which is an error; what came before it stays. Where
+// the first row is a line, a line of more or fewer values has lost or gained some:
+// nobody knows which, but the rows behind it are in their columns.
 func (h header) appendRows(p *obis.Profile, rows []byte) error {
 	if h.columns == 0 {
 		return nil
 	}
+	first, _ := lineOf(rows)
+	inLines := first == h.columns
 	for n := 0; ; n++ {
+		if values, rest := lineOf(rows); inLines && values != 0 && values != h.columns && len(rest) > 0 {
+			if next, _ := lineOf(rest); next != 0 && values+next != h.columns && values%h.columns != 0 {
+				h.appendDamaged(p, rows[:len(rows)-len(rest)], n)
+				rows = rest
+				continue
+			}
+		}
 		f, ok := cutField(&rows)
 		if !ok {
 			return nil
@@ -186,12 +197,53 @@ func (h header) appendRows(p *obis.Profile, rows []byte) error {
 		if h.status != 0 {
 			p.Quality.Add(p.Len(), obis.FromStatus(h.kind, h.status))
 		}
-		t, ok := h.time.Later(n, 60*h.period)
-		if !ok && n == 0 {
-			t = h.time
-		}
-		p.Times = append(p.Times, t)
+		h.appendTime(p, n)
 	}
+}
+
+// appendTime appends the time of the row with number n behind the header. Without a
+// period only the first one has one.
+func (h header) appendTime(p *obis.Profile, n int) {
+	t, ok := h.time.Later(n, 60*h.period)
+	switch {
+	case n == 0 && !ok:
+		t = h.time
+	case n > 0 && (h.period == 0 || !ok):
+		t = obis.Time{}
+		p.Quality.Add(len(p.Times), obis.Quality{Flags: obis.ClockInvalid})
+	}
+	p.Times = append(p.Times, t)
+}
+
+// appendDamaged appends a row whose line has not the number of values that it should.
+func (h header) appendDamaged(p *obis.Profile, line []byte, n int) {
+	row := len(p.Times)
+	for i := range p.Columns {
+		c := &p.Columns[i]
+		if f, ok := cutField(&line); ok {
+			h.appendCell(c, i, f, row)
+		} else {
+			c.AppendMissing()
+		}
+		c.Quality.Add(row, obis.Quality{Flags: obis.Invalid})
+	}
+	if h.status != 0 {
+		p.Quality.Add(row, obis.FromStatus(h.kind, h.status))
+	}
+	h.appendTime(p, n)
+}
+
+// lineOf counts the values of the next line that has any, and returns what is behind it.
+func lineOf(rows []byte) (values int, rest []byte) {
+	for i, c := range rows {
+		switch {
+		case c == '(':
+			values++
+		case (c == '\r' || c == '\n') && values > 0:
+			return values, rows[i:]
+		}
+	}
+	return values, nil
 }
 
 // appendCell appends a value with the prefix of the unit in the header. A unit

@@ -50,7 +50,14 @@ func appendReadings(dst []obis.Reading, set *field.Set, source uint32) []obis.Re
 	if r.Code[2] == profileGroup && isProfile(DataSet{ID: set.ID, Values: set.Values}) {
 		return dst[:len(dst)-1]
 	}
-	return appendMany(dst[:len(dst)-1], *r, set.Values, class)
+	first, c := len(dst)-1, r.Code
+	dst = appendMany(dst[:first], *r, set.Values, class)
+	if c[2] == profileGroup { // a profile whose header cannot be read: its values are no values of it
+		for i := first; i < len(dst); i++ {
+			dst[i].Quality.Flags |= obis.Questionable
+		}
+	}
+	return dst
 }
 
 // appendStart appends the reading of a data set without its value.

@@ -246,3 +246,16 @@ func TestCSVOfAStream(t *testing.T) {
 	require.Equal(t, 1, strings.Count(got.stdout, "meter,obis"), got.stdout)
 	require.Equal(t, 4, strings.Count(got.stdout, "\n"), got.stdout)
 }
+
+// What is cut off is printed, and is no whole result.
+func TestCutOffIsPartial(t *testing.T) {
+	for _, text := range []string{
+		"/KFM5KAIFA-METER\r\n\r\n1-3:0.2.8(42)\r\n1-0:1.8.1(000317.695*kWh)\r\n",
+		"/LGZ4ZMD402407\r\n\x02F.F(00000000)\r\n1.8.1(001234.5*kWh)\r\n1.8.",
+	} {
+		got := run(t, text, "decode", "-o", "json")
+		require.Equal(t, exitPartial, got.exit, got.stderr)
+		require.Contains(t, got.stdout, "1-0:1.8.1*255")
+		require.NotContains(t, got.stdout, `"good"`)
+	}
+}

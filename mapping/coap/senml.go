@@ -126,6 +126,9 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 		} else {
 			raw[string(r.RawID)] = true
 		}
+		if !r.Code.Valid() && !isName(obis.RawIDText(r.RawID)) {
+			lose(mapping.Reading, i, 0, "characters of its id that SenML names do not have")
+		}
 		rec.at, _ = r.Time.Instant(d.Clock)
 		if rec.at.IsZero() && !r.Time.IsZero() {
 			lose(mapping.Reading, i, 0, "its time, which is no instant")
@@ -143,6 +146,13 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 	}
 	for i := range d.Events {
 		lose(mapping.Event, i, d.Events[i].Quality.Flags, "SenML has no events")
+	}
+	if !isName(d.Meter.ID) && len(d.Readings)+len(d.Profiles) > 0 {
+		part := mapping.Reading
+		if len(d.Readings) == 0 {
+			part = mapping.Profile
+		}
+		lose(part, 0, 0, "characters of the meter's id that SenML names do not have")
 	}
 	return d.Gather(append(lost, mapping.StatusLost(d)...))
 }
@@ -308,6 +318,9 @@ func appendName(dst []byte, s string) []byte {
 	}
 	return dst
 }
+
+// isName reports whether a name can be written as it is.
+func isName(s string) bool { return string(appendName(nil, s)) == s }
 
 // seconds returns a time as SenML has it: seconds since 1970, exactly.
 func seconds(at time.Time) obis.Value {

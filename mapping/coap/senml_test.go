@@ -39,7 +39,7 @@ func sample() *mapping.Data {
 	}, Profiles: []*obis.Profile{p}, Events: []obis.Event{{}}}
 }
 
-const losses = `[reading 3: quality test not carried (1-1:30D) reading 4: SenML has no unit m3/h (6-0:9.0.0*255) reading 6: no value (0-0:97.97.1*255) event 0: SenML has no events]`
+const losses = `[reading 3: quality test not carried (1-1:30D) reading 4: SenML has no unit m3/h (6-0:9.0.0*255) reading 6: no value (0-0:97.97.1*255) event 0: SenML has no events reading 0: characters of the meter's id that SenML names do not have (1-0:1.8.0*255)]`
 
 func TestSenML(t *testing.T) {
 	pack, lost := AppendSenML(nil, sample())
@@ -279,4 +279,16 @@ func TestInvalidValuesStayOut(t *testing.T) {
 	list, lost := AppendLwM2M(nil, d, nil)
 	require.NotContains(t, string(list), "4711")
 	require.Contains(t, fmt.Sprint(lost), "reading 0: "+invalid)
+}
+
+// Names have few characters: what they cannot hold of an id is said.
+func TestIDsThatAreNoNames(t *testing.T) {
+	for id, said := range map[string]bool{"ABC12345678": false, "a.b-c:d/e_f": false, "M 1": true, "É1": true, "_x": true, "": false} {
+		d := &mapping.Data{Meter: obis.Meter{ID: id}, Readings: []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(1, 0)}}}
+		_, lost := AppendSenML(nil, d)
+		require.Equal(t, said, strings.Contains(fmt.Sprint(lost), "the meter's id"), "%q: %v", id, lost)
+	}
+	d := &mapping.Data{Readings: []obis.Reading{{RawID: []byte("1.8.1&12"), Value: obis.Int(1, 0)}, {RawID: []byte("C.1"), Value: obis.Int(1, 0)}}}
+	_, lost := AppendSenML(nil, d)
+	require.Equal(t, "[reading 0: characters of its id that SenML names do not have (1.8.1&12)]", fmt.Sprint(lost))
 }
