@@ -8,6 +8,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/openusm/meter/site"
@@ -45,51 +46,59 @@ func newNumbers(given map[site.ID]uint16, file string) (*numbers, error) {
 	if file == "" {
 		return n, nil
 	}
-	return n, n.read()
+	kept, err := n.read()
+	for _, id := range slices.Sorted(maps.Keys(given)) {
+		if err == nil && kept[given[id]] != id {
+			err = n.keep(given[id], id)
+		}
+	}
+	return n, err
 }
 
-// read reads the file: a line `16 "meter"` for each SAP. One that was not written to its end
-// is taken off.
-func (n *numbers) read() error {
+// read reads the file: a line `16 "meter"` for each SAP that a meter got or was configured
+// to have, of which the last one holds. One that was not written to its end is taken off.
+func (n *numbers) read() (kept map[uint16]site.ID, err error) {
 	text, err := os.ReadFile(n.file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("dlms: SAPs: %w", err)
+		return nil, fmt.Errorf("dlms: SAPs: %w", err)
 	}
 	whole := bytes.LastIndexByte(text, '\n') + 1
 	if whole < len(text) {
 		if err := os.Truncate(n.file, int64(whole)); err != nil {
-			return fmt.Errorf("dlms: SAPs: %w", err)
+			return nil, fmt.Errorf("dlms: SAPs: %w", err)
 		}
 	}
-	for number, line := range bytes.Split(text[:max(whole-1, 0)], []byte("\n")) {
+	kept = map[uint16]site.ID{}
+	type line struct {
+		sap uint16
+		id  site.ID
+	}
+	var lines []line
+	for number, text := range bytes.Split(text[:max(whole-1, 0)], []byte("\n")) {
 		var sap uint16
 		var id site.ID
-		if len(line) == 0 {
+		if len(text) == 0 {
 			continue
 		}
-		if _, err := fmt.Sscanf(string(line), "%d %q", &sap, &id); err != nil || sap < 2 || sap > lastSAP || sap == everyone {
-			return fmt.Errorf("dlms: SAPs: %s: line %d: %q, want a SAP and the name of a meter", n.file, number+1, line)
+		if _, err := fmt.Sscanf(string(text), "%d %q", &sap, &id); err != nil || sap < 2 || sap > lastSAP || sap == everyone {
+			return nil, fmt.Errorf("dlms: SAPs: %s: line %d: %q, want a SAP and the name of a meter", n.file, number+1, text)
 		}
-		if configured := n.given[id]; configured != 0 && configured != sap {
-			n.hold(sap, id) // nobody else gets the one that it had
-			continue
-		}
-		if other, taken := n.taken[sap]; taken && other != id {
-			continue // it was configured for the other since: this one gets a new one
-		}
-		n.given[id], n.taken[sap] = sap, id
+		kept[sap] = id
+		lines = append(lines, line{sap, id})
 	}
-	return nil
-}
-
-// hold keeps a SAP from being given to others.
-func (n *numbers) hold(sap uint16, id site.ID) {
-	if _, taken := n.taken[sap]; !taken {
-		n.taken[sap] = id
+	for _, l := range slices.Backward(lines) {
+		if _, taken := n.taken[l.sap]; taken {
+			continue // it is the meter's, or another one was configured to have it since
+		}
+		n.taken[l.sap] = l.id // nobody else gets one that it had
+		if n.given[l.id] == 0 {
+			n.given[l.id] = l.sap
+		}
 	}
+	return kept, nil
 }
 
 var errNoSAP = errors.New("no SAP is left")
