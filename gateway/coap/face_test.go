@@ -266,7 +266,7 @@ func TestProfilesAndEvents(t *testing.T) {
 	require.Equal(t, `</m/a/p/1-0:99.1.0>;rt="meter.profile";if="core.rp";ct="110 112";title="load profile, 4 rows"`, text(t, conn, "/m/a/p"))
 	require.Equal(t, 2, strings.Count(text(t, conn, "/m/a/e"), "0-0:99.98.0/"))
 	put(t, s, "a", day(2, 0))
-	require.Eventually(t, func() bool { return strings.Count(text(t, conn, "/m/a/e"), "0-0:99.98.0/") == 3 }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(text(t, conn, "/m/a/e"), "0-0:99.98.0/") == 3 }, 90*time.Second, 10*time.Millisecond)
 	require.Equal(t, []string{"100", "101", "200"}, values())
 	require.Equal(t, []string{"0"}, values(query("to=1795176000")))
 	for _, q := range [][]message.Option{{query("from=x")}, {query("since=0")}, {query("from=0"), query("to=1795176000")}} {
