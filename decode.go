@@ -10,13 +10,27 @@ import (
 
 	"github.com/openusm/meter/driver"
 	"github.com/openusm/meter/mbus/wmbus"
+	"github.com/openusm/meter/obis"
 )
 
 // Decode decodes the messages in b, one after the other, to one result. It
 // finds out the protocol where cfg does not name it. What could be decoded is
-// returned even beside an error that wraps [ErrPartial].
+// returned even beside an error that wraps [ErrPartial]. A result is of one meter:
+// the messages of others are left out, which is such an error; see [DecodeMeters].
 func Decode(b []byte, cfg *Config) (*Result, error) {
 	return once(b, cfg, (*Decoder).Decode)
+}
+
+// DecodeMeters is [Decode] for a capture of several meters: a result for each, in the
+// order in which they first said who they are. A message that does not say is of the
+// meter before it, and a conversation of DLMS or C12 is with one meter.
+func DecodeMeters(b []byte, cfg *Config) ([]*Result, error) {
+	d := NewDecoder(cfg)
+	r, err := d.decode(b)
+	if r == nil {
+		return nil, err
+	}
+	return append([]*Result{r}, d.others...), err
 }
 
 // maxPooled is how long a capture may be whose decoder's memory is kept.
@@ -68,7 +82,8 @@ type Decoder struct {
 	readers []reader // by driver, made when they are first needed
 	result  Result
 	part    Result
-	octets  []byte // of a line
+	others  []*Result // of the other meters of a capture
+	octets  []byte    // of a line
 
 	reader Reader // of what is fed
 }
@@ -83,6 +98,19 @@ func NewDecoder(cfg *Config) *Decoder { return &Decoder{cfg: driver.Prepared(cfg
 
 // Decode is [Decode], whose result is valid until the next use of d.
 func (d *Decoder) Decode(b []byte) (*Result, error) {
+	r, err := d.decode(b)
+	for _, other := range d.others {
+		r.Warn("messages of another meter, %s, are left out", other.Meter.ID)
+	}
+	if n := len(d.others); n > 0 {
+		err = errors.Join(err, fmt.Errorf("meter: %w: messages of %d other meters", ErrPartial, n))
+	}
+	return r, err
+}
+
+// decode decodes a capture, whose other meters are then in d.others.
+func (d *Decoder) decode(b []byte) (*Result, error) {
+	d.others = nil
 	if len(b) == 0 {
 		return nil, fmt.Errorf("meter: %w: no octets", ErrFrame)
 	}
@@ -123,6 +151,7 @@ func (d *Decoder) open(driver *Driver) (Reader, error) {
 // for what was not.
 func (d *Decoder) gather(r Reader) (*Result, error) {
 	all := &d.result
+	last := all              // that of the meter of the last message
 	var partial, first error // what was decoded in part; the first of which nothing was
 	for decoded := 0; ; {
 		into := all
@@ -137,7 +166,8 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 		case err == nil, errors.Is(err, ErrPartial):
 			partial = errors.Join(partial, err)
 			if decoded++; decoded > 1 {
-				all.Add(into.Clone())
+				last = d.resultOf(into, last)
+				last.Add(into.Clone())
 			} else if r.Pending() > 0 {
 				*all = *all.Clone()
 			}
@@ -150,9 +180,39 @@ func (d *Decoder) gather(r Reader) (*Result, error) {
 				all.Clock = d.cfg.Clock
 				continue
 			}
-			all.Warn("%v", err)
+			last.Warn("%v", err)
 		}
 	}
+}
+
+// resultOf returns the result of the meter of a message, the last one where it does not say.
+// The answers of a conversation (DLMS, C12) each know another part of an identity: it is of
+// one meter.
+func (d *Decoder) resultOf(message, last *Result) *Result {
+	m := &message.Meter
+	switch message.Protocol {
+	case DLMS, APDU, C1218, C1222:
+		return last
+	}
+	if m.ID == "" || last.Meter.ID == "" || sameMeter(m, &last.Meter) {
+		return last
+	}
+	if sameMeter(m, &d.result.Meter) {
+		return &d.result
+	}
+	for _, r := range d.others {
+		if sameMeter(m, &r.Meter) {
+			return r
+		}
+	}
+	r := &Result{Clock: d.cfg.Clock}
+	d.others = append(d.others, r)
+	return r
+}
+
+// sameMeter reports whether two identities are of one meter, of which one may know more.
+func sameMeter(a, b *obis.Meter) bool {
+	return a.ID == b.ID || a.Serial == b.Serial && a.Serial != "" && (a.Manufacturer == b.Manufacturer || a.Manufacturer == "" || b.Manufacturer == "")
 }
 
 // gathered returns what there is of a capture, with an error for what there is not.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/site"
 )
 
 // Job is something that is read of a meter again and again.
@@ -68,6 +69,52 @@ const (
 	maxAsked    = 3 // times that a hole is asked for
 )
 
+// Plan is what is read of a meter, and how it is commanded meanwhile.
+type Plan struct {
+	Jobs []Job
+	// Commands are carried out between the jobs; nil are none.
+	Commands *Commands
+}
+
+// Commands is a [site.Commander] for a meter that is polled: what it is given is carried
+// out by the Poll that has it in its plan, between two jobs. The zero Commands is ready.
+type Commands struct {
+	once sync.Once
+	todo chan request
+}
+
+type request struct {
+	ctx    context.Context
+	cmd    site.Command
+	answer chan<- reply
+}
+
+type reply struct {
+	site.Answer
+	err error
+}
+
+func (c *Commands) channel() chan request {
+	if c == nil {
+		return nil
+	}
+	c.once.Do(func() { c.todo = make(chan request) })
+	return c.todo
+}
+
+// Command waits until the command was carried out. Where it was sent and not answered the
+// error is [site.ErrUncertain].
+func (c *Commands) Command(ctx context.Context, cmd site.Command) (site.Answer, error) {
+	answer := make(chan reply, 1)
+	select {
+	case c.channel() <- request{ctx, cmd, answer}:
+	case <-ctx.Done():
+		return site.Answer{}, ctx.Err()
+	}
+	r := <-answer
+	return r.Answer, r.err
+}
+
 // Poll reads a meter by a plan until ctx ends or each returns an error. It reads each
 // job at once, and then at its ticks; it keeps the session, and dials anew after a
 // failure, at first at once and then ever later. Jobs that are due together are read
@@ -76,13 +123,12 @@ const (
 //
 // A meter that pushes is heard all the time, and each tick brings the newest of each
 // that was heard since, with the time at which it came.
-func Poll(ctx context.Context, target string, cfg *Config, jobs []Job, each func(*Polled) error) error {
+func Poll(ctx context.Context, target string, cfg *Config, plan *Plan, each func(*Polled) error) error {
 	if _, err := ParseTarget(target); err != nil {
 		return err
 	}
 	p := &poller{target: target, cfg: cfg, each: each, started: time.Now()}
-	for i := range jobs {
-		j := jobs[i]
+	for _, j := range plan.Jobs {
 		if j.Interval <= 0 {
 			return fmt.Errorf("meter: job %q: interval %v", j.Name, j.Interval)
 		}
@@ -90,10 +136,13 @@ func Poll(ctx context.Context, target string, cfg *Config, jobs []Job, each func
 		p.plan = append(p.plan, &planned{Job: &j, next: boundary(p.started, &j), known: j.Since})
 	}
 	slices.SortStableFunc(p.plan, func(a, b *planned) int { return cmp.Compare(a.Interval, b.Interval) })
+	if len(p.plan) == 0 {
+		return errors.New("meter: a plan without jobs")
+	}
 	defer p.leave(ctx)
 	for {
 		due := slices.MinFunc(p.plan, func(a, b *planned) int { return a.next.Compare(b.next) })
-		if err := stream.Sleep(ctx, time.Until(due.next)); err != nil {
+		if err := p.wait(ctx, due.next, plan.Commands.channel()); err != nil {
 			return err
 		}
 		if now := time.Now(); due.next.Sub(now) > due.Interval { // the clock was set back
@@ -113,6 +162,47 @@ func Poll(ctx context.Context, target string, cfg *Config, jobs []Job, each func
 			due.next = boundary(now, due.Job)
 		}
 	}
+}
+
+// wait waits for a tick, and carries out the commands that come meanwhile.
+func (p *poller) wait(ctx context.Context, tick time.Time, commands <-chan request) error {
+	timer := time.NewTimer(time.Until(tick))
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+			return nil
+		case r := <-commands:
+			answer, err := p.command(ctx, r)
+			r.answer <- reply{answer, err}
+		}
+	}
+}
+
+// command carries out a command, within the time of who gave it and that of the poll.
+func (p *poller) command(ctx context.Context, r request) (site.Answer, error) {
+	own, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, cancel)
+	defer stop()
+	if err := p.open(ctx); err != nil {
+		return site.Answer{}, err
+	}
+	c, ok := p.session.(Controller)
+	if !ok {
+		return site.Answer{}, fmt.Errorf("meter: %w: %s meters are not commanded", ErrNotSupported, p.session.Protocol())
+	}
+	answer, err := c.Command(own, r.cmd)
+	if err != nil && !usable(err) {
+		p.leave(ctx)
+		p.failed, p.redial = err, time.Now()
+		if errors.Is(err, ErrTimeout) || errors.Is(err, ErrHungUp) || own.Err() != nil {
+			err = fmt.Errorf("%w: %w", site.ErrUncertain, err)
+		}
+	}
+	return answer, err
 }
 
 // boundary returns the last tick of a job that is not behind now.

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/openusm/meter/obis"
+	"github.com/openusm/meter/site"
 )
 
 // fake is a meter whose profile has a row every quarter of an hour, and which can fail.
@@ -84,7 +85,7 @@ func TestPoll(t *testing.T) {
 		time.Sleep(7 * time.Second)
 		var got []string
 		start := time.Now().Truncate(time.Minute)
-		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, []Job{{Name: "slow", Interval: time.Minute, Offset: 5 * time.Second}, {Name: "fast", Interval: 20 * time.Second}}, func(p *Polled) error {
+		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, &Plan{Jobs: []Job{{Name: "slow", Interval: time.Minute, Offset: 5 * time.Second}, {Name: "fast", Interval: 20 * time.Second}}}, func(p *Polled) error {
 			require.NoError(t, p.Err)
 			require.Equal(t, time.Now().Add(2*p.Job.Interval), p.Until)
 			require.Less(t, p.Load, 0.1)
@@ -106,7 +107,7 @@ func TestPollRedials(t *testing.T) {
 		f := &fake{}
 		cfg := &Config{Protocol: "fake", Drivers: []Driver{f.driver()}}
 		failed, read := 0, 0
-		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, []Job{{Interval: time.Second}}, func(p *Polled) error {
+		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, &Plan{Jobs: []Job{{Interval: time.Second}}}, func(p *Polled) error {
 			switch {
 			case p.Err == nil:
 				if read++; read == 10 {
@@ -137,7 +138,7 @@ func TestPollBehind(t *testing.T) {
 		cfg := &Config{Protocol: "fake", Drivers: []Driver{f.driver()}}
 		var ticks []time.Time
 		begun := time.Now()
-		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, []Job{{Interval: 2 * time.Second}}, func(p *Polled) error {
+		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, &Plan{Jobs: []Job{{Interval: 2 * time.Second}}}, func(p *Polled) error {
 			require.LessOrEqual(t, time.Since(p.Tick), (maxBehind+3)*2*time.Second)
 			if ticks = append(ticks, p.Tick); len(ticks) == 40 {
 				require.Greater(t, p.Load, 0.95)
@@ -161,7 +162,7 @@ func TestPollFillsGaps(t *testing.T) {
 		rows := map[int64]int{}
 		n := 0
 		begun := time.Now()
-		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, []Job{{What: ProfileRows, Interval: 15 * time.Minute, Offset: time.Minute, LookBack: 12 * time.Hour}}, func(p *Polled) error {
+		err := Poll(t.Context(), "tcp://192.0.2.1:1", cfg, &Plan{Jobs: []Job{{What: ProfileRows, Interval: 15 * time.Minute, Offset: time.Minute, LookBack: 12 * time.Hour}}}, func(p *Polled) error {
 			if p.Err == nil {
 				for row := range p.Result.Profiles[0].Times {
 					v, _, _ := p.Result.Profiles[0].Columns[0].At(row).Decimal()
@@ -199,7 +200,7 @@ func TestPollEvents(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		var got []uint32
-		err := Poll(ctx, "tcp://192.0.2.1:1", cfg, []Job{{What: EventLogs, Interval: 10 * time.Minute, LookBack: time.Hour, Since: time.Now().Add(-time.Hour)}}, func(p *Polled) error {
+		err := Poll(ctx, "tcp://192.0.2.1:1", cfg, &Plan{Jobs: []Job{{What: EventLogs, Interval: 10 * time.Minute, LookBack: time.Hour, Since: time.Now().Add(-time.Hour)}}}, func(p *Polled) error {
 			for _, e := range p.Result.Events {
 				got = append(got, e.ID)
 			}
@@ -217,7 +218,7 @@ func TestPollPush(t *testing.T) {
 		n := 0
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		err := Poll(ctx, "sim:p1", &Config{Protocol: P1}, []Job{{Interval: 30 * time.Second}}, func(p *Polled) error {
+		err := Poll(ctx, "sim:p1", &Config{Protocol: P1}, &Plan{Jobs: []Job{{Interval: 30 * time.Second}}}, func(p *Polled) error {
 			require.NoError(t, p.Err)
 			require.Less(t, time.Since(p.Result.Received), 11*time.Second)
 			require.True(t, p.Until.After(time.Now()))
@@ -229,7 +230,49 @@ func TestPollPush(t *testing.T) {
 	})
 }
 
+// A command is carried out between two jobs, in the same session.
+func TestPollCommands(t *testing.T) {
+	var commands Commands
+	ctx, cancel := context.WithCancel(t.Context())
+	polled := make(chan string, 100)
+	done := make(chan error)
+	go func() {
+		done <- Poll(ctx, "sim:dlms", nil, &Plan{Jobs: []Job{{Codes: []obis.Pattern{obis.Exactly(Breaker)}, Interval: 20 * time.Millisecond}}, Commands: &commands}, func(p *Polled) error {
+			if p.Err == nil {
+				polled <- p.Result.Readings[0].Value.String()
+			}
+			return p.Err
+		})
+	}()
+	await := func(want string) {
+		for {
+			select {
+			case got := <-polled:
+				if got == want {
+					return
+				}
+			case err := <-done:
+				t.Fatal(err)
+			}
+		}
+	}
+	await("true")
+	for _, n := range []int64{0, 1} {
+		_, err := commands.Command(t.Context(), site.Command{Code: Breaker, Value: obis.Enum(n)})
+		require.NoError(t, err)
+		await(fmt.Sprint(n == 1))
+	}
+	_, err := commands.Command(t.Context(), site.Command{Code: obis.MustParse("1-0:99.9.0"), Value: obis.Enum(1)})
+	require.ErrorIs(t, err, ErrNotSupported)
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	late, stop := context.WithTimeout(t.Context(), time.Millisecond)
+	defer stop()
+	_, err = commands.Command(late, site.Command{Code: Breaker})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 func TestPollRefuses(t *testing.T) {
-	require.Error(t, Poll(t.Context(), "tcp://192.0.2.1", nil, []Job{{Interval: 1}}, nil))
-	require.ErrorContains(t, Poll(t.Context(), "sim:p1", nil, []Job{{Name: "x"}}, nil), `job "x"`)
+	require.Error(t, Poll(t.Context(), "tcp://192.0.2.1", nil, &Plan{Jobs: []Job{{Interval: 1}}}, nil))
+	require.ErrorContains(t, Poll(t.Context(), "sim:p1", nil, &Plan{Jobs: []Job{{Name: "x"}}}, nil), `job "x"`)
 }

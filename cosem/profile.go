@@ -247,14 +247,17 @@ func (r *rowReader) cell(c *obis.Column, about *Column, d Data, row int) {
 	case tag == TagNull:
 		if row > 0 {
 			c.Append(c.At(row - 1))
+			r.sameQuality(c, row)
 			return
 		}
 		c.AppendMissing()
 		return
 	case tag >= TagDeltaInteger && tag <= TagDeltaDoubleLongU:
 		delta, _ := d.Int()
-		if before, exp, ok := c.At(row - 1).Decimal(); ok {
-			c.Append(obis.Int(before+delta, exp))
+		before, exp, ok := c.At(row - 1).Decimal()
+		if sum := before + delta; ok && (sum > before) == (delta > 0) {
+			c.Append(obis.Int(sum, exp))
+			r.sameQuality(c, row)
 			return
 		}
 		c.AppendMissing()
@@ -268,6 +271,13 @@ func (r *rowReader) cell(c *obis.Column, about *Column, d Data, row int) {
 	}
 	c.Append(v)
 	if q != (obis.Quality{}) {
+		c.Quality.Add(row, q)
+	}
+}
+
+// sameQuality gives a cell that repeats or continues the one before its quality, too.
+func (r *rowReader) sameQuality(c *obis.Column, row int) {
+	if q := c.Quality.At(row - 1); q != (obis.Quality{}) {
 		c.Quality.Add(row, q)
 	}
 }

@@ -185,3 +185,36 @@ func TestCompactProfile(t *testing.T) {
 	require.Equal(t, "10.1", p.Columns[0].At(1).String())
 	require.Equal(t, obis.PowerDown, p.Quality.At(1).Flags)
 }
+
+// A cell that repeats the one before, or continues it, is of its quality; a sum beyond
+// all numbers is none.
+func TestCellsThatLeanOnTheOneBefore(t *testing.T) {
+	layout := &cosem.Layout{Name: obis.MustParse("1-0:99.1.0"), Columns: []cosem.Column{
+		{Capture: cosem.Capture{Attribute: cosem.Attribute{Class: cosem.ClassRegister, Name: obis.MustParse("1-0:1.8.0"), Index: 2}}}}}
+	row := func(octets ...byte) []byte { return append([]byte{2, 1}, octets...) }
+	for _, test := range []struct {
+		rows [][]byte
+		want []string
+	}{
+		{[][]byte{row(6, 0, 0, 0, 5), row(0), row(28, 1)}, []string{"5 scaler-unknown", "5 scaler-unknown", "6 scaler-unknown"}},
+		{[][]byte{row(20, 0x7F, 255, 255, 255, 255, 255, 255, 255), row(28, 1), row(0)}, []string{"9223372036854775807 scaler-unknown", " invalid", " invalid"}},
+		{[][]byte{row(20, 0x80, 0, 0, 0, 0, 0, 0, 0), row(28, 0xFF)}, []string{"-9223372036854775808 scaler-unknown", " invalid"}},
+		{[][]byte{row(6, 0, 0, 0, 5), row(28, 0)}, []string{"5 scaler-unknown", "5 scaler-unknown"}},
+		{[][]byte{row(10, 1, 'A'), row(0)}, []string{"A invalid", "A invalid"}},
+	} {
+		b := []byte{1, byte(len(test.rows))}
+		for _, r := range test.rows {
+			b = append(b, r...)
+		}
+		d, _, err := cosem.ParseData(b)
+		require.NoError(t, err)
+		var p obis.Profile
+		layout.Describe(&p)
+		require.NoError(t, layout.Append(&p, d))
+		var got []string
+		for i := range test.rows {
+			got = append(got, p.Columns[0].At(i).String()+" "+p.Columns[0].Quality.At(i).Flags.String())
+		}
+		require.Equal(t, test.want, got)
+	}
+}

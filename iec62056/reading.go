@@ -76,6 +76,7 @@ func appendMany(dst []obis.Reading, r obis.Reading, values []byte, class field.C
 	dated := class == field.Number || class == field.Count || bytes.IndexByte(values, '*') >= 0
 	first := len(dst)
 	var when obis.Time
+	undated, hasUnit := false, false
 	rest := values
 	for f, ok := cutField(&rest); ok; f, ok = cutField(&rest) {
 		if t, isTime := f.timestamp(); isTime && dated {
@@ -85,10 +86,27 @@ func appendMany(dst []obis.Reading, r obis.Reading, values []byte, class field.C
 			}
 			continue
 		}
+		hasUnit = hasUnit || f.Unit != nil
 		dst = append(dst, r)
-		f.fill(&dst[len(dst)-1], class)
-		dst[len(dst)-1].Time = when
+		q := &dst[len(dst)-1]
+		f.fill(q, class)
+		q.Time = when
 		when = obis.Time{}
+		if dated && f.resemblesTime() {
+			undated = true
+			q.Value, q.Quality.Flags = obis.Text(f.Text), obis.Invalid
+		}
+	}
+	for i := first; i < len(dst); i++ {
+		q := &dst[i]
+		if undated && q.Time.IsZero() {
+			q.Quality.Flags |= obis.ClockInvalid
+		}
+		// Beside a value with its unit a number without one is something else: the
+		// minutes since the period began, in "1.4.0(05)(1.234*kW)".
+		if hasUnit && class == field.Number && q.Unit == obis.UnitUnknown && !q.Value.IsNone() && q.Value.Kind() != obis.KindText {
+			q.Quality.Flags |= obis.Questionable
+		}
 	}
 	if !when.IsZero() {
 		r.Value = obis.Moment(when)
@@ -127,6 +145,28 @@ func (f Field) timestamp() (obis.Time, bool) {
 		}
 	}
 	return obis.Time{}, true
+}
+
+// resemblesTime reports whether the text, which is no date that exists, is
+// written as one: "2602301215", "260230121500S", "26-02-30 12:15".
+func (f Field) resemblesTime() bool {
+	if f.Unit != nil {
+		return false
+	}
+	text := trim(f.Text)
+	digits, separators := 0, 0
+	for i, c := range text {
+		switch {
+		case c-'0' <= 9:
+			digits++
+		case c == '-' || c == ':' || c == ' ' || c == '/':
+			separators++
+		case i == 12 && (c|0x20 == 's' || c|0x20 == 'w'):
+		default:
+			return false
+		}
+	}
+	return digits >= 10 && digits <= 14 && (separators > 0 || len(text) <= 13)
 }
 
 // seasonal reports whether a date ends in S or W, as DSMR meters write it.

@@ -162,10 +162,10 @@ func (r *Readout) setData(b []byte, start, end int) {
 // block that had a frame or a CRC are questionable.
 func Salvage(b []byte) Readout {
 	var r Readout
-	start := 0
+	head, start := 0, 0
 	if i := bytes.IndexByte(b, '/'); i >= 0 {
 		if id, n, err := ParseIdentification(b[i:]); err == nil {
-			r.Identification, start = id, i+n
+			r.Identification, head, start = id, i, i+n
 		}
 	}
 	if i := bytes.IndexByte(b[start:], stx); i >= 0 {
@@ -180,7 +180,7 @@ func Salvage(b []byte) Readout {
 	bang := dataEnd(b, start, end)
 	if bang < end {
 		behind, _, _ := bytes.Cut(b[bang+1:end], []byte("\n"))
-		r.checkCRC(b[max(0, bytes.IndexByte(b, '/')):bang+1], behind)
+		r.checkCRC(b[head:bang+1], behind)
 	}
 	r.setData(b, start, bang)
 	return r

@@ -7,6 +7,7 @@ package mapping
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,4 +159,32 @@ func ReadingsOnly(d *Data) (lost []Loss) {
 		lost = append(lost, Loss{Part: Event, Index: i, Flags: d.Events[i].Quality.Flags, Reason: "this target has no events"})
 	}
 	return d.Gather(lost)
+}
+
+// StatusLost returns what a target loses that has no place for the meter's own
+// status words.
+func StatusLost(d *Data) (lost []Loss) {
+	const reason = "the meter's own status word"
+	for i := range d.Readings {
+		if d.Readings[i].Quality.Raw != 0 {
+			lost = append(lost, Loss{Index: i, Reason: reason})
+		}
+	}
+	for i, p := range d.Profiles {
+		if hasStatus(p) {
+			lost = append(lost, Loss{Part: Profile, Index: i, Reason: reason})
+		}
+	}
+	for i := range d.Events {
+		if d.Events[i].Quality.Raw != 0 {
+			lost = append(lost, Loss{Part: Event, Index: i, Reason: reason})
+		}
+	}
+	return lost
+}
+
+// hasStatus reports whether a row or a cell of the profile has a status word.
+func hasStatus(p *obis.Profile) bool {
+	said := func(r obis.Run) bool { return r.Quality.Raw != 0 }
+	return slices.ContainsFunc(p.Quality, said) || slices.ContainsFunc(p.Columns, func(c obis.Column) bool { return slices.ContainsFunc(c.Quality, said) })
 }

@@ -85,6 +85,12 @@ func (d *Decoder) AppendReadings(dst []obis.Reading, t *Telegram) []obis.Reading
 		if r.Qualifiers&profileQualifiers != 0 {
 			out.Unit = obis.UnitUnknown // of the elements, not of the octets
 		}
+		if k := r.Value.Kind(); k == obis.KindText || k == obis.KindOctets {
+			out.Doubt()
+			if r.Quantity == QuantityDate || r.Quantity == QuantityDateTime {
+				out.Quality.Flags |= obis.Invalid
+			}
+		}
 		if i >= open && !t.Security.Verified {
 			out.Quality.Flags |= obis.Unverified
 		}

@@ -467,7 +467,9 @@ func (d *Decoder) vifes(r *Record, s *scale, b []byte, j int) (next int, err err
 		}
 		e := &vifeTable[table][c&0x7F]
 		table = 0
-		r.Qualifiers |= e.qualifiers
+		if r.Qualifiers |= e.qualifiers; e.qualifiers == QualifierReserved {
+			r.flags |= obis.Questionable // it may change the value, or what it is
+		}
 		if e.effect != effectNone {
 			if e.effect == effectManufacturer && c&extension != 0 {
 				return d.skipVIFE(b, j, maxExtensions)
@@ -497,8 +499,10 @@ func (r *Record) apply(s *scale, e *vife) {
 		s.kind, s.exp, r.Unit = typeUnsigned, 0, obis.Count
 	case effectDuration:
 		s.kind, s.exp, r.Unit = typeNumber, 0, obis.Unit(a)
-	case effectProfile, effectOctets:
+	case effectProfile:
 		s.kind = typeOctets
+	case effectOctets:
+		s.kind, r.Unit = typeOctets, obis.UnitUnknown
 	case effectScaleless:
 		s.exp, r.Unit, r.flags = 0, obis.UnitUnknown, obis.ScalerUnknown
 	case effectUnsigned:

@@ -1,6 +1,7 @@
 package obis
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -124,4 +125,67 @@ func TestDoubtOfTimes(t *testing.T) {
 		require.True(t, r.Time.IsZero())
 	}
 	require.Equal(t, "1500-01-40T00:00:00", with(func(v *Time) { *v = LocalTime(1500, 1, 40, 0, 0, 0); v.Deviation = 29440 }).String())
+}
+
+// What is no number is no quantity, whether the code or the unit asks for one.
+func TestTextInPlaceOfAQuantity(t *testing.T) {
+	energy, id, count := MustParse("1-0:1.8.0"), MustParse("0-0:96.1.0"), MustParse("1-0:1.32.0")
+	octets := []byte("ABC")
+	for _, v := range []Value{Text(octets), Octets(octets), Tree(octets), Bits(octets, 24), Bool(true)} {
+		for _, r := range []Reading{{Code: energy, Value: v}, {Code: energy, Value: v, Unit: WattHour}, {Value: v, Unit: CubicMetre}, {Code: id, Value: v, Unit: OtherUnit}} {
+			r.Doubt()
+			require.Equal(t, Invalid, r.Quality.Flags, "%s %s", r.Code, v)
+		}
+		for _, r := range []Reading{{Code: id, Value: v}, {Value: v}, {Code: count, Value: v}, {Code: id, Value: v, Unit: Count}} {
+			r.Doubt()
+			require.Zero(t, r.Quality.Flags, "%s %s", r.Code, v)
+		}
+	}
+	r := Reading{Code: energy, Value: Moment(Time{Year: 2026, Month: 11, Day: 20})}
+	r.Doubt()
+	require.Zero(t, r.Quality.Flags, "the time of a maximum")
+}
+
+// A unit that no table has is not understood, and a time of which nothing is given is none.
+func TestWhatNobodyKnows(t *testing.T) {
+	for _, u := range []Unit{59, 75, 96, 200, 253, 5000} {
+		r := Reading{Code: MustParse("1-0:1.8.0"), Unit: u, Value: Int(1, 0)}
+		r.Doubt()
+		require.Equal(t, Questionable, r.Quality.Flags, "%d", u)
+		require.Equal(t, OtherUnit, r.Unit)
+		require.Equal(t, fmt.Sprint("unit ", uint16(u)), string(r.UnitText))
+		c := Column{Unit: u}
+		c.AppendInt(1)
+		c.Doubt()
+		require.Equal(t, OtherUnit, c.Unit)
+		require.Equal(t, Questionable, c.Quality.At(0).Flags)
+	}
+	for _, u := range []Unit{UnitUnknown, OtherUnit, Count, WattHour} {
+		r := Reading{Unit: u, Value: Int(1, 0)}
+		r.Doubt()
+		require.Zero(t, r.Quality.Flags, "%d", u)
+	}
+	open := Time{Year: YearUnspecified, Month: Unspecified, Day: Unspecified, Weekday: Unspecified, Hour: Unspecified, Minute: Unspecified, Second: Unspecified,
+		Hundredths: Unspecified, Deviation: DeviationUnspecified}
+	r := Reading{Value: Moment(open), Time: open}
+	r.Doubt()
+	require.Equal(t, Reading{Quality: Quality{Flags: Missing}}, r)
+	open.Minute = 5
+	r = Reading{Value: Moment(open)}
+	r.Doubt()
+	require.Zero(t, r.Quality.Flags)
+}
+
+func TestTextAmongTheCells(t *testing.T) {
+	c := Column{Code: MustParse("1-0:1.29.0")}
+	for _, v := range []Value{Int(1, 0), Text([]byte("ABC")), Int(2, 0), Octets([]byte{1})} {
+		c.Append(v)
+	}
+	c.Quality.Add(3, Quality{Flags: Estimated})
+	for range 2 {
+		c.Doubt()
+		for row, want := range []Flags{0, Invalid, 0, Invalid | Estimated} {
+			require.Equal(t, want, c.Quality.At(row).Flags, row)
+		}
+	}
 }

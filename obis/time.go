@@ -189,6 +189,12 @@ func (t Time) anySeason() Time {
 // IsZero reports whether there is no time at all.
 func (t Time) IsZero() bool { return t == Time{} }
 
+// blank reports whether it is a time all of whose fields are left open.
+func (t Time) blank() bool {
+	return t.Year == YearUnspecified && t.Month == Unspecified && t.Day == Unspecified && t.Hour == Unspecified && t.Minute == Unspecified &&
+		t.Weekday == Unspecified && t.Second == Unspecified
+}
+
 // HasDate reports whether year, month and day are all given and exist in the calendar.
 func (t Time) HasDate() bool {
 	return t.Year >= 1 && t.Year < 10000 && 1 <= t.Month && t.Month <= 12 && 1 <= t.Day && int(t.Day) <= daysIn(t.Year, t.Month)

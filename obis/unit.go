@@ -24,6 +24,9 @@ func (u Unit) info() unitInfo {
 // UnitUnknown and for numbers that no table has.
 func (u Unit) String() string { return u.info().name }
 
+// defined reports whether a table has the unit, or the meter gave none.
+func (u Unit) defined() bool { return u == UnitUnknown || u.info() != (unitInfo{}) }
+
 // UCUM returns the code of the Unified Code for Units of Measure.
 func (u Unit) UCUM() string { return u.info().ucum }
 

@@ -1,6 +1,7 @@
 package result
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -160,19 +161,33 @@ func (r *Result) season(t obis.Time) (dst, said bool) {
 	return dst, dst || !zoned
 }
 
-// appendSeason appends "dst", that of the end or the value, and "start_dst".
+// appendSeason appends what the text of a time does not say: "dst" and "clock_status" of
+// the end or the value, "start_dst" and "start_clock_status" of the start.
 func (r *Result) appendSeason(dst []byte, x *obis.Reading) []byte {
 	end := x.Time
 	if t, ok := x.Value.Time(); end.IsZero() && ok {
 		end = t
 	}
-	if summer, said := r.season(end); said {
-		dst = strconv.AppendBool(append(dst, `,"dst":`...), summer)
+	dst = r.appendStatus(dst, end, `,"dst":`, `,"clock_status":"0x`)
+	return r.appendStatus(dst, x.Start, `,"start_dst":`, `,"start_clock_status":"0x`)
+}
+
+func (r *Result) appendStatus(dst []byte, t obis.Time, season, status string) []byte {
+	if summer, said := r.season(t); said {
+		dst = strconv.AppendBool(append(dst, season...), summer)
 	}
-	if summer, said := r.season(x.Start); said {
-		dst = strconv.AppendBool(append(dst, `,"start_dst":`...), summer)
+	if bits := doubts(t); bits != 0 {
+		dst = append(strconv.AppendUint(append(dst, status...), uint64(bits), 16), '"')
 	}
 	return dst
+}
+
+// doubts returns the bits of a clock's status that say how far it is to be trusted.
+func doubts(t obis.Time) obis.ClockStatus {
+	if _, relative := t.Relative(); relative || t.Status == obis.TimeUnspecified {
+		return 0
+	}
+	return t.Status &^ obis.TimeDST
 }
 
 // kindOf names the kind of a value that would be read back as another one.
@@ -180,6 +195,13 @@ func kindOf(v obis.Value) string {
 	switch v.Kind() {
 	case obis.KindEnum, obis.KindTree:
 		return v.Kind().String()
+	case obis.KindFloat32, obis.KindFloat64:
+		switch f, _ := v.Float64(); {
+		case math.IsNaN(f):
+			return "nan"
+		case math.IsInf(f, 0):
+			return v.String() // +Inf or -Inf
+		}
 	case obis.KindText:
 		switch b, _ := v.Bytes(); {
 		case !utf8.Valid(b):
@@ -252,9 +274,7 @@ func (r *Result) appendEvent(dst []byte, e *obis.Event) []byte {
 	dst = strconv.AppendUint(append(dst, `"id":`...), uint64(e.ID), 10)
 	if !e.Time.IsZero() {
 		dst = r.appendTime(append(dst, `,"time":`...), e.Time)
-		if summer, said := r.season(e.Time); said {
-			dst = strconv.AppendBool(append(dst, `,"dst":`...), summer)
-		}
+		dst = r.appendStatus(dst, e.Time, `,"dst":`, `,"clock_status":"0x`)
 	}
 	dst = member(dst, `,"text":`, e.Text)
 	if len(e.Params) > 0 {
@@ -317,7 +337,7 @@ func (r *Result) appendRowTime(dst []byte, p *obis.Profile, row int) []byte {
 		start = p.Starts[row]
 	}
 	_, said := r.season(end)
-	if _, zoned := end.Instant(r.Clock); start.IsZero() && (!said || zoned) {
+	if _, zoned := end.Instant(r.Clock); start.IsZero() && doubts(end) == 0 && (!said || zoned) {
 		return r.appendTime(dst, end)
 	}
 	dst = append(dst, '{')

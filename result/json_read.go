@@ -185,6 +185,11 @@ func (c *cell) settle(text []byte) {
 		if n, e, ok := c.value.Decimal(); ok && e == 0 {
 			c.value = obis.Enum(n)
 		}
+	case "nan":
+		c.value = obis.Float64(math.Float64bits(math.NaN()), 0)
+	case "+Inf", "-Inf":
+		f, _ := strconv.ParseFloat(c.kind, 64)
+		c.value = obis.Float64(math.Float64bits(f), 0)
 	case "tree":
 		if b, ok := c.value.Bytes(); ok {
 			c.value = obis.Tree(b)
@@ -255,8 +260,8 @@ func (in *reader) reading() (x obis.Reading) {
 	}
 	c.settle(raw)
 	x.Value, x.Quality = c.value, c.quality
-	if t, ok := x.Value.Time(); ok && span.end.IsZero() && span.season != nil {
-		x.Value = obis.Moment(inSeason(t, *span.season))
+	if t, ok := x.Value.Time(); ok && span.end.IsZero() && (span.season != nil || span.status != 0) {
+		x.Value = obis.Moment(withStatus(t, span.season, span.status))
 	}
 	x.Start, x.Time = span.times()
 	r := in.result
@@ -272,6 +277,7 @@ func (in *reader) reading() (x obis.Reading) {
 type interval struct {
 	start, end          obis.Time
 	season, startSeason *bool
+	status, startStatus obis.ClockStatus // bits besides
 }
 
 // interval reads a member of an interval, and reports whether it is one.
@@ -285,22 +291,41 @@ func (in *reader) interval(key []byte, x *interval, q *obis.Quality) bool {
 		x.season = new(in.Bool())
 	case "start_dst":
 		x.startSeason = new(in.Bool())
+	case "clock_status":
+		x.status = in.clockStatus()
+	case "start_clock_status":
+		x.startStatus = in.clockStatus()
 	default:
 		return false
 	}
 	return true
 }
 
+func (in *reader) clockStatus() obis.ClockStatus {
+	text := in.String()
+	n, err := strconv.ParseUint(string(bytes.TrimPrefix(text, []byte("0x"))), 16, 8)
+	if err != nil || !bytes.HasPrefix(text, []byte("0x")) {
+		in.Fail(fmt.Errorf("clock status %q is no hexadecimal number of 8 bits", text))
+	}
+	return obis.ClockStatus(n) &^ obis.TimeDST
+}
+
 // times returns both times in their seasons.
 func (x *interval) times() (start, end obis.Time) {
-	start, end = x.start, x.end
-	if x.season != nil {
-		end = inSeason(end, *x.season)
+	return withStatus(x.start, x.startSeason, x.startStatus), withStatus(x.end, x.season, x.status)
+}
+
+func withStatus(t obis.Time, season *bool, bits obis.ClockStatus) obis.Time {
+	if season != nil {
+		t = inSeason(t, *season)
 	}
-	if x.startSeason != nil {
-		start = inSeason(start, *x.startSeason)
+	if bits != 0 && !t.IsZero() {
+		if t.Status == obis.TimeUnspecified {
+			t.Status = 0
+		}
+		t.Status |= bits
 	}
-	return start, end
+	return t
 }
 
 // inSeason gives a time the bit of daylight saving.

@@ -52,7 +52,7 @@ func TestJSON(t *testing.T) {
 		{"obis":"0-0:97.97.0*255","name":"error register","value":"0b101","quality":["good"],"rule":"transmitted","source":{"storage":0}},
 		{"obis":"1-0:1.6.0*255","name":"active power import, maximum","value":5,"unit":"W","start":"2026-11-20T12:00:00Z","end":"2026-11-20T12:00:00Z","quality":["good"],"rule":"declared","source":{"storage":0}},
 		{"obis":"1-0:32.7.0*255","name":"voltage L1","value":null,"unit":"V","quality":["missing"],"rule":"declared","source":{"storage":0}},
-		{"obis":"1-0:31.7.0*255","name":"current L1","value":null,"unit":"A","quality":["good"],"rule":"none","source":{"storage":0}},
+		{"obis":"1-0:31.7.0*255","name":"current L1","value":null,"kind":"nan","unit":"A","quality":["good"],"rule":"none","source":{"storage":0}},
 		{"obis":"0-0:1.0.0*255","name":"clock","value":"2026-01-02T03:04:05","quality":["good"],"rule":"none","source":{"storage":0}}],
 		"events":[{"log":"0-0:99.98.0*255","id":7,"time":"2026-11-20T12:00:00Z","text":"power down","quality":["good"]}],
 		"profiles":[{"obis":"1-0:99.1.0*255","period_s":900,"columns":[{"obis":"1-0:1.29.0*255","name":"active energy import, in recording interval 1","unit":"Wh"},{"raw_id":"0x01fd"}],

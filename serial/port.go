@@ -63,6 +63,15 @@ type Port struct {
 	once          sync.Once
 }
 
+// Opener opens a port as meter.Config.OpenSerial has it opened: OpenSerial: serial.Opener.
+func Opener(name string, baud int, framing string) (io.ReadWriteCloser, error) {
+	p, err := Open(name, &Config{Baud: baud, Framing: framing})
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 // Open opens the port with this name, "/dev/ttyUSB0" or "COM3", for us alone.
 func Open(name string, cfg *Config) (*Port, error) {
 	if cfg == nil {

@@ -177,6 +177,11 @@ func TestAges(t *testing.T) {
 		require.Equal(t, []string{"c"}, got(), "a meter that never answered is told of")
 		last, _ = s.Last("c")
 		require.True(t, last.Stale)
+		put("b", "y", data(1, 2), time.Hour)
+		put("b", "z", &mapping.Data{Readings: data(1, 2, 3).Readings[2:]}, 5*time.Second) // sooner than what is waited for
+		got()
+		time.Sleep(5*time.Second + time.Millisecond)
+		require.Equal(t, []string{"b 3=3*"}, got())
 		cancel()
 		require.NoError(t, <-done)
 	})
@@ -281,6 +286,53 @@ func TestRows(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{"1goodgood", "3power-downgood", "4goodestimated", "5goodgood", "6goodgood", "7goodgood"}, got)
+
+	// Columns that changed are a profile of their own, and so is another period.
+	other := &obis.Profile{Code: obis.Code{1, 0, 99, 1, 0, 255}, Period: 900, Columns: []obis.Column{{Code: code(2, 0)}}, Times: []obis.Time{obis.FromTime(start.Add(10 * time.Hour))}}
+	other.Columns[0].AppendInt(1)
+	slow := other.Clone()
+	slow.Period, slow.Times[0] = 3600, obis.FromTime(start.Add(11*time.Hour))
+	unit := slow.Clone()
+	unit.Columns[0].Unit, unit.Times[0] = obis.WattHour, obis.FromTime(start.Add(12*time.Hour))
+	require.NoError(t, s.Put("a", &mapping.Data{Profiles: []*obis.Profile{other, slow, unit}}, Stamp{}))
+	pages := 0
+	for p, err := range s.Rows("a", other.Code, start.Add(9*time.Hour), time.Time{}) {
+		require.NoError(t, err)
+		require.Equal(t, 1, p.Len())
+		pages++
+	}
+	require.Equal(t, 3, pages)
+	for range s.Rows("none", other.Code, time.Time{}, time.Time{}) {
+		t.Fatal("a meter that there is not")
+	}
+}
+
+// A job that brings the same number of other readings, or the same in another order, is told apart.
+func TestPutOrder(t *testing.T) {
+	s := New(nil)
+	require.NoError(t, s.Add("a", obis.Meter{}))
+	d := data(1, 2, 3)
+	require.NoError(t, s.Put("a", d, Stamp{}))
+	slices.Reverse(d.Readings)
+	require.NoError(t, s.Put("a", d, Stamp{}))
+	c, _ := s.Last("a")
+	require.Equal(t, "a 1=1 2=2 3=3", text(c), "nothing is new")
+	d.Readings[1].RawID = []byte("another")
+	require.NoError(t, s.Put("a", d, Stamp{}))
+	c, _ = s.Last("a")
+	require.Len(t, c.Data.Readings, 4)
+	require.Equal(t, []int{3}, c.Set)
+	for _, change := range []func(x *obis.Reading){
+		func(x *obis.Reading) { x.Unit = obis.Watt }, func(x *obis.Reading) { x.Time = obis.LocalTime(2026, 1, 1, 0, 0, 0) },
+		func(x *obis.Reading) { x.Quality.Flags = obis.Estimated }, func(x *obis.Reading) { x.Quality.Raw = 1 },
+		func(x *obis.Reading) { x.Start = obis.LocalTime(2026, 1, 1, 0, 0, 0) }, func(x *obis.Reading) { x.Rule = obis.RuleDerived },
+		func(x *obis.Reading) { x.Value = obis.Int(10, -1) }, func(x *obis.Reading) { x.UnitText = []byte("furlong") },
+	} {
+		change(&d.Readings[2])
+		require.NoError(t, s.Put("a", d, Stamp{}))
+		c, _ = s.Last("a")
+		require.Equal(t, []int{0}, c.Set)
+	}
 }
 
 func TestView(t *testing.T) {

@@ -34,6 +34,7 @@ type app struct {
 	stdout, stderr io.Writer
 	kept           *dlms.FileCounters // closed when the program ends; nil until there are keys
 	terminal       bool               // stdout is a terminal
+	tables         tables             // of CSV that were printed
 
 	protocol, output, keyFile, tz       string
 	ek, ak, systemTitle, password, auth string
@@ -315,9 +316,7 @@ func (a *app) config() (*meter.Config, error) {
 	}
 	cfg := &meter.Config{
 		Protocol: protocol, Address: a.address, Timeout: a.timeout, Retries: a.retries, AcceptUnprotected: a.acceptUnprotected,
-		OpenSerial: func(name string, baud int, framing string) (io.ReadWriteCloser, error) {
-			return serial.Open(name, &serial.Config{Baud: baud, Framing: framing})
-		},
+		OpenSerial: serial.Opener,
 	}
 	if cfg.DLMS, err = a.dlms(); err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/openusm/meter"
+	"github.com/openusm/meter/mapping"
+	"github.com/openusm/meter/mapping/timeseries"
 )
 
 func (a *app) decodeCommand() *cobra.Command {
@@ -21,7 +23,7 @@ func (a *app) decodeCommand() *cobra.Command {
 		Short: "Decode a frame or a capture to readings",
 		Long: `decode reads a frame or a capture (octets, hexadecimal digits, pcap) and prints its readings.
 
-A capture of up to 1 MiB gives one result. Of a longer one, and with -o ndjson, each message is
+A capture of up to 1 MiB gives one result for each meter. Of a longer one, and with -o ndjson, each message is
 a result of its own, printed as it is read. Each conversation of a pcap file is a capture of its own.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			cfg, err := a.config()
@@ -55,13 +57,39 @@ func (a *app) decode(in io.Reader, cfg *meter.Config) error {
 		return err
 	}
 	if len(head) <= maxWhole && a.output != "ndjson" {
-		r, err := meter.Decode(head, cfg)
-		return a.printAll(r, err)
+		list, err := meter.DecodeMeters(head, cfg)
+		return errors.Join(err, a.printMeters(list))
 	}
 	out := bufio.NewWriterSize(a.stdout, 1<<16)
 	defer func(stdout io.Writer) { a.stdout = stdout }(a.stdout)
 	a.stdout = out
 	return errors.Join(a.decodeStream(b, cfg), out.Flush())
+}
+
+// printMeters prints the results of several meters. Metrics of all of them are one document.
+func (a *app) printMeters(list []*meter.Result) error {
+	if a.output != "prom" || len(list) < 2 {
+		var err error
+		for _, r := range list {
+			err = errors.Join(err, a.print(r))
+		}
+		return err
+	}
+	var data []*mapping.Data
+	for _, r := range list {
+		for _, w := range r.Warnings {
+			fmt.Fprintln(a.stderr, "warning:", w)
+		}
+		data = append(data, r.Data())
+	}
+	text, lost := timeseries.AppendPrometheus(nil, data...)
+	for _, l := range lost {
+		fmt.Fprintln(a.stderr, "warning:", l)
+	}
+	if _, err := a.stdout.Write(text); err != nil {
+		return err
+	}
+	return carried(text, data...)
 }
 
 // decodeStream prints the messages of a capture as they are read.

@@ -80,11 +80,11 @@ func TestExposeCoAP(t *testing.T) {
 	conn, err := udp.Dial(expose(t, "--listen", "coap://127.0.0.1:0"))
 	require.NoError(t, err)
 	defer conn.Close()
-	require.Contains(t, coapGet(t, conn, "/m/1-0:1.8.0"), `"n":"1-0:1.8.0","u":"Wh"`)
-	require.Contains(t, coapGet(t, conn, "/p/1-0:99.1.0"), `"n":"1-0:99.1.0/`)
-	require.Contains(t, coapGet(t, conn, "/id"), `"manufacturer"`)
-	require.Contains(t, coapGet(t, conn, "/3305/0"), `"5805"`)
-	require.Contains(t, coapGet(t, conn, "/e"), `"n":"0-0:99.98.0/`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/m/1-0:1.8.0"), `"n":"1-0:1.8.0","u":"Wh"`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/p/1-0:99.1.0"), `"n":"1-0:99.1.0/`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/id"), `"manufacturer"`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/3305/0"), `"5805"`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/e"), `"n":"0-0:99.98.0/`)
 }
 
 func TestExposeCoAPS(t *testing.T) {
@@ -98,7 +98,7 @@ func TestExposeCoAPS(t *testing.T) {
 	conn, err := dialled("meter1", "0123456789abcdef")
 	require.NoError(t, err)
 	defer conn.Close()
-	require.Contains(t, coapGet(t, conn, "/m"), `"n":"1-0:1.8.0"`)
+	require.Contains(t, coapGet(t, conn, "/m/meter1/m"), `"n":"1-0:1.8.0"`)
 }
 
 // Keys of meters are no keys of clients.

@@ -3,7 +3,6 @@ module github.com/openusm/meter/cmd/meterctl
 go 1.26.0
 
 require (
-	github.com/gopacket/gopacket v1.7.7
 	github.com/parquet-go/parquet-go v0.32.0
 	github.com/pion/dtls/v3 v3.1.15
 	github.com/plgd-dev/go-coap/v3 v3.5.4

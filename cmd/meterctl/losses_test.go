@@ -191,7 +191,7 @@ func TestLossTable(t *testing.T) {
 
 // What does not come back as it was, of what can be read back, has been said to be lost.
 func TestNothingIsLostUnsaid(t *testing.T) {
-	for _, kind := range []string{"cim", "espi", "senml", "senml-cbor"} { // of JSON package result holds it
+	for _, kind := range names(mapSources) {
 		for _, c := range trial.Cases() {
 			doc, lost, err := mapTargets[kind]([]*mapping.Data{c.Data}, nil)
 			require.NoError(t, err)

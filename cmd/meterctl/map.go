@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -127,23 +128,33 @@ var streamed = map[string]bool{"influx": true, "senml": true, "senml-cbor": true
 func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock) error {
 	var list []*mapping.Data
 	var nothing error // of one result could be written
+	var bad error     // what could not be read
 	target := mapTargets[to]
-	if to == "homeassistant" {
+	switch to {
+	case "homeassistant":
 		target = homeAssistant() // that has announced nothing yet
+	case "iec61850":
+		target = iec61850Values() // that knows no meter yet
 	}
 	documents := json.NewDecoder(in)
+	read := 0
 	for n := 1; ; n++ {
 		var raw json.RawMessage
 		if err := documents.Decode(&raw); errors.Is(err, io.EOF) {
 			break
+		} else if interrupted := a.ctx.Err(); interrupted != nil {
+			return interrupted
 		} else if err != nil {
-			return fmt.Errorf("%w: result %d: %w", meter.ErrFrame, n, err)
+			bad = errors.Join(bad, fmt.Errorf("result %d: %w", n, err))
+			break // nobody knows where the next one begins
 		}
 		r := &meter.Result{}
 		if err := r.UnmarshalJSON(raw); err != nil {
-			return fmt.Errorf("%w: result %d: %w", meter.ErrFrame, n, err)
+			bad = errors.Join(bad, fmt.Errorf("result %d: %w", n, err))
+			continue
 		}
 		r.Clock = clock
+		read++
 		switch {
 		case to == "json":
 			if err := a.printJSON(r, "  "); err != nil {
@@ -160,10 +171,15 @@ func (a *app) mapStream(in io.Reader, to string, rules []byte, clock obis.Clock)
 			list = append(list, r.Data())
 		}
 	}
-	if to == "json" || streamed[to] {
-		return nothing
+	if bad != nil && read == 0 {
+		return fmt.Errorf("%w: %w", meter.ErrFrame, bad)
+	} else if bad != nil {
+		bad = fmt.Errorf("%w: %w", meter.ErrPartial, bad)
 	}
-	return a.mapTo(list, target, rules)
+	if to == "json" || streamed[to] {
+		return errors.Join(bad, nothing)
+	}
+	return errors.Join(bad, a.mapTo(list, target, rules))
 }
 
 // mapDocument maps a document of another system, which is read whole.
@@ -251,14 +267,12 @@ func toJSON(list []*mapping.Data, _ io.Reader) (out []byte, _ []mapping.Loss, er
 	return out, nil, nil
 }
 
-func toCSV(list []*mapping.Data, _ io.Reader) (out []byte, lost []mapping.Loss, _ error) {
-	for i, d := range list {
-		if i > 0 {
-			out = append(out, "\r\n"...)
-		}
-		out = timeseries.AppendCSV(out, d, timeIn(d.Clock))
+func toCSV(list []*mapping.Data, _ io.Reader) ([]byte, []mapping.Loss, error) {
+	var clock obis.Clock // which all of them have
+	if len(list) > 0 {
+		clock = list[0].Clock
 	}
-	return out, lost, nil
+	return timeseries.AppendCSV(nil, timeIn(clock), list...), nil, nil
 }
 
 // timeIn returns how times of a meter with this clock are written.
@@ -334,21 +348,35 @@ func toNGSILD(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping
 	return out, lost, nil
 }
 
-// toIEC61850 writes the values of the IED that "meterctl expose --as iec61850" shows, one on each line.
-func toIEC61850(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
-	o := &ied.Options{}
-	if o.Rules, err = ownRules(rules, ied.ReadRules); err != nil {
-		return nil, nil, err
-	}
-	for _, d := range list {
-		o.Clock, o.Received = d.Clock, d.Received
-		device, l, err := ied.New(d.Meter, d.Readings, o)
-		if err != nil {
+func toIEC61850(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {
+	return iec61850Values()(list, rules)
+}
+
+// iec61850Values returns a target that writes the values of the IED that "meterctl expose
+// --as iec61850" shows, one on each line. Each meter is an IED of its own: METER, METER2, …
+func iec61850Values() mapTarget {
+	ieds := map[string]string{} // by meter
+	return func(list []*mapping.Data, rules io.Reader) (out []byte, lost []mapping.Loss, err error) {
+		o := &ied.Options{}
+		if o.Rules, err = ownRules(rules, ied.ReadRules); err != nil {
 			return nil, nil, err
 		}
-		out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(append(l, mapping.ReadingsOnly(d)...))...)
+		for _, d := range list {
+			if _, known := ieds[d.Meter.ID]; !known {
+				ieds[d.Meter.ID] = "METER"
+				if n := len(ieds); n > 1 {
+					ieds[d.Meter.ID] += strconv.Itoa(n)
+				}
+			}
+			o.IED, o.Clock, o.Received = ieds[d.Meter.ID], d.Clock, d.Received
+			device, l, err := ied.New(d.Meter, d.Readings, o)
+			if err != nil {
+				return nil, nil, err
+			}
+			out, lost = ied.AppendValues(out, device.Model), append(lost, d.Gather(slices.Concat(l, mapping.ReadingsOnly(d), mapping.StatusLost(d)))...)
+		}
+		return out, lost, nil
 	}
-	return out, lost, nil
 }
 
 func toHomeAssistant(list []*mapping.Data, rules io.Reader) ([]byte, []mapping.Loss, error) {

@@ -206,3 +206,43 @@ func TestMapAnnouncesOnce(t *testing.T) {
 	require.Equal(t, []int{0, 5, 8}, announced)
 	require.Len(t, lines, 3+2+3+4+3)
 }
+
+// Two meters are told apart in each document, and a result that cannot be read loses only itself.
+func TestMapOfSeveralMeters(t *testing.T) {
+	one := strings.ReplaceAll(mapInput, "\n", "")
+	other := strings.ReplaceAll(strings.ReplaceAll(one, "ABC1", "XYZ2"), "1234500", "99")
+	list := one + "\n" + other + "\n" + one + "\n"
+	csv := run(t, list, "map", "--to", "csv")
+	require.Zero(t, csv.exit, csv.stderr)
+	require.Equal(t, 7, strings.Count(csv.stdout, "\n"), csv.stdout)
+	require.Equal(t, 1, strings.Count(csv.stdout, "meter,obis"), csv.stdout)
+	values := run(t, list, "map", "--to", "iec61850")
+	require.Zero(t, values.exit, values.stderr)
+	count := strings.Count(values.stdout, "METERMTR/LLN0.Mod.stVal")
+	require.Equal(t, 2, count, "of the same meter, twice")
+	require.Equal(t, 1, strings.Count(values.stdout, "METER2MTR/LLN0.Mod.stVal"))
+
+	for name, doc := range map[string]string{
+		"a number that has no room": one + "\n" + strings.ReplaceAll(other, "99", "1e99999") + "\n" + one,
+		"a line that is cut off":    one + "\n" + one + "\n" + other[:len(other)/2],
+	} {
+		for _, to := range []string{"csv", "prom", "influx", "senml", "cim", "json"} {
+			got := run(t, doc, "map", "--to", to)
+			require.Equal(t, exitPartial, got.exit, "%s to %s: %s", name, to, got.stderr)
+			require.Contains(t, got.stderr, "result ", "%s to %s", name, to)
+			require.Contains(t, got.stdout, "123450", "%s to %s", name, to)
+		}
+	}
+	require.Equal(t, exitFrame, run(t, "{", "map", "--to", "csv").exit)
+}
+
+// The readings of a stream are one table.
+func TestCSVOfAStream(t *testing.T) {
+	got := run(t, "", "watch", "sim:p1", "--count", "2", "--interval", "10ms", "-o", "csv")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.LessOrEqual(t, strings.Count(got.stdout, "meter,obis"), 2)
+	got = run(t, "", "watch", "sim:dlms", "1.8.0", "--count", "3", "--interval", "10ms", "-o", "csv")
+	require.Equal(t, exitOK, got.exit, got.stderr)
+	require.Equal(t, 1, strings.Count(got.stdout, "meter,obis"), got.stdout)
+	require.Equal(t, 4, strings.Count(got.stdout, "\n"), got.stdout)
+}

@@ -166,8 +166,30 @@ func block(n *yaml.Node) {
 	}
 }
 
+// tables says what tables of CSV were printed.
+type tables uint8
+
+const (
+	noTables tables = iota
+	oneOfReadings
+	others
+)
+
+// printCSV prints tables. Where all results are readings they make one table, with one header.
 func (a *app) printCSV(r *meter.Result) error {
-	_, err := a.stdout.Write(timeseries.AppendCSV(nil, r.Data(), timeIn(r.Clock)))
+	out := timeseries.AppendCSV(nil, timeIn(r.Clock), r.Data())
+	now := others
+	if len(r.Profiles)+len(r.Events) == 0 {
+		now = oneOfReadings
+	}
+	switch {
+	case a.tables == oneOfReadings && now == oneOfReadings:
+		_, out, _ = bytes.Cut(out, []byte("\r\n"))
+	case a.tables != noTables:
+		out = append([]byte("\r\n"), out...)
+	}
+	a.tables = now
+	_, err := a.stdout.Write(out)
 	return err
 }
 

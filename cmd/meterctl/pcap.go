@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
+	"net/netip"
 
 	"github.com/openusm/meter"
 )
@@ -18,20 +14,9 @@ import (
 // again. Where octets are missing a new part begins, so that nobody's octets
 // complete another one's message.
 func conversations(raw []byte) ([]io.Reader, error) {
-	packets, link, err := packetSource(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: pcap: %w", meter.ErrFrame, err)
-	}
 	c := captured{talks: map[partners]*talk{}}
-	for {
-		data, info, err := packets.ReadPacketData()
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: pcap: %w", meter.ErrFrame, err)
-		}
-		c.packet(gopacket.NewPacket(data, link, gopacket.DecodeOptions{Lazy: true, NoCopy: true}), info.CaptureLength < info.Length)
+	if err := packets(raw, c.packet); err != nil {
+		return nil, fmt.Errorf("%w: pcap: %w", meter.ErrFrame, err)
 	}
 	var each []io.Reader
 	for _, t := range c.order {
@@ -48,29 +33,17 @@ func conversations(raw []byte) ([]io.Reader, error) {
 	return each, nil
 }
 
-func packetSource(raw []byte) (gopacket.PacketDataSource, gopacket.Decoder, error) {
-	if bytes.HasPrefix(raw, []byte{0x0A, 0x0D, 0x0D, 0x0A}) {
-		r, err := pcapgo.NewNgReader(bytes.NewReader(raw), pcapgo.DefaultNgReaderOptions)
-		if err != nil {
-			return nil, nil, err
-		}
-		return r, r.LinkType(), nil
-	}
-	r, err := pcapgo.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil, nil, err
-	}
-	return r, r.LinkType(), nil
-}
-
 // captured is what a file of packets holds.
 type captured struct {
 	talks map[partners]*talk
 	order []*talk // as they began
 }
 
-// partners are two hosts and their ports, in an order of their own.
-type partners struct{ network, transport gopacket.Flow }
+// partners are two hosts and their ports, and what they speak, in an order of their own.
+type partners struct {
+	from, to netip.AddrPort
+	udp      bool
+}
 
 // talk is what two partners said to each other.
 type talk struct {
@@ -95,38 +68,30 @@ type segment struct {
 // maxEarly is how many segments may overtake one that is due.
 const maxEarly = 64
 
-func (c *captured) packet(p gopacket.Packet, cut bool) {
-	network := p.NetworkLayer()
-	if network == nil {
-		return
-	}
-	if udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP); ok {
-		t := c.talk(partners{network.NetworkFlow(), udp.TransportFlow()})
-		t.add(udp.Payload)
-		if cut {
+func (c *captured) packet(p packet) {
+	from := partners{p.from, p.to, p.udp}
+	t := c.talk(from)
+	if p.udp {
+		t.add(p.payload)
+		if p.cut {
 			t.begin()
 		}
-	}
-	tcp, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
-	if !ok {
 		return
 	}
-	from := partners{network.NetworkFlow(), tcp.TransportFlow()}
-	t := c.talk(from)
-	if tcp.ACK { // what the other side acknowledged and we never saw is missing in the file
-		t.acknowledged(t.way(from.reverse()), tcp.Ack)
+	if p.ack { // what the other side acknowledged and we never saw is missing in the file
+		t.acknowledged(t.way(from.reverse()), p.acq)
 	}
-	if tcp.SYN {
+	if p.syn {
 		t.begin()
-		*t.way(from) = way{from: from, known: true, due: tcp.Seq + 1}
+		*t.way(from) = way{from: from, known: true, due: p.seq + 1}
 		return
 	}
-	if len(tcp.Payload) > 0 {
-		t.segment(t.way(from), segment{seq: tcp.Seq, octets: tcp.Payload, cut: cut})
+	if len(p.payload) > 0 {
+		t.segment(t.way(from), segment{seq: p.seq, octets: p.payload, cut: p.cut})
 	}
 }
 
-func (p partners) reverse() partners { return partners{p.network.Reverse(), p.transport.Reverse()} }
+func (p partners) reverse() partners { return partners{p.to, p.from, p.udp} }
 
 // talk returns the talk of two partners, whoever of them spoke.
 func (c *captured) talk(p partners) *talk {

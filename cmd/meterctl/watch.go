@@ -49,7 +49,7 @@ func (a *app) watch(ctx context.Context, target string, patterns []obis.Pattern,
 	}
 	enough := errors.New("enough")
 	sweeps, failed := 0, 0
-	err = meter.Poll(ctx, target, cfg, []meter.Job{{Codes: patterns, Interval: interval}}, func(p *meter.Polled) error {
+	err = meter.Poll(ctx, target, cfg, &meter.Plan{Jobs: []meter.Job{{Codes: patterns, Interval: interval}}}, func(p *meter.Polled) error {
 		if p.Result == nil && sweeps == 0 {
 			return p.Err // it was never there
 		}

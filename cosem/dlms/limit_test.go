@@ -34,7 +34,7 @@ func anonymous(t testing.TB, device Device) (srv *Server, open func() *session) 
 	request, err := a.Request()
 	require.NoError(t, err)
 	return srv, func() *session {
-		s := newSession(&srv.cfg, device, 16, 1)
+		s := newSession(&srv.cfg, device, Partner{Client: 16, Server: 1})
 		require.Len(t, s.handle(request), 1)
 		require.Equal(t, stateOpen, s.state)
 		return s

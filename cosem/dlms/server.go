@@ -21,12 +21,15 @@ import (
 
 // ServerConfig describes a server.
 type ServerConfig struct {
-	Link     Link
-	Devices  map[uint16]Device // by the number of the logical device
-	Access   []Access          // who may associate; nil means everyone, without authentication
-	Physical uint16            // lower HDLC address; zero accepts any
-	HDLC     hdlc.Parameters   // of HDLC; zero fields mean the defaults of the standard
-	MaxPDU   uint16            // octets that we receive; zero means DefaultMaxPDU
+	Link    Link
+	Devices map[uint16]Device // by the number of the logical device
+	// Find returns logical devices that are not in Devices, which may come and go; nil where
+	// there is none of that number. A nil Find has none.
+	Find     func(number uint16) Device
+	Access   []Access        // who may associate; nil means everyone, without authentication
+	Physical uint16          // lower HDLC address; zero accepts any
+	HDLC     hdlc.Parameters // of HDLC; zero fields mean the defaults of the standard
+	MaxPDU   uint16          // octets that we receive; zero means DefaultMaxPDU
 	// Conformance is what the server knows; zero means all that this package implements.
 	Conformance   apdu.Conformance
 	ConformanceSN apdu.Conformance // the same for SN referencing
@@ -152,6 +155,22 @@ func quiet(err error) error {
 	return err
 }
 
+// device returns the logical device of a number, nil for none.
+func (s *Server) device(number uint16) Device {
+	if d := s.cfg.Devices[number]; d != nil || s.cfg.Find == nil {
+		return d
+	}
+	return s.cfg.Find(number)
+}
+
+// remoteOf returns where the other end of a connection is, "" where it has no address.
+func remoteOf(conn *stream.Conn) string {
+	if c, ok := conn.Unwrap().(interface{ RemoteAddr() net.Addr }); ok && c.RemoteAddr() != nil {
+		return c.RemoteAddr().String()
+	}
+	return ""
+}
+
 // listen waits for the first octet of a connection: a flag of HDLC, or the
 // version of the wrapper.
 func (s *Server) listen(ctx context.Context, conn *stream.Conn) (link Link, head []byte, err error) {
@@ -181,22 +200,31 @@ func (s *Server) serveWrapper(ctx context.Context, conn *stream.Conn, head []byt
 			session.end()
 		}
 	}()
+	remote := remoteOf(conn)
 	c := &wrapperCarrier{conn: conn, trace: redacting(s.cfg.Trace), in: head}
 	for {
 		f, err := c.frame(ctx, s.silence())
 		if err != nil {
 			return err
 		}
-		device := s.cfg.Devices[f.Destination]
+		device := s.device(f.Destination)
 		if device == nil {
 			continue
 		}
 		p := pair{f.Source, f.Destination}
 		if sessions[p] == nil {
 			if len(sessions) >= maxSessions {
+				for other, one := range sessions { // those that have ended make room
+					if one.state == stateIdle {
+						one.end()
+						delete(sessions, other)
+					}
+				}
+			}
+			if len(sessions) >= maxSessions {
 				continue
 			}
-			sessions[p] = newSession(&s.cfg, device, p.client, p.server)
+			sessions[p] = newSession(&s.cfg, device, Partner{Client: p.client, Server: p.server, Remote: remote, ctx: ctx})
 		}
 		c.local, c.remote = f.Destination, f.Source
 		for _, answer := range sessions[p].handle(f.APDU) {
@@ -241,7 +269,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 		}
 		trace.trace(false, in[:n])
 		f, _, err := wrapper.Parse(in[:n])
-		device := s.cfg.Devices[f.Destination]
+		device := s.device(f.Destination)
 		if err != nil || device == nil {
 			continue
 		}
@@ -258,7 +286,7 @@ func (s *Server) ServePacket(ctx context.Context, conn net.PacketConn) error {
 					continue
 				}
 			}
-			sessions[id] = &held{session: newSession(&s.cfg, device, f.Source, f.Destination)}
+			sessions[id] = &held{session: newSession(&s.cfg, device, Partner{Client: f.Source, Server: f.Destination, Remote: id.address, ctx: ctx})}
 		}
 		sessions[id].last = time.Now()
 		for _, answer := range sessions[id].handle(f.APDU) {
@@ -344,7 +372,7 @@ func (h *hdlcServer) frames(ctx context.Context) error {
 }
 
 func (h *hdlcServer) frame(ctx context.Context, f hdlc.Frame) error {
-	p := h.peer(f)
+	p := h.peer(ctx, f)
 	if p == nil {
 		return nil
 	}
@@ -377,20 +405,28 @@ func (h *hdlcServer) frame(ctx context.Context, f hdlc.Frame) error {
 }
 
 // peer returns the link and the session to which a frame belongs, nil where it is not for us.
-func (h *hdlcServer) peer(f hdlc.Frame) *hdlcPeer {
+func (h *hdlcServer) peer(ctx context.Context, f hdlc.Frame) *hdlcPeer {
 	s := h.server
-	device := s.cfg.Devices[f.Destination.Upper]
+	device := s.device(f.Destination.Upper)
 	if device == nil || s.cfg.Physical != 0 && f.Destination.Size > 1 && f.Destination.Lower != s.cfg.Physical {
 		return nil
 	}
 	pair := hdlcPair{f.Source, f.Destination}
 	if h.peers[pair] == nil {
 		if len(h.peers) >= maxSessions {
+			for other, one := range h.peers { // those that have ended make room
+				if one.session.state == stateIdle {
+					one.session.end()
+					delete(h.peers, other)
+				}
+			}
+		}
+		if len(h.peers) >= maxSessions {
 			return nil
 		}
 		h.peers[pair] = &hdlcPeer{
 			link:    hdlc.NewSecondary(hdlc.LinkConfig{Local: f.Destination, Remote: f.Source, Parameters: s.cfg.HDLC}),
-			session: newSession(&s.cfg, device, f.Source.Upper, f.Destination.Upper),
+			session: newSession(&s.cfg, device, Partner{Client: f.Source.Upper, Server: f.Destination.Upper, Remote: remoteOf(h.conn), ctx: ctx}),
 		}
 	}
 	return h.peers[pair]

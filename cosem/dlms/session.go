@@ -1,6 +1,7 @@
 package dlms
 
 import (
+	"context"
 	"crypto/subtle"
 	"errors"
 	"slices"
@@ -32,10 +33,27 @@ type Partner struct {
 	User   uint8          // the client's user id, 0 for none
 	// Access is what the client associated by. It must not be changed.
 	Access *Access
+	Remote string // the client's address; "" where the connection has none
+
+	ctx context.Context
+}
+
+// Context returns the context of the connection, for what a device does that takes its time.
+func (p *Partner) Context() context.Context {
+	if p.ctx == nil {
+		return context.Background()
+	}
+	return p.ctx
+}
+
+// stranger is a partner before it associates.
+func (p *Partner) stranger() Partner {
+	return Partner{Client: p.Client, Server: p.Server, Remote: p.Remote, ctx: p.ctx}
 }
 
 // Access is one way to associate with a server.
 type Access struct {
+	Name     string // of whom it is, for the device; "" is nobody in particular
 	Client   uint16 // SAP for which it holds; zero means any
 	Auth     apdu.Mechanism
 	Password []byte // of low level security, and the secret of the HLS mechanisms that need one
@@ -80,8 +98,8 @@ type session struct {
 	frames      [][]byte
 }
 
-func newSession(cfg *ServerConfig, device Device, client, server uint16) *session {
-	return &session{cfg: cfg, device: device, partner: Partner{Client: client, Server: server}, channel: &channel{}, maxSend: 0xFFFF}
+func newSession(cfg *ServerConfig, device Device, partner Partner) *session {
+	return &session{cfg: cfg, device: device, partner: partner, channel: &channel{}, maxSend: 0xFFFF}
 }
 
 // end closes the session for good.
@@ -95,7 +113,7 @@ func (s *session) end() {
 func (s *session) close() {
 	s.forget()
 	*s = session{
-		cfg: s.cfg, device: s.device, partner: Partner{Client: s.partner.Client, Server: s.partner.Server},
+		cfg: s.cfg, device: s.device, partner: s.partner.stranger(),
 		channel: &channel{}, maxSend: 0xFFFF, out: s.out, frames: s.frames[:0],
 	}
 }
@@ -347,7 +365,7 @@ func (s *session) associate(b []byte) []byte {
 		return s.plain(apdu.ExceptionResponse{State: 2, Service: apdu.OtherReason})
 	}
 	p := parsed.(apdu.AARQ)
-	fresh := newSession(s.cfg, s.device, s.partner.Client, s.partner.Server)
+	fresh := newSession(s.cfg, s.device, s.partner.stranger())
 	fresh.state = s.state
 	aare, err := fresh.accept(p)
 	switch {

@@ -18,7 +18,7 @@ func opened(t testing.TB, access Access, cfg *Config) (*session, *Association) {
 	device.Update(obis.Meter{ID: "X"}, []obis.Reading{{Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(5, 0), Unit: obis.WattHour}}, nil)
 	server, err := NewServer(&ServerConfig{Devices: map[uint16]Device{1: device}, Access: []Access{access}})
 	require.NoError(t, err)
-	s := newSession(&server.cfg, device, 16, 1)
+	s := newSession(&server.cfg, device, Partner{Client: 16, Server: 1})
 	a, err := NewAssociation(cfg)
 	require.NoError(t, err)
 	request, err := a.Request()

@@ -173,7 +173,7 @@ func TestCountersAreNotBurnt(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, apdu.RejectedPermanent, p.(apdu.AARE).Result)
 	require.IsType(t, apdu.GetResponseNormal{}, ask(t, s, a, energyValue), "it ends no association of others")
-	s = newSession(s.cfg, s.device, 16, 1)
+	s = newSession(s.cfg, s.device, Partner{Client: 16, Server: 1})
 	_ = s.handle(request)
 	require.Nil(t, s.channel.sec)
 	require.Equal(t, stateIdle, s.state)
@@ -208,7 +208,7 @@ func TestChallenges(t *testing.T) {
 			}
 			b, err = q.AppendBinary(nil)
 			require.NoError(t, err)
-			p, err = parse(bytes.Clone(newSession(&srv.cfg, device, 16, 1).handle(b)[0]))
+			p, err = parse(bytes.Clone(newSession(&srv.cfg, device, Partner{Client: 16, Server: 1}).handle(b)[0]))
 			require.NoError(t, err)
 			return p.(apdu.AARE)
 		}
@@ -287,7 +287,7 @@ func TestNoncesAreUsedOnce(t *testing.T) {
 		device := &Exposed{}
 		srv, err := NewServer(&ServerConfig{Devices: map[uint16]Device{1: device}, Access: []Access{{Auth: apdu.MechanismGMAC, Security: server}}})
 		require.NoError(t, err)
-		s := newSession(&srv.cfg, device, 16, 1)
+		s := newSession(&srv.cfg, device, Partner{Client: 16, Server: 1})
 		a, err := NewAssociation(&Config{Auth: apdu.MechanismGMAC, Security: client})
 		require.NoError(t, err)
 		request, err := a.Request()

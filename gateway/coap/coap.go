@@ -1,9 +1,9 @@
-// Package coap shows a meter to CoAP clients, over UDP in the clear and over DTLS
+// Package coap shows meters to CoAP clients, over UDP in the clear and over DTLS
 // with pre-shared keys: the resources of [coap.Tree], observable (RFC 7641) and in
 // blocks (RFC 7959).
 //
 // The message layer and DTLS are those of github.com/plgd-dev/go-coap. Requests
-// are answered from the readings that [Server.Update] gave last; a transfer in
+// are answered from the newest readings; a transfer in
 // blocks keeps the representation with which it began. All that a client can make
 // the server remember has a limit in [Config].
 package coap
@@ -36,8 +36,14 @@ import (
 	"github.com/openusm/meter/mapping/coap"
 )
 
-// Config says how a [Server] serves. A nil *Config is the zero Config.
+// Config says how a [Face] or a [Server] serves. A nil *Config is the zero Config.
 type Config struct {
+	// Listen is where a Face listens: "coap://host:port" or host:port in the clear, or
+	// "coaps://host:port"; see [Server.Listen].
+	Listen string
+	Ready  func(net.Addr) // told where a Face listens; nil for none
+	Warn   func(string)   // told what a Face cannot show, each once; nil for none
+
 	Keys            map[string]Key // pre-shared keys of DTLS by their identities; empty: coaps is refused
 	Rules           *coap.Rules    // of LwM2M objects; nil: the built-in ones
 	BlockSize       int            // largest block in octets, a power of two from 16 to 1024; 0: 1024
@@ -97,12 +103,14 @@ func (c *Config) withDefaults() (Config, error) {
 	return full, nil
 }
 
-// Server shows one meter. It is safe for use by several goroutines.
+// Server answers clients, of one meter or of those of a [Face]. It is safe for use by several goroutines.
 type Server struct {
 	cfg      Config
+	shown    shown
 	tree     atomic.Pointer[coap.Tree]
 	updated  atomic.Int64  // when, in Unix nanoseconds
 	sequence atomic.Uint32 // of notifications, for all
+	commands atomic.Int32  // that are under way
 
 	mu      sync.Mutex
 	remotes map[*client.Conn]*remote
@@ -120,13 +128,47 @@ func (s *Server) warn(text string, args ...any) {
 	s.cfg.Logger.Log(context.Background(), level, text, args...)
 }
 
+// shown is what a server shows.
+type shown interface {
+	// get returns what a GET gives: an error of package coap, or errNothing.
+	get(q query) (*representation, error)
+	// observable reports whether a path may be observed.
+	observable(path string) bool
+}
+
+// representation is a resource in one content format.
+type representation struct {
+	*coap.Representation
+	until time.Time // until when it may be thought fresh
+}
+
+// errNothing reports that nothing is known yet.
+var errNothing = errors.New("coap: no readings yet")
+
 // NewServer returns a server that shows nothing yet: it answers 5.03.
 func NewServer(cfg *Config) (*Server, error) {
 	full, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: full, remotes: map[*client.Conn]*remote{}}, nil
+	s := &Server{cfg: full, remotes: map[*client.Conn]*remote{}}
+	s.shown = s
+	return s, nil
+}
+
+// get is that of one meter.
+func (s *Server) get(q query) (*representation, error) {
+	tree := s.tree.Load()
+	if tree == nil {
+		return nil, errNothing
+	}
+	rep, err := tree.Get(q.path, q.list(), q.accept)
+	return &representation{rep, time.Unix(0, s.updated.Load()).Add(s.cfg.MaxAge)}, err
+}
+
+func (s *Server) observable(path string) bool {
+	tree := s.tree.Load()
+	return tree != nil && tree.Observable(path)
 }
 
 // Update replaces what is shown by d, which must not change any more, notifies
@@ -235,6 +277,7 @@ func (l *Listener) Close() error {
 func (l *Listener) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer l.Close()
 	s := l.server
 	onError := options.WithErrors(func(err error) { s.warn("coap", "listen", l.addr.String(), "err", err) })
 	size := options.WithMaxMessageSize(uint32(s.cfg.MaxMessageSize))
@@ -248,12 +291,27 @@ func (l *Listener) Serve(ctx context.Context) error {
 	base := options.WithContext(ctx)
 	if l.dtls != nil {
 		server := dtlsserver.New(base, onError, size, ticks, inactive, again, blocks, process, monitor, opened, options.WithDTLSHandshakeTimeout(s.cfg.Handshake))
-		defer context.AfterFunc(ctx, server.Stop)()
+		defer stopping(ctx, server.Stop)()
 		return server.Serve(l.dtls)
 	}
 	server := udpserver.New(base, onError, size, ticks, inactive, again, blocks, process, monitor, opened)
-	defer context.AfterFunc(ctx, server.Stop)()
+	defer stopping(ctx, server.Stop)()
 	return server.Serve(l.udp)
+}
+
+// stopping calls stop when ctx ends. What it returns waits until that is done: the library
+// closes the socket there, and nobody can listen at the address before.
+func stopping(ctx context.Context, stop func()) (wait func()) {
+	done := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		defer close(done)
+		stop()
+	})
+	return func() {
+		if !cancel() {
+			<-done
+		}
+	}
 }
 
 // retransmits is how often a notification is sent again.

@@ -12,8 +12,6 @@ import (
 	"github.com/plgd-dev/go-coap/v3/message"
 	"github.com/plgd-dev/go-coap/v3/message/codes"
 	"github.com/plgd-dev/go-coap/v3/message/pool"
-
-	"github.com/openusm/meter/mapping/coap"
 )
 
 // In the clear anybody can put another's address on a datagram, and have the server
@@ -162,7 +160,7 @@ func (r *remote) askEcho(m *pool.Message) {
 // content fills m with a block of a representation, in the size that the credit
 // of the remote allows. found is false for a block behind the end, and fits for one
 // of which not even 16 octets may be sent.
-func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, observing bool) (found, fits bool) {
+func (r *remote) content(m *pool.Message, rep *representation, at block, observing bool) (found, fits bool) {
 	proven, spend := r.isProven(), r.spend
 	switch {
 	case m.Type() == message.Confirmable:
@@ -181,7 +179,7 @@ func (r *remote) content(m *pool.Message, rep *coap.Representation, at block, ob
 				_ = m.SetETag(rep.ETag[:]) // fails only for lengths that it does not have
 			}
 			if bare < withoutAge {
-				r.server.freshness(m)
+				rep.freshness(m)
 			}
 			if !setBlock(m, rep, smaller, bare == full) {
 				return false, true
@@ -241,7 +239,7 @@ var (
 // introduce sends a notification, or a ping where the credit does not reach for
 // that, as often as the credit allows, until the address has proven itself. It reports
 // whether it was the notification.
-func (r *remote) introduce(o *observation, rep *coap.Representation, code codes.Code) (notified bool, err error) {
+func (r *remote) introduce(o *observation, rep *representation, code codes.Code) (notified bool, err error) {
 	ctx, stop := context.WithTimeout(r.conn.Context(), r.server.patience())
 	defer stop()
 	m, release := acquire(ctx, r.conn)

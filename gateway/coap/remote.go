@@ -3,15 +3,12 @@ package coap
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/plgd-dev/go-coap/v3/message"
 	"github.com/plgd-dev/go-coap/v3/message/codes"
 	"github.com/plgd-dev/go-coap/v3/udp/client"
-
-	"github.com/openusm/meter/mapping/coap"
 )
 
 // remote is what the server remembers of one client.
@@ -27,6 +24,7 @@ type remote struct {
 	notifying    bool
 	observations map[string]*observation // by their tokens
 	transfers    map[query]*transfer
+	exchanges    map[int32]*exchange // commands by their message ids
 }
 
 // observation is one resource that a client observes.
@@ -36,12 +34,13 @@ type observation struct {
 	szx    int
 	etag   [8]byte // of the representation that was sent last
 	sent   time.Time
+	stale  bool  // what was sent may not be thought fresh
 	number int32 // message id of the last notification
 }
 
 // transfer is a representation that a client fetches in blocks.
 type transfer struct {
-	rep  *coap.Representation
+	rep  *representation
 	last time.Time
 }
 
@@ -141,9 +140,23 @@ func (s *Server) patience() time.Duration { return (retransmits + 2) * s.cfg.Ack
 // next returns the number of the next notification, of 24 bits.
 func (s *Server) next() uint32 { return s.sequence.Add(1) & 0xFFFFFF }
 
-// representation returns what the tree has or, for a later block, what the
-// transfer began with.
-func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Time) (*coap.Representation, error) {
+// representation returns what is shown or, for a later block, what the transfer
+// began with.
+func (r *remote) representation(q query, at block, now time.Time) (*representation, error) {
+	if rep := r.transfer(q, at, now); rep != nil {
+		return rep, nil
+	}
+	rep, err := r.server.shown.get(q)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.keep(q, rep, at.szx, now)
+	}
+	return rep, err
+}
+
+// transfer returns what a client fetches in blocks, nil where it begins anew.
+func (r *remote) transfer(q query, at block, now time.Time) *representation {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = now
@@ -154,26 +167,14 @@ func (r *remote) representation(tree *coap.Tree, q query, at block, now time.Tim
 	}
 	if t := r.transfers[q]; t != nil && at.number > 0 {
 		t.last = now
-		return t.rep, nil
+		return t.rep
 	}
-	rep, err := get(tree, q)
-	if err == nil {
-		r.keep(q, rep, at.szx, now)
-	}
-	return rep, err
-}
-
-func get(tree *coap.Tree, q query) (*coap.Representation, error) {
-	var queries []string
-	if q.queries != "" {
-		queries = strings.Split(q.queries, "&")
-	}
-	return tree.Get(q.path, queries, q.accept)
+	return nil
 }
 
 // keep keeps what does not fit into one block, in place of the oldest. Where all
 // clients together have too much, later blocks come from the readings of then.
-func (r *remote) keep(q query, rep *coap.Representation, szx int, now time.Time) {
+func (r *remote) keep(q query, rep *representation, szx int, now time.Time) {
 	r.drop(q)
 	if !r.proven {
 		szx = 0 // blocks may be that small
@@ -208,7 +209,7 @@ func (r *remote) drop(q query) {
 
 // observe registers an observation, or renews it. It is false where there are too
 // many.
-func (r *remote) observe(token message.Token, q query, szx int, rep *coap.Representation) bool {
+func (r *remote) observe(token message.Token, q query, szx int, rep *representation) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for key, o := range r.observations { // a new token for the same takes the place of the old one
@@ -219,7 +220,7 @@ func (r *remote) observe(token message.Token, q query, szx int, rep *coap.Repres
 	if r.observations[string(token)] == nil && len(r.observations) >= r.server.cfg.MaxObservations {
 		return false
 	}
-	r.observations[string(token)] = &observation{token: append(message.Token{}, token...), query: q, szx: szx, etag: rep.ETag, sent: time.Now(), number: -1}
+	r.observations[string(token)] = &observation{token: append(message.Token{}, token...), query: q, szx: szx, etag: rep.ETag, stale: rep.stale(), sent: time.Now(), number: -1}
 	if !r.notifying {
 		r.notifying = true
 		go r.notify()
@@ -268,7 +269,7 @@ func (r *remote) notify() {
 				r.mu.Unlock()
 				return
 			}
-			due, rep, code := r.due(r.server.tree.Load(), time.Now())
+			due, rep, code := r.due(time.Now())
 			r.mu.Unlock()
 			if due == nil {
 				break
@@ -306,17 +307,19 @@ func (r *remote) notify() {
 
 // due returns an observation whose resource changed, or whose last notification
 // grows old, and what to send. What is gone is sent as an error, and observed no more.
-func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Representation, codes.Code) {
+func (r *remote) due(now time.Time) (*observation, *representation, codes.Code) {
 	for token, o := range r.observations {
-		rep, err := get(tree, o.query)
+		rep, err := r.server.shown.get(o.query)
 		if err != nil {
 			delete(r.observations, token)
 			code, _ := refusal(err)
 			return o, nil, code
 		}
-		if rep.ETag == o.etag && now.Sub(o.sent) < r.server.cfg.MaxAge/2 {
+		stale := rep.stale()
+		if rep.ETag == o.etag && stale == o.stale && !o.sent.IsZero() && (stale || now.Sub(o.sent) < r.server.cfg.MaxAge/2) {
 			continue
 		}
+		o.stale = stale
 		o.etag, o.sent, o.number = rep.ETag, now, r.conn.GetMessageID()
 		r.keep(o.query, rep, o.szx, now)
 		return o, rep, codes.Content
@@ -325,7 +328,7 @@ func (r *remote) due(tree *coap.Tree, now time.Time) (*observation, *coap.Repres
 }
 
 // send sends a notification and waits until it is acknowledged.
-func (r *remote) send(o *observation, rep *coap.Representation, code codes.Code) error {
+func (r *remote) send(o *observation, rep *representation, code codes.Code) error {
 	ctx, stop := context.WithTimeout(r.conn.Context(), r.server.patience())
 	defer stop()
 	m, release := acquire(ctx, r.conn)

@@ -24,15 +24,24 @@ func (s *Server) process(req *pool.Message, conn *client.Conn, _ config.HandlerF
 		conn.ReleaseMessage(req) // an answer to nothing, or a code of no method
 		return
 	}
+	if isCommand(req) {
+		s.carryOut(req, conn)
+		return
+	}
 	conn.ProcessReceivedMessageWithHandler(req, func(w *responsewriter.ResponseWriter[*client.Conn], req *pool.Message) {
-		m := w.Message()
-		m.SetType(message.NonConfirmable)
-		if req.Type() == message.Confirmable {
-			m.SetType(message.Acknowledgement)
-			m.SetMessageID(req.MessageID())
-		}
-		s.respond(conn, req, m)
+		s.respond(conn, req, prepared(w, req))
 	})
+}
+
+// prepared returns the answer to a request, of the type that it has to have.
+func prepared(w *responsewriter.ResponseWriter[*client.Conn], req *pool.Message) *pool.Message {
+	m := w.Message()
+	m.SetType(message.NonConfirmable)
+	if req.Type() == message.Confirmable {
+		m.SetType(message.Acknowledgement)
+		m.SetMessageID(req.MessageID())
+	}
+	return m
 }
 
 // monitor sees every message first. A ping is answered with a reset (RFC 7252,
@@ -72,6 +81,14 @@ type query struct {
 	accept        coap.Format
 }
 
+// list returns the options of the query, nil for none.
+func (q query) list() []string {
+	if q.queries == "" {
+		return nil
+	}
+	return strings.Split(q.queries, "&")
+}
+
 // understood are the critical options that a GET may have.
 var understood = map[message.OptionID]bool{
 	message.URIHost: true, message.URIPort: true, message.URIPath: true, message.URIQuery: true, message.Accept: true, message.Block2: true,
@@ -86,23 +103,19 @@ func (s *Server) respond(conn *client.Conn, req, answer *pool.Message) {
 		return
 	}
 	defer r.heard(req)()
-	if !s.get(r, req, answer) {
+	if !s.read(r, req, answer) {
 		r.short(answer)
 	}
 }
 
-// get answers a request, and reports whether the answer was taken from the credit already.
-func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
-	tree := s.tree.Load()
+// read answers a request, and reports whether the answer was taken from the credit already.
+func (s *Server) read(r *remote, req, answer *pool.Message) (spent bool) {
 	switch {
 	case req.HasOption(message.ProxyURI) || req.HasOption(message.ProxyScheme):
 		refuse(answer, codes.ProxyingNotSupported, "no proxy")
 		return false
 	case req.Code() != codes.GET:
 		refuse(answer, codes.MethodNotAllowed, "only GET")
-		return false
-	case tree == nil:
-		refuse(answer, codes.ServiceUnavailable, "no readings yet")
 		return false
 	}
 	for _, o := range req.Options() {
@@ -116,13 +129,13 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 		refuse(answer, codes.BadRequest, err.Error())
 		return false
 	}
-	rep, err := r.representation(tree, q, at, time.Now())
+	rep, err := r.representation(q, at, time.Now())
 	if err != nil {
 		code, why := refusal(err)
 		refuse(answer, code, why)
 		return false
 	}
-	observing := s.observing(r, tree, req, q, at, rep)
+	observing := s.observing(r, req, q, at, rep)
 	var tags [8][]byte
 	if n, err := req.ETags(tags[:]); err == nil {
 		for _, tag := range tags[:n] {
@@ -132,7 +145,7 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 				}
 				answer.SetCode(codes.Valid)
 				_ = answer.SetETag(rep.ETag[:])
-				s.freshness(answer)
+				rep.freshness(answer)
 				return false
 			}
 		}
@@ -152,11 +165,11 @@ func (s *Server) get(r *remote, req, answer *pool.Message) (spent bool) {
 }
 
 // observing registers an observation, or ends one, as the request asks for.
-func (s *Server) observing(r *remote, tree *coap.Tree, req *pool.Message, q query, at block, rep *coap.Representation) bool {
+func (s *Server) observing(r *remote, req *pool.Message, q query, at block, rep *representation) bool {
 	observe, err := req.Observe()
 	switch {
 	case err != nil || at.number > 0:
-	case observe == 0 && tree.Observable(q.path):
+	case observe == 0 && s.shown.observable(q.path):
 		return r.observe(req.Token(), q, at.szx, rep)
 	case observe == 1:
 		r.forget(req.Token())
@@ -165,14 +178,20 @@ func (s *Server) observing(r *remote, tree *coap.Tree, req *pool.Message, q quer
 }
 
 // freshness tells for how long what was read may be thought fresh.
-func (s *Server) freshness(m *pool.Message) {
-	fresh := s.cfg.MaxAge - time.Since(time.Unix(0, s.updated.Load()))
-	m.SetOptionUint32(message.MaxAge, uint32(max(0, (fresh+time.Second-1)/time.Second)))
+func (rep *representation) freshness(m *pool.Message) {
+	m.SetOptionUint32(message.MaxAge, uint32(max(0, (time.Until(rep.until)+time.Second-1)/time.Second)))
+}
+
+// stale reports whether what was read may not be thought fresh.
+func (rep *representation) stale() bool {
+	return !rep.until.After(time.Now())
 }
 
 // refusal returns the code of an error, and a text that is short.
 func refusal(err error) (code codes.Code, why string) {
 	switch {
+	case errors.Is(err, errNothing):
+		return codes.ServiceUnavailable, "no readings yet"
 	case errors.Is(err, coap.ErrNotFound):
 		return codes.NotFound, "no such resource"
 	case errors.Is(err, coap.ErrNotAcceptable):
@@ -240,7 +259,7 @@ func parse(req *pool.Message, blockSize int) (q query, at block, err error) {
 
 // setBlock puts a block of the representation into m. It is false for a block
 // behind the end.
-func setBlock(m *pool.Message, rep *coap.Representation, at block, size2 bool) bool {
+func setBlock(m *pool.Message, rep *representation, at block, size2 bool) bool {
 	size := at.size()
 	start := at.number * size
 	if start > 0 && start >= len(rep.Body) {

@@ -180,6 +180,32 @@ func TestServesAgain(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// The time of a frozen value is the meter's or none: it does not move with the polls.
+func TestFrozenTimeStands(t *testing.T) {
+	f, err := New(nil, nil, nil)
+	require.NoError(t, err)
+	d := &mapping.Data{Readings: []obis.Reading{number("1-0:1.8.0*255", obis.WattHour, 12, 0), number("1-0:1.8.0*3", obis.WattHour, 9, 0),
+		number("1-0:1.7.0*255", obis.Watt, 1, 0), number("1-0:2.7.0*255", obis.Watt, 5, 0)}}
+	change := func(second int64, set ...int) {
+		f.change(site.Change{Meter: "m", Data: d, Set: set, Received: time.Unix(second, 0)})
+	}
+	at := func(node, object, attribute string) uint32 {
+		dev := f.meters["m"].device.Logical()
+		return dev.Get(dev.Node(node).Object(object).Attribute(attribute, 0)).Time().Seconds
+	}
+	change(1.7e9)
+	require.EqualValues(t, 1.7e9, at("MMTR1", "DmdWh", "t"))
+	require.Zero(t, at("MMTR1", "DmdWh", "frTm"))
+	change(1.7e9+60, 1, 2)
+	require.EqualValues(t, 1.7e9+60, at("MMXU1", "TotW", "t"))
+	require.Zero(t, at("MMTR1", "DmdWh", "frTm"))
+	own := *d
+	own.Readings = append(slices.Clone(d.Readings), obis.Reading{Code: obis.MustParse("1-0:0.1.2*3"), Value: obis.Moment(obis.FromTime(time.Unix(1.6e9, 0).UTC()))})
+	d = &own
+	change(1.7e9+120, 4)
+	require.EqualValues(t, 1.6e9, at("MMTR1", "DmdWh", "frTm"))
+}
+
 // What a model cannot show of a meter is told once.
 func TestWarnings(t *testing.T) {
 	var list []string

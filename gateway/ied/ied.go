@@ -54,6 +54,7 @@ type Config struct {
 	Logger *slog.Logger                  // nil is silent
 	Trace  func(sent bool, frame []byte) // called for the octets of every message; nil for none
 	Warn   func(string)                  // hears what cannot be shown, each once; nil for none
+	Ready  func(net.Addr)                // hears where the face listens; nil for none
 }
 
 // Face shows the meters of a source as logical devices of one IED. Their models grow at
@@ -259,7 +260,7 @@ func (f *Face) Serve(ctx context.Context) error {
 	if limits.Idle == 0 {
 		limits.Idle = -1
 	}
-	err := serve.Listen(ctx, "tcp", f.cfg.Listen, &limits, nil, func(ctx context.Context, conn net.Conn) error { return f.server.Serve(ctx, conn) })
+	err := serve.Listen(ctx, "tcp", f.cfg.Listen, &limits, f.cfg.Ready, func(ctx context.Context, conn net.Conn) error { return f.server.Serve(ctx, conn) })
 	cancel()
 	watching.Wait()
 	f.server.Close()

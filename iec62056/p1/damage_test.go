@@ -203,3 +203,23 @@ func TestSourceOfEvents(t *testing.T) {
 		require.Contains(t, string(c.Line(e.Params[0].Source)), "1-0:99.97.0(")
 	}
 }
+
+// A gas meter whose time does not exist keeps its value, and the time is no value.
+func TestTimesThatDoNotExist(t *testing.T) {
+	for line, want := range map[string]string{
+		"0-1:24.2.1(210229023000S)(00001.001*m3)": "1.001 m3 clock-invalid",
+		"0-1:24.2.1(211301023000W)(00001.001*m3)": "1.001 m3 clock-invalid",
+		"1-0:1.6.0(211301023000W)(01.001*kW)":     "1001 W clock-invalid",
+		"0-1:24.2.1(632525252525W)(00001.001*m3)": "1.001 m3 invalid",
+		"0-1:24.2.1(210228023000W)(00001.001*m3)": "1.001 m3 good",
+		"0-1:24.2.1(210228023000W)(------)":       " missing",
+		"0-0:1.0.0(210229023000S)":                "210229023000S  invalid,questionable",
+		"1-0:2.8.0(1*kWh*)":                       "1*kWh  invalid",
+	} {
+		telegram, _, err := Parse([]byte("/ISK9\\2M551T-200\r\n\r\n" + line + "\r\n!\r\n"))
+		require.NoError(t, err)
+		got := new(Decoder).Decode(telegram).Readings
+		require.Len(t, got, 1, line)
+		require.Equal(t, strings.TrimSpace(want), strings.TrimSpace(fmt.Sprint(got[0].Value, " ", got[0].Unit, " ", got[0].Quality.Flags)), line)
+	}
+}

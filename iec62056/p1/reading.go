@@ -138,13 +138,30 @@ func stamped(r *obis.Reading, values []byte) bool {
 		return false
 	}
 	t, known := field.ParseTime(when)
-	if !known && !isUnspecified(when) {
+	if !known && !isStamp(when) {
 		return false
 	}
 	r.Time = t
 	field.Put(r, field.Number, text, unit)
-	if !known {
+	switch {
+	case known:
+	case isUnspecified(when):
 		r.Quality.Flags |= obis.Invalid
+	default:
+		r.Quality.Flags |= obis.ClockInvalid // 31 February, or 25 o'clock
+	}
+	return true
+}
+
+// isStamp reports whether b is written as a time is, even of a day that does not exist.
+func isStamp(b []byte) bool {
+	if len(b) != stampLen || b[12] != 'S' && b[12] != 'W' {
+		return false
+	}
+	for _, c := range b[:12] {
+		if c-'0' > 9 {
+			return false
+		}
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"math"
 
 	"github.com/openusm/meter/iec62056/internal/field"
 	"github.com/openusm/meter/obis"
@@ -95,11 +96,9 @@ func (c *cursor) entry(e *Entry) (err error) {
 	e.Status, e.HasStatus = c.unsigned("status")
 	e.Time = c.time("valTime")
 	if unit, ok := c.unsigned("unit"); ok {
-		e.Unit = obis.Unit(unit & 0xFF)
+		e.Unit = unitOf(unit)
 	}
-	if scaler, ok := c.signed("scaler"); ok {
-		e.Scaler = int8(scaler)
-	}
+	e.Scaler = c.scaler()
 	e.Value, e.width = c.value("value", e.Scaler)
 	e.Signature = c.octets("valueSignature")
 	if err = c.err; err != nil {
@@ -189,4 +188,23 @@ func unsignedPower(id []byte) bool {
 	}
 	serial := binary.BigEndian.Uint32(id[6:])
 	return 42_000_000 <= serial && serial <= 48_999_999 || 55_000_000 <= serial && serial <= 58_999_999
+}
+
+// scaler reads a power of ten of one octet, which some meters send as unsigned.
+func (c *cursor) scaler() int8 {
+	at := c.off
+	v, _ := c.signed("scaler")
+	if v < math.MinInt8 || v > math.MaxUint8 {
+		c.fail("scaler", at, fmt.Errorf("%d, want one octet", v))
+		return 0
+	}
+	return int8(v)
+}
+
+// unitOf returns the unit of a DLMS number, which is one octet; one that is more names none.
+func unitOf(number uint64) obis.Unit {
+	if number > 0xFF {
+		return obis.OtherUnit
+	}
+	return obis.Unit(number)
 }

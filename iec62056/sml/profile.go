@@ -114,13 +114,12 @@ func (c *cursor) row(p *obis.Profile) {
 func (c *cursor) column() obis.Column {
 	name := c.octets("objName")
 	unit, hasUnit := c.unsigned("unit")
-	scaler, _ := c.signed("scaler")
-	col := obis.Column{RawID: name, Exp: int8(scaler)}
+	col := obis.Column{RawID: name, Exp: c.scaler()}
 	if len(name) == 6 {
 		col.Code, col.Rule = obis.Code(name), obis.RuleTransmitted
 	}
 	if hasUnit {
-		col.Unit = obis.Unit(unit & 0xFF)
+		col.Unit = unitOf(unit)
 	}
 	return col
 }

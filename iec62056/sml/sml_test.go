@@ -676,3 +676,23 @@ func BenchmarkStream(b *testing.B) {
 		}
 	})
 }
+
+// A unit or a scaler of two octets is not the one that its lower octet would be.
+func TestWideUnitsAndScalers(t *testing.T) {
+	good := Entry{Name: []byte{1, 0, 1, 8, 0, 255}, Unit: obis.WattHour, Value: obis.Int(5, -1)}
+	read := func(from, to []byte) obis.Reading {
+		var l List
+		l.SetEntries([]Entry{good})
+		require.Equal(t, 1, bytes.Count(l.entries, from))
+		l.entries = bytes.Replace(l.entries, from, to, 1)
+		m, _, err := ParseMessage(mustMessage(l.Message([]byte{1})))
+		require.NoError(t, err)
+		parsed, err := m.List()
+		require.NoError(t, err)
+		return parsed.AppendReadings(nil)[0]
+	}
+	r := read([]byte{0x62, 30}, []byte{0x63, 1, 30})
+	require.Equal(t, obis.OtherUnit, r.Unit)
+	require.Equal(t, obis.Bad, read([]byte{0x62, 30, 0x52, 0xFF}, []byte{0x62, 30, 0x53, 1, 0xFF}).Quality.Validity())
+	require.Equal(t, obis.Questionable, read([]byte{0x62, 30}, []byte{0x62, 59}).Quality.Flags)
+}

@@ -82,6 +82,7 @@ func Cases() (list []Case) {
 	for flag := obis.Flags(1); flag <= obis.ScalerUnknown; flag <<= 1 {
 		add("Quality flag", flag.String(), func(r *obis.Reading) { r.Quality.Flags = flag })
 	}
+	add("Quality flag", "a status word of the meter", func(r *obis.Reading) { r.Quality.Raw, r.Quality.Kind = 0x80, obis.StatusVendor })
 	code := func(section, name string, code obis.Code, unit obis.Unit) {
 		add(section, name, func(r *obis.Reading) { r.Code, r.Unit = code, unit })
 	}
@@ -390,10 +391,11 @@ func (c *comparison) reading(a, b *obis.Reading) (list []string) {
 		}
 	}
 	unless(a.Unit == b.Unit || a.Unit == obis.Count && b.Unit == obis.UnitUnknown, "the unit", "unit")
-	unless(SameValue(a.Value, b.Value), "the value", "value", "kind", "number", "unit")
+	unless(sameValue(a.Value, b.Value), "the value", "value", "kind", "number", "unit")
 	unless(c.sameTime(a.Time, b.Time), "the time", "time")
 	unless(c.sameTime(a.Start, b.Start), "the start", "start")
 	unless(rank(b.Rule) >= rank(a.Rule), "the rule", "rule")
+	unless(a.Quality.Raw == b.Quality.Raw, "the status word", "status word")
 	unless(c.sameFlags(a.Quality.Flags, b.Quality.Flags), "the quality")
 	return list
 }
@@ -418,9 +420,9 @@ func rank(r obis.Rule) int {
 	return 0
 }
 
-// SameValue reports whether two values are the same: decimal numbers by what
+// sameValue reports whether two values are the same: decimal numbers by what
 // they are worth, floats by the decimal that names them.
-func SameValue(a, b obis.Value) bool {
+func sameValue(a, b obis.Value) bool {
 	if a.Equal(b) {
 		return true
 	}
@@ -478,7 +480,7 @@ func (c *comparison) profile(p *obis.Profile, back []*obis.Profile, readings []o
 				unless(false, "a row", "value", "time", "row")
 				continue
 			}
-			unless(SameValue(col.At(row), other.At(at)), "a value", "value", "number")
+			unless(sameValue(col.At(row), other.At(at)), "a value", "value", "number")
 			unless(c.sameTime(start(p, row), start(q, at)), "a start", "start")
 			flags := p.Quality.At(row).Flags | col.Quality.At(row).Flags
 			have := q.Quality.At(at).Flags | other.Quality.At(at).Flags
@@ -510,11 +512,11 @@ func findColumn(list []*obis.Profile, col *obis.Column) (*obis.Profile, *obis.Co
 }
 
 func (c *comparison) event(e *obis.Event, back []obis.Event) {
-	for i := range back {
-		b := &back[i]
+	if len(back) > 0 {
+		b := &back[0]
 		same := b.Log == e.Log && b.ID == e.ID && b.Text == e.Text && c.sameTime(e.Time, b.Time) && len(b.Params) == len(e.Params)
 		for j := range min(len(e.Params), len(b.Params)) {
-			same = same && b.Params[j].Code == e.Params[j].Code && SameValue(e.Params[j].Value, b.Params[j].Value)
+			same = same && b.Params[j].Code == e.Params[j].Code && sameValue(e.Params[j].Value, b.Params[j].Value)
 		}
 		if !same && !c.said("") || !c.sameFlags(e.Quality.Flags, b.Quality.Flags) {
 			c.list = append(c.list, "the event")

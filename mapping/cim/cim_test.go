@@ -22,7 +22,7 @@ import (
 func TestTables(t *testing.T) {
 	for file, count := range map[string]int{
 		"flows.csv": len(data().flows), "units.csv": len(data().units), "qualities.csv": len(data().qualities), "espi_qualities.csv": len(data().espi), "phases.csv": len(data().phases),
-		"periods.csv": len(data().periods), "events.csv": len(data().events), "media.csv": len(data().media), "reading_types.csv": len(builtin().Rules),
+		"periods.csv": len(data().periods), "events.csv": len(data().events), "media.csv": len(data().media), "services.csv": len(data().services), "reading_types.csv": len(builtin().Rules),
 	} {
 		f, err := os.Open(file)
 		require.NoError(t, err)

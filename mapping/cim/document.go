@@ -24,6 +24,7 @@ type Document struct {
 	other        []*xmltext.Node
 	types        map[ReadingType]obis.Code // that were given so far, to all meters, and the first code that had each
 	refs         map[reference]string      // the ids of those that other codes have, too
+	ids          map[string]bool           // that were given so
 }
 
 // Header is that of a message of IEC 61968-100. Empty fields are left out.

@@ -87,18 +87,14 @@ func MediumOf(d *mapping.Data, c obis.Code) obis.Medium {
 	return obis.Unknown
 }
 
-// ServiceOf returns the ServiceKind of a commodity, 0 where there is none.
-func ServiceOf(commodity int32) int {
-	for _, m := range data().media {
-		if m.commodity == commodity {
-			return int(m.service)
+// ServiceOf returns the ServiceKind of a commodity or, where it has none, that of
+// a meter's medium; 0 where that has none either.
+func ServiceOf(commodity int32, m obis.Medium) int {
+	for _, s := range data().services {
+		if s.key == commodity {
+			return int(s.number)
 		}
 	}
-	return 0
-}
-
-// ServiceOfMedium returns the ServiceKind of a medium, 0 where there is none.
-func ServiceOfMedium(m obis.Medium) int {
 	if row := data().medium(m); row != nil {
 		return int(row.service)
 	}

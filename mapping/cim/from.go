@@ -30,7 +30,7 @@ func New(d *mapping.Data, rules *Rules) (*Document, []mapping.Loss) {
 // carries, so that the same values are the same message. It may be replaced.
 func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
 	if d.types == nil {
-		d.types, d.refs = map[ReadingType]obis.Code{}, map[reference]string{}
+		d.types, d.refs, d.ids = map[ReadingType]obis.Code{}, map[reference]string{}, map[string]bool{}
 	}
 	if d.Header == nil && len(d.Readings) == 0 {
 		d.Header = &Header{Verb: "created", Noun: "MeterReadings", Revision: "2.0", message: "EventMessage", identify: true}
@@ -52,7 +52,7 @@ func (d *Document) Add(data *mapping.Data, rules *Rules) []mapping.Loss {
 		h.Timestamp = At(m.to.UTC())
 	}
 	d.Readings = append(d.Readings, m)
-	return b.data.Gather(b.lost)
+	return b.data.Gather(append(b.lost, mapping.StatusLost(b.data)...))
 }
 
 func meterOf(m *obis.Meter) *Meter {
@@ -160,10 +160,10 @@ func (d *Document) reference(t ReadingType, code obis.Code, rules *Rules) (ref s
 		if ref = d.refs[reference{t, code}]; ref != "" {
 			return ref, true
 		}
-		if ref = code.String(); !code.Valid() || slices.ContainsFunc(d.ReadingTypes, func(o TypeDescription) bool { return o.MRID == ref }) {
+		if ref = code.String(); !code.Valid() || d.ids[ref] {
 			ref = fmt.Sprintf("%v/%d", t, len(d.ReadingTypes))
 		}
-		d.refs[reference{t, code}] = ref
+		d.refs[reference{t, code}], d.ids[ref] = ref, true
 	}
 	description := TypeDescription{MRID: ref}
 	if code.Valid() {

@@ -68,6 +68,7 @@ type tables struct {
 	periods   []numbered // key: seconds
 	events    []eventType
 	media     []medium
+	services  []numbered // key: commodity
 }
 
 // data reads the tables when they are first used. The tests check that it does not fail.
@@ -75,7 +76,7 @@ var data = sync.OnceValue(func() *tables {
 	t := &tables{}
 	for file, add := range map[string]func(row []string) error{
 		"flows.csv": t.addFlow, "units.csv": t.addUnit, "qualities.csv": t.addQuality, "espi_qualities.csv": t.addESPIQuality, "phases.csv": t.addPhase,
-		"periods.csv": t.addPeriod, "events.csv": t.addEvent, "media.csv": t.addMedium,
+		"periods.csv": t.addPeriod, "events.csv": t.addEvent, "media.csv": t.addMedium, "services.csv": t.addService,
 	} {
 		if err := readRows(file, add); err != nil {
 			return &tables{}
@@ -184,6 +185,13 @@ func (t *tables) addMedium(row []string) error {
 		return errors.Join(err1, err2)
 	}
 	return fmt.Errorf("no medium %q", row[0])
+}
+
+func (t *tables) addService(row []string) error {
+	commodity, err1 := number(row[0])
+	service, err2 := number(row[1])
+	t.services = append(t.services, numbered{commodity, service})
+	return errors.Join(err1, err2)
 }
 
 // medium returns the row of a medium.

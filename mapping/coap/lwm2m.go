@@ -77,6 +77,7 @@ type value struct {
 	kind  lwm2mType
 	value obis.Value
 	at    time.Time
+	from  int // the reading that it is, from 1; 0 for none
 }
 
 // target is where a code goes.
@@ -266,7 +267,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 		carried := false
 		for _, table := range tables {
 			t := table.Find(r.Code)
-			if t == nil || !r.Code.Valid() {
+			if t == nil || !r.Code.Valid() || r.Quality.Flags&obis.Invalid != 0 {
 				continue
 			}
 			v, why := t.value(r)
@@ -277,6 +278,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 				last = refusal{t, why}
 				continue
 			}
+			v.from = i + 1
 			if v.at, _ = r.Time.Instant(d.Clock); v.at.IsZero() && !r.Time.IsZero() {
 				lost = append(lost, mapping.Loss{Index: i, Reason: "its time, which is no instant"})
 			}
@@ -289,7 +291,9 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 		}
 		reason := ""
 		if !carried {
-			reason = last.reason(r)
+			if reason = last.reason(r); r.Quality.Flags&obis.Invalid != 0 {
+				reason = invalid
+			}
 		}
 		if reason != "" || r.Quality.Flags != 0 {
 			lost = append(lost, mapping.Loss{Index: i, Flags: r.Quality.Flags, Reason: reason})
@@ -312,7 +316,7 @@ func lwm2mValues(d *mapping.Data, rules *Rules) (list []value, lost []mapping.Lo
 	}
 	list = appendPhases(list, taken)
 	slices.SortFunc(list, func(a, b value) int { return a.compare(b.path) })
-	return list, d.Gather(lost)
+	return list, d.Gather(append(lost, mapping.StatusLost(d)...))
 }
 
 // why says why a resource does not take a reading.
@@ -538,10 +542,13 @@ func (p path) appendName(dst []byte) []byte {
 
 // appendObjects writes what is at or below a path.
 func (t *Tree) appendObjects(dst []byte, at string, f Format) []byte {
-	first := slices.IndexFunc(t.objects, func(v value) bool { return v.below(at) })
-	n := slices.IndexFunc(t.objects[first:], func(v value) bool { return !v.below(at) })
-	list := t.objects[first:]
-	if n >= 0 {
+	list := t.values()
+	first := slices.IndexFunc(list, func(v value) bool { return v.below(at) })
+	if first < 0 { // a value of another kind than before, which the resource does not take
+		first = len(list)
+	}
+	list = list[first:]
+	if n := slices.IndexFunc(list, func(v value) bool { return !v.below(at) }); n >= 0 {
 		list = list[:n]
 	}
 	switch f {

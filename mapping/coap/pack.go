@@ -50,7 +50,7 @@ func (p *pack) add(r record) {
 func (p *pack) close() []byte {
 	if p.secondary && p.format == SenMLCBOR {
 		p.dst[p.start]++ // one pair more in the map that is the first record
-		p.dst = slices.Insert(p.dst, p.start+1, cborNegint|0, cborUint|24, secondaryVersion)
+		p.dst = slices.Insert(p.dst, p.start+1, cborNegint, cborUint|24, secondaryVersion)
 	} else if p.secondary {
 		p.dst = slices.Insert(p.dst, p.start+1, []byte(`"bver":26,`)...)
 	}

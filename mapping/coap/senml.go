@@ -88,13 +88,16 @@ type record struct {
 // name is the meter's id and "/", each name the OBIS code without a group F of
 // 255, with "_" for "*", which SenML names cannot hold; the name of a cell of a
 // profile begins with the profile's code and "/". Numbers are exact. Not
-// carried: quality, missing values, units that SenML does not know, events, by
+// carried: quality, invalid values, which would look like good ones, missing values, units that SenML does not know, events, by
 // what rule a code was found that the meter did not send.
 func AppendSenML(dst []byte, d *mapping.Data) ([]byte, []mapping.Loss) {
 	p := openPack(dst, SenMLJSON, d.Meter.ID)
 	lost := eachRecord(d, p.add)
 	return p.close(), lost
 }
+
+// invalid is why a value is not carried where nothing can say what it is.
+const invalid = "its value, which is invalid and would not be told from a good one"
 
 // eachRecord calls use with the record of each value that SenML can carry.
 func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
@@ -108,6 +111,9 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		rec, reason := newRecord(r.Code, r.RawID, r.Unit, r.Value)
+		if reason == "" && r.Quality.Flags&obis.Invalid != 0 {
+			reason = invalid
+		}
 		lose(mapping.Reading, i, r.Quality.Flags, reason)
 		if reason != "" {
 			continue
@@ -138,7 +144,7 @@ func eachRecord(d *mapping.Data, use func(record)) (lost []mapping.Loss) {
 	for i := range d.Events {
 		lose(mapping.Event, i, d.Events[i].Quality.Flags, "SenML has no events")
 	}
-	return d.Gather(lost)
+	return d.Gather(append(lost, mapping.StatusLost(d)...))
 }
 
 // ruleLost says that a reader takes a code for the meter's own that is not.
@@ -175,8 +181,10 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 	for row, t := range p.Times {
 		times[row], _ = t.Instant(d.Clock)
 	}
-	if p.Period != period(len(times), func(row int) time.Time { return times[row] }) {
-		lose(0, 0, "its period, which is not that of its rows")
+	const periodLost = "its period, which is not that of its rows"
+	irregular := p.Period != period(len(times), func(row int) time.Time { return times[row] })
+	if irregular {
+		lose(0, 0, periodLost)
 	}
 	for c := range p.Columns {
 		col := &p.Columns[c]
@@ -185,6 +193,7 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 		}
 		reasons := map[string]int{}
 		var order []string
+		used := make([]time.Time, 0, len(times))
 		flags, flagged := obis.Flags(0), 0
 		for row := range p.Len() {
 			if f := p.Quality.At(row).Flags | col.Quality.At(row).Flags; f != 0 {
@@ -192,12 +201,16 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 				flagged++
 			}
 			rec, reason := newRecord(col.Code, col.RawID, col.Unit, col.At(row))
+			if reason == "" && (p.Quality.At(row).Flags|col.Quality.At(row).Flags)&obis.Invalid != 0 {
+				reason = invalid
+			}
 			if rec.at = times[row]; rec.at.IsZero() && reason == "" {
 				reason = "rows whose time is no instant"
 			}
 			if reason == "" {
 				rec.profile = p.Code
 				use(rec)
+				used = append(used, rec.at)
 				if reason = cmp.Or(kindLost(col.Unit, col.At(row)), mapping.TimeLost(p.Times[row])); reason == "" {
 					continue
 				}
@@ -211,6 +224,10 @@ func eachCell(d *mapping.Data, i int, p *obis.Profile, use func(record)) (lost [
 		}
 		if flagged > 0 {
 			lose(flagged, flags, "")
+		}
+		if !irregular && len(used) < len(times) && p.Period != period(len(used), func(row int) time.Time { return used[row] }) {
+			irregular = true
+			lose(0, 0, periodLost)
 		}
 	}
 	return lost

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -257,4 +258,25 @@ func ExampleAppendSenML() {
 	}})
 	fmt.Println(string(pack))
 	// Output: [{"bver":26,"bn":"ABC12345678/","n":"6-0:1.0.0","u":"Wh","v":1234500}]
+}
+
+// Nothing in a pack or an object tells an invalid value from a good one: it is not there.
+func TestInvalidValuesStayOut(t *testing.T) {
+	at := obis.FromTime(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Times: []obis.Time{at, at}, Columns: []obis.Column{{Code: obis.MustParse("1-0:1.29.0"), Unit: obis.WattHour}}}
+	p.Columns[0].AppendInt(4711)
+	p.Columns[0].AppendInt(5)
+	p.Columns[0].Quality.Add(0, obis.Quality{Flags: obis.Invalid})
+	d := &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p}, Readings: []obis.Reading{
+		{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(4711, 0), Time: at, Quality: obis.Quality{Flags: obis.Invalid}},
+		{Code: obis.MustParse("1-0:2.8.0"), Unit: obis.WattHour, Value: obis.Int(5, 0), Time: at, Quality: obis.Quality{Flags: obis.Estimated}},
+	}}
+	pack, lost := AppendSenML(nil, d)
+	require.NotContains(t, string(pack), "4711")
+	require.Equal(t, 2, strings.Count(string(pack), `"v":5`), "%s", pack)
+	require.Contains(t, fmt.Sprint(lost), "reading 0: "+invalid)
+	require.Contains(t, fmt.Sprint(lost), "profile 0: "+invalid+" (1 row)")
+	list, lost := AppendLwM2M(nil, d, nil)
+	require.NotContains(t, string(list), "4711")
+	require.Contains(t, fmt.Sprint(lost), "reading 0: "+invalid)
 }

@@ -1,6 +1,7 @@
 package coap
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -71,12 +72,14 @@ type Tree struct {
 	data     *mapping.Data
 	readings map[string][]int // by their names
 	profiles map[string][]int
-	objects  []value // of LwM2M, in order
+	rules    *Rules
 	resource map[string]*resource
 	order    []*resource // as the links list them
 
-	mu   sync.Mutex
-	made map[key]*Representation
+	mu      sync.Mutex
+	objects []value // of LwM2M, in order
+	fresh   bool    // they are those of data
+	made    map[key]*Representation
 }
 
 type key struct {
@@ -94,6 +97,7 @@ type Representation struct {
 // resource says of what kind a resource is, and how it is written.
 type resource struct {
 	link   Link
+	object bool // of LwM2M
 	append func(t *Tree, dst []byte, path string, f Format) []byte
 }
 
@@ -107,8 +111,7 @@ var (
 // NewTree returns the resources of a meter, which keep d, and what they cannot
 // carry. The objects of LwM2M are those that the rules give.
 func NewTree(d *mapping.Data, rules *Rules) (*Tree, []mapping.Loss) {
-	t := &Tree{data: d, readings: map[string][]int{}, profiles: map[string][]int{}, resource: map[string]*resource{}, made: map[key]*Representation{}}
-	t.objects, _ = lwm2mValues(d, rules) // what LwM2M cannot carry, /m does
+	t := &Tree{data: d, rules: rules, readings: map[string][]int{}, profiles: map[string][]int{}, resource: map[string]*resource{}, made: map[key]*Representation{}}
 	t.add(Link{Path: "/id", Type: "meter.id", Interface: "core.rp", Formats: packFormats, Title: "identity"}, (*Tree).appendIdentity)
 	t.add(Link{Path: "/m", Type: "meter.readings", Interface: "core.b", Formats: packFormats, Observable: true, Title: "readings"}, (*Tree).appendReadings)
 	t.addReadings()
@@ -119,8 +122,55 @@ func NewTree(d *mapping.Data, rules *Rules) (*Tree, []mapping.Loss) {
 	return t, append(eachRecord(&mapping.Data{Readings: d.Readings, Profiles: d.Profiles, Clock: d.Clock}, func(record) {}), t.lostEvents()...)
 }
 
+// With returns the resources of the same meter with d, in which the readings of set, and they
+// alone, are other ones than before. It shares with t what stays, so that it costs little
+// where only values are new.
+func (t *Tree) With(d *mapping.Data, set []int) *Tree {
+	if len(d.Readings) != len(t.data.Readings) || len(d.Profiles)+len(t.data.Profiles) > 0 || slices.ContainsFunc(set, func(i int) bool { return !alike(&t.data.Readings[i], &d.Readings[i]) }) {
+		anew, _ := NewTree(d, t.rules)
+		return anew
+	}
+	return &Tree{data: d, rules: t.rules, readings: t.readings, profiles: t.profiles, resource: t.resource, order: t.order, made: map[key]*Representation{}}
+}
+
+// alike reports whether two readings are at the same resources.
+func alike(a, b *obis.Reading) bool {
+	if a.Code != b.Code || a.Unit != b.Unit || a.Value.Kind() != b.Value.Kind() || !bytes.Equal(a.RawID, b.RawID) {
+		return false
+	}
+	_, one := newRecord(a.Code, a.RawID, a.Unit, a.Value)
+	_, other := newRecord(b.Code, b.RawID, b.Unit, b.Value)
+	return one == other
+}
+
+// values returns the resources of LwM2M objects. t.mu is held, or nobody else has the tree.
+func (t *Tree) values() []value {
+	if !t.fresh {
+		t.objects, _ = lwm2mValues(t.data, t.rules) // what LwM2M cannot carry, /m does
+		t.fresh = true
+	}
+	return t.objects
+}
+
+// Old reports whether a resource shows a reading that is not to be relied upon any more.
+func (t *Tree) Old(path string) bool {
+	old := func(i int) bool { return t.data.Readings[i].Quality.Flags&obis.Old != 0 }
+	r := t.resource[path]
+	switch name, one := strings.CutPrefix(path, "/m/"); {
+	case one:
+		return slices.ContainsFunc(t.readings[name], old)
+	case path == "/m":
+		return slices.ContainsFunc(t.data.Readings, func(r obis.Reading) bool { return r.Quality.Flags&obis.Old != 0 })
+	case r == nil || !r.object:
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.ContainsFunc(t.values(), func(v value) bool { return v.from > 0 && v.below(path) && old(v.from-1) })
+}
+
 func (t *Tree) add(l Link, write func(*Tree, []byte, string, Format) []byte) {
-	r := &resource{l, write}
+	r := &resource{link: l, append: write}
 	t.resource[l.Path] = r
 	t.order = append(t.order, r)
 }
@@ -165,19 +215,21 @@ func (t *Tree) addProfiles() {
 
 // addObjects adds the objects of LwM2M, their instances and their resources.
 func (t *Tree) addObjects() {
-	for i := range t.objects {
+	for i := range t.values() {
 		v := &t.objects[i]
 		object := fmt.Sprintf("/%d", v.object)
 		instance := fmt.Sprintf("%s/%d", object, v.instance)
 		leaf := fmt.Sprintf("%s/%d", instance, v.resource)
 		if t.resource[object] == nil {
 			t.add(Link{Path: object, Type: "oma.lwm2m", Formats: objectFormats, Observable: true, Title: objectNames[v.object]}, (*Tree).appendObjects)
+			t.resource[object].object = true
 		}
 		if t.resource[instance] == nil {
 			t.add(Link{Path: instance, Formats: objectFormats, Observable: true}, (*Tree).appendObjects)
+			t.resource[instance].object = true
 		}
 		if t.resource[leaf] == nil {
-			t.resource[leaf] = &resource{Link{Path: leaf, Formats: leafFormats, Observable: true}, (*Tree).appendObjects}
+			t.resource[leaf] = &resource{Link{Path: leaf, Formats: leafFormats, Observable: true}, true, (*Tree).appendObjects}
 		}
 	}
 }
@@ -200,7 +252,7 @@ const wellKnown = "/.well-known/core"
 // with [ErrNotFound], [ErrNotAcceptable] or [ErrBadRequest].
 func (t *Tree) Get(path string, query []string, accept Format) (*Representation, error) {
 	if path == wellKnown {
-		return t.wellKnown(query, accept)
+		return GetLinks(t.Links(), query, accept)
 	}
 	r := t.resource[path]
 	if r == nil {
@@ -222,11 +274,13 @@ func (t *Tree) Get(path string, query []string, accept Format) (*Representation,
 	return made, nil
 }
 
-func (t *Tree) wellKnown(query []string, accept Format) (*Representation, error) {
+// GetLinks returns what a GET of a list of links gives: those that the queries ask for. It
+// fails as [Tree.Get] does.
+func GetLinks(links []Link, query []string, accept Format) (*Representation, error) {
 	if accept != AnyFormat && accept != LinkFormat {
-		return nil, fmt.Errorf("%w: %v of %s", ErrNotAcceptable, accept, wellKnown)
+		return nil, fmt.Errorf("%w: %v of links", ErrNotAcceptable, accept)
 	}
-	links, err := filter(t.Links(), query)
+	links, err := filter(links, query)
 	if err != nil {
 		return nil, err
 	}

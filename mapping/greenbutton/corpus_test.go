@@ -19,15 +19,11 @@ import (
 type foreign struct {
 	Entries []struct {
 		Blocks []struct {
-			Start    int64 `xml:"interval>start"`
 			Readings []struct {
-				Cost, TOU, CPP  string
-				Tier            string   `xml:"consumptionTier"`
-				CostText        string   `xml:"cost"`
-				TOUText         string   `xml:"tou"`
-				Qualities       []string `xml:"ReadingQuality>quality"`
-				Start, Duration string
-				Period          *struct {
+				Cost   string `xml:"cost"`
+				TOU    string `xml:"tou"`
+				Tier   string `xml:"consumptionTier"`
+				Period *struct {
 					Start    int64 `xml:"start"`
 					Duration int64 `xml:"duration"`
 				} `xml:"timePeriod"`
@@ -35,20 +31,16 @@ type foreign struct {
 			} `xml:"IntervalReading"`
 		} `xml:"content>IntervalBlock"`
 		Types []struct {
-			Commodity, Kind, Accumulation string
-			UOM                           string `xml:"uom"`
-			KindText                      string `xml:"kind"`
-			Flow                          string `xml:"flowDirection"`
-			Behaviour                     string `xml:"accumulationBehaviour"`
-			CommodityText                 string `xml:"commodity"`
-			Time                          string `xml:"timeAttribute"`
-			Currency                      string `xml:"currency"`
-			Length                        string `xml:"intervalLength"`
-			Ten                           string `xml:"powerOfTenMultiplier"`
+			Unit         string `xml:"uom"`
+			Kind         string `xml:"kind"`
+			Flow         string `xml:"flowDirection"`
+			Accumulation string `xml:"accumulationBehaviour"`
+			Commodity    string `xml:"commodity"`
+			Time         string `xml:"timeAttribute"`
+			Currency     string `xml:"currency"`
+			Length       string `xml:"intervalLength"`
+			Ten          string `xml:"powerOfTenMultiplier"`
 		} `xml:"content>ReadingType"`
-		Summaries []struct {
-			Inner string `xml:",innerxml"`
-		} `xml:"content>UsageSummary"`
 		Times []struct {
 			Zone string `xml:"tzOffset"`
 			Rule string `xml:"dstEndRule"`
@@ -77,11 +69,11 @@ func facts(t *testing.T, doc []byte) (list []string) {
 				if r.Value != nil {
 					line += " = " + strconv.FormatInt(*r.Value, 10)
 				}
-				list = append(list, fmt.Sprint(line, " cost ", r.CostText, " tou ", r.TOUText, " tier ", r.Tier))
+				list = append(list, fmt.Sprint(line, " cost ", r.Cost, " tou ", r.TOU, " tier ", r.Tier))
 			}
 		}
 		for _, x := range e.Types {
-			list = append(list, strings.Join([]string{"type", zero(x.UOM), zero(x.KindText), zero(x.Flow), zero(x.Behaviour), zero(x.CommodityText), zero(x.Time), zero(x.Currency), zero(x.Length), zero(x.Ten)}, " "))
+			list = append(list, strings.Join([]string{"type", zero(x.Unit), zero(x.Kind), zero(x.Flow), zero(x.Accumulation), zero(x.Commodity), zero(x.Time), zero(x.Currency), zero(x.Length), zero(x.Ten)}, " "))
 		}
 		for _, x := range e.Times {
 			list = append(list, x.Zone+" "+x.Rule)

@@ -42,7 +42,7 @@ func (f *Feed) Add(d *mapping.Data, o *Options) []mapping.Loss {
 	if f.points == nil {
 		f.points = map[pointKey]int{}
 	}
-	b := builder{feed: f, data: d, root: "/" + pathSegment(d.Meter.ID), first: len(f.Entries), resources: resources{nodes: map[string]*xmltext.Node{}}}
+	b := builder{feed: f, data: d, root: "/" + pathSegment(d.Meter.ID), first: len(f.Entries), resources: resources{nodes: map[string]*xmltext.Node{}, whole: map[*xmltext.Node]bool{}}}
 	if o != nil {
 		b.opts = *o
 	}
@@ -57,7 +57,7 @@ func (f *Feed) Add(d *mapping.Data, o *Options) []mapping.Loss {
 		b.lose(mapping.Event, i, d.Events[i].Quality.Flags, "ESPI has no events")
 	}
 	b.finish()
-	return d.Gather(b.lost)
+	return d.Gather(append(b.lost, mapping.StatusLost(d)...))
 }
 
 // pointKey is the root of a meter's links and a service.
@@ -143,7 +143,7 @@ func (b *builder) point(service int) string {
 // addResources adds the summaries and the time parameters, which are those of the first usage point.
 func (b *builder) addResources() {
 	for _, o := range b.resources.list {
-		service := cim.ServiceOfMedium(b.data.Meter.Medium)
+		service := cim.ServiceOf(0, b.data.Meter.Medium)
 		if len(b.services) > 0 {
 			service = b.services[0]
 		}
@@ -160,7 +160,7 @@ func (b *builder) addResources() {
 // type is that of the values, which are multiples of it.
 func (b *builder) add(t *ReadingType, name, title string, block *IntervalBlock) {
 	b.feed.count++
-	point := b.point(cim.ServiceOf(t.Type[cim.Commodity]))
+	point := b.point(cim.ServiceOf(t.Type[cim.Commodity], b.data.Meter.Medium))
 	href := point + "/MeterReading/" + strconv.Itoa(b.feed.count)
 	typeUp := b.root + "/ReadingType"
 	typeHref := typeUp + "/" + strconv.Itoa(b.feed.count)
@@ -305,7 +305,7 @@ func (b *builder) reading(i int) (used int) {
 		return used
 	}
 	value, shifted := r.Value.Shift(exp)
-	ten, ok := typeExponent(&t, value)
+	ten, _ := typeExponent(&t, value)
 	if x.Value, ok = scaled(value, ten); !r.Value.IsNone() && (!ok || !shifted) {
 		b.lose(mapping.Reading, i, flags, "no number of 48 bits")
 		return used

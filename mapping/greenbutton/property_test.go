@@ -127,6 +127,19 @@ func TestManyEntries(t *testing.T) {
 	require.Len(t, list[0].Readings, 1000)
 	_, err := Parse([]byte(`<feed xmlns="` + atomSpace + `">` + strings.Repeat("<link/>", 1e5) + strings.Repeat("<id/>", 1e5) + "</feed>"))
 	require.NoError(t, err)
+	const summary = "<UsageSummary><currency>1</currency></UsageSummary>"
+	long := strings.Repeat("/", 1e5)
+	parsed, err := Parse(feedOf(strings.Repeat(entry(point, "self=/p", "related=/q"), 5000), strings.Repeat(entry(summary, "self=/q/1"), 5000), strings.Repeat(entry(point, "self=/x", "related=/y"), 5000), strings.Repeat(entry(summary, "self=/y"), 5000),
+		entry("<MeterReading/>", "self="+long+"a", "up="+long+"b")))
+	require.NoError(t, err)
+	list, _ = parsed.Data(nil)
+	require.Len(t, list[0].Readings, 5000)
+	summaries := &mapping.Data{}
+	for i := range 20000 {
+		summaries.Readings = append(summaries.Readings, obis.Reading{RawID: fmt.Appendf(nil, "UsageSummary/a%d", i), Value: obis.Int(1, 0)})
+	}
+	feed, _ = New(summaries, nil)
+	feed.Data(nil)
 	require.Less(t, time.Since(start), 5*time.Second)
 }
 

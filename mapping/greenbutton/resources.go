@@ -40,20 +40,6 @@ func plain(n *xmltext.Node) bool {
 	return !slices.ContainsFunc(n.Children, func(c *xmltext.Node) bool { return !plain(c) })
 }
 
-// addTo adds the resource to what a meter said.
-func (o *Other) addTo(d *mapping.Data) {
-	if !o.carried() {
-		return
-	}
-	number := 1
-	for i := range d.Readings {
-		if root, _, ok := strings.Cut(string(d.Readings[i].RawID), "/"); ok && root == step(o.Name(), number) {
-			number++
-		}
-	}
-	addNode(d, step(o.Name(), number), o.node)
-}
-
 // step is a step of a path: the name of an element and, where it is not the first with it, its number.
 func step(name string, number int) string {
 	if number == 1 {
@@ -81,7 +67,7 @@ func addNode(d *mapping.Data, path string, n *xmltext.Node) {
 // leaf is the reading of an element with a text.
 func leaf(path string, n *xmltext.Node) obis.Reading {
 	r := obis.Reading{RawID: []byte(path), Value: obis.Text([]byte(n.Text))}
-	if v, ok := whole(n); ok {
+	if v, ok := wholeNumber(n); ok {
 		r.Value = obis.Int(v, 0)
 		if slices.Contains(amounts, n.Name.Local) {
 			r.Value, r.Unit = obis.Int(v, costExp), obis.Currency
@@ -90,8 +76,8 @@ func leaf(path string, n *xmltext.Node) obis.Reading {
 	return r
 }
 
-// whole returns the text of an element as the number that it is.
-func whole(n *xmltext.Node) (int64, bool) {
+// wholeNumber returns the text of an element as the number that it is.
+func wholeNumber(n *xmltext.Node) (int64, bool) {
 	if n == nil {
 		return 0, false
 	}
@@ -101,10 +87,10 @@ func whole(n *xmltext.Node) (int64, bool) {
 
 // measurement returns a SummaryMeasurement with a unit as one reading.
 func measurement(path string, n *xmltext.Node) (r obis.Reading, ok bool) {
-	uom, ok1 := whole(n.Child("uom"))
-	value, ok2 := whole(n.Child("value"))
-	ten, ok3 := whole(n.Child("powerOfTenMultiplier"))
-	at, ok4 := whole(n.Child("timeStamp"))
+	uom, ok1 := wholeNumber(n.Child("uom"))
+	value, ok2 := wholeNumber(n.Child("value"))
+	ten, ok3 := wholeNumber(n.Child("powerOfTenMultiplier"))
+	at, ok4 := wholeNumber(n.Child("timeStamp"))
 	known := 2
 	for _, there := range [...]bool{ok3, ok4} {
 		if there {
@@ -136,6 +122,7 @@ func isResource(rawID []byte) bool {
 type resources struct {
 	list  []*Other
 	nodes map[string]*xmltext.Node // by their paths
+	whole map[*xmltext.Node]bool   // those that are measurements
 }
 
 // add adds what a reading says. It is not ok where the element cannot hold it.
@@ -174,6 +161,7 @@ func (x *resources) add(r *obis.Reading, at func(obis.Time) (int64, bool)) (lost
 	child := func(name string, v int64) {
 		n.Children = append(n.Children, &xmltext.Node{Name: xmltext.Name{Space: espiSpace, Local: name}, Text: strconv.FormatInt(v, 10)})
 	}
+	x.whole[n] = true
 	v, _, _ := value.Decimal()
 	child("powerOfTenMultiplier", int64(ten))
 	if seconds, ok := at(r.Time); ok {
@@ -209,7 +197,7 @@ func (x *resources) node(path string) *xmltext.Node {
 		if parent == nil {
 			parent = x.node(above)
 		}
-		if parent == nil || parent.Text != "" || parent.Child("value") != nil && parent.Child("uom") != nil {
+		if parent == nil || parent.Text != "" || x.whole[parent] {
 			return nil
 		}
 		parent.Children = append(parent.Children, n)

@@ -288,6 +288,20 @@ func TestForeignTypes(t *testing.T) {
 	}
 }
 
+// A usage point is of the service of what it measures.
+func TestServices(t *testing.T) {
+	for commodity, service := range map[int]int{1: 0, 2: 0, 7: 1, 9: 2, 11: 6, 12: 4, 25: 5} {
+		typ := fmt.Sprintf("<commodity>%d</commodity><uom>42</uom>", commodity)
+		if commodity == 9 { // which says no more than its usage point
+			typ = "<uom>42</uom>"
+		}
+		doc := single(typ, value(0, 0, 5))
+		doc = []byte(strings.Replace(string(doc), "<kind>0</kind>", fmt.Sprintf("<kind>%d</kind>", service), 1))
+		_, _, again, _ := thereAndBack(t, doc)
+		require.Contains(t, string(again), fmt.Sprintf("<kind>%d</kind></ServiceCategory>", service))
+	}
+}
+
 // Hot water goes as water, which is said; the code is named beside it.
 func TestHotWater(t *testing.T) {
 	_, lost := New(&mapping.Data{Readings: []obis.Reading{{Code: obis.MustParse("9-0:1.0.0"), Unit: obis.CubicMetre, Value: obis.Int(5, 0)}}}, nil)

@@ -33,12 +33,22 @@ func (f *Feed) Data(rules *cim.Rules) (list []*mapping.Data, unread []string) {
 	if len(list) == 0 && len(x.readings)+len(x.blocks) > 0 { // a part of a feed
 		list = append(list, x.withoutPoint())
 	}
+	seen := map[resourceKey]int{}
+	shared := maxShared * (1 + len(f.Entries)) // what may be told again of what several usage points share
 	for _, o := range x.others {
 		if !o.carried() || len(o.points) == 0 {
 			x.unread = append(x.unread, o.Name())
+			continue
 		}
-		for _, i := range o.points {
-			o.addTo(list[i])
+		for n, i := range o.points {
+			before := len(list[i].Readings)
+			key := resourceKey{i, o.Name()}
+			seen[key]++
+			addNode(list[i], step(o.Name(), seen[key]), o.node)
+			if shared -= len(list[i].Readings) - before; shared < 0 && n+1 < len(o.points) {
+				x.unread = append(x.unread, fmt.Sprintf("%s of %d more usage points", o.Name(), len(o.points)-n-1))
+				break
+			}
 		}
 	}
 	x.orphans()
@@ -176,28 +186,43 @@ func (x *index) find() {
 	for _, e := range slices.Backward(x.types) { // the first of a link counts
 		x.byLink[path(self(e))] = e
 	}
+	related := map[string][]int{} // the usage points of each link to what belongs to them
+	for i, p := range x.points {
+		for _, l := range p.Links {
+			href := path(l.Href)
+			if n := len(related[href]); l.Rel == "related" && href != "" && (n == 0 || related[href][n-1] != i) {
+				related[href] = append(related[href], i)
+			}
+		}
+	}
 	for i := range x.feed.Entries {
 		e := &x.feed.Entries[i]
 		for _, c := range e.Content {
 			if o, ok := c.(*Other); ok {
-				x.others = append(x.others, other{o, x.pointsOf(e, points)})
+				x.others = append(x.others, other{o, x.pointsOf(e, points, related)})
 			}
 		}
 	}
 }
 
+// maxShared is how many elements of shared resources each entry of a feed may stand for.
+const maxShared = 8
+
+// resourceKey is the number of a usage point and the name of its resources.
+type resourceKey struct {
+	point int
+	name  string
+}
+
 // pointsOf returns the usage points that are related to a resource, or else the one to which it belongs.
-func (x *index) pointsOf(e *Entry, points *family) (list []int) {
-	own := path(self(e))
-	for i, p := range x.points {
-		if own != "" && slices.ContainsFunc(p.Links, func(l Link) bool { return l.Rel == "related" && path(l.Href) == own }) {
-			list = append(list, i)
-		}
+func (x *index) pointsOf(e *Entry, points *family, related map[string][]int) []int {
+	if list := related[path(self(e))]; len(list) > 0 {
+		return list
 	}
-	if i := points.parent(e); len(list) == 0 && i >= 0 {
-		list = append(list, i)
+	if i := points.parent(e); i >= 0 {
+		return []int{i}
 	}
-	return list
+	return nil
 }
 
 func appendOnce(list []*Entry, e *Entry) []*Entry {
@@ -235,7 +260,7 @@ func newFamily(list []*Entry) *family {
 // that could say, the only one there is. It is -1 where none is.
 func (f *family) parent(e *Entry) int {
 	own, up := path(self(e)), ""
-	for link := own; link != ""; link = above(link) {
+	for link, n := own, 0; link != "" && n < maxLevels; link, n = above(link), n+1 {
 		if i, ok := f.related[link]; ok {
 			return i
 		}
@@ -249,7 +274,7 @@ func (f *family) parent(e *Entry) int {
 			return i
 		}
 	}
-	for link := above(own); link != ""; link = above(link) {
+	for link, n := above(own), 0; link != "" && n < maxLevels; link, n = above(link), n+1 {
 		if i, ok := f.self[link]; ok {
 			return i
 		}
@@ -259,6 +284,9 @@ func (f *family) parent(e *Entry) int {
 	}
 	return -1
 }
+
+// maxLevels is how many segments above a link are looked at.
+const maxLevels = 32
 
 // above returns a link without its last segment.
 func above(link string) string { return link[:max(strings.LastIndexByte(link, '/'), 0)] }

@@ -3,8 +3,9 @@ package iec104
 import (
 	"time"
 
-	"github.com/openusm/meter/obis"
 	"github.com/thinkgos/go-iecp5/asdu"
+
+	"github.com/openusm/meter/obis"
 )
 
 // params are the sizes that IEC 60870-5-104 prescribes. Times are written by

@@ -144,7 +144,7 @@ func (f *Face) Serve(ctx context.Context) error {
 	// Connections have the times of the protocol, and room besides to agree on TLS.
 	limits.Idle, limits.TLS, limits.Max = -1, f.station.cfg.TLS, 2*f.station.cfg.connections()
 	limits.Logger = cmp.Or(limits.Logger, f.station.cfg.Logger)
-	err := serve.Listen(ctx, "tcp", f.station.cfg.Listen, &limits, nil, func(ctx context.Context, conn net.Conn) error {
+	err := serve.Listen(ctx, "tcp", f.station.cfg.Listen, &limits, f.station.cfg.Ready, func(ctx context.Context, conn net.Conn) error {
 		err := f.station.Serve(ctx, conn)
 		_ = conn.Close()
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/openusm/meter/mapping"
@@ -106,7 +107,7 @@ func (m *image) update(d *mapping.Data, received time.Time) (changed []*Point, l
 			changed = append(changed, p)
 		}
 	}
-	return changed, d.Gather(append(lost, mapping.ReadingsOnly(d)...))
+	return changed, d.Gather(slices.Concat(lost, mapping.ReadingsOnly(d), mapping.StatusLost(d)))
 }
 
 // change takes the readings of a site that are new, of a list that only grows at its end.
@@ -145,7 +146,9 @@ func (m *image) change(d *mapping.Data, set []int, received time.Time) (changed 
 		if news {
 			changed = append(changed, p)
 		}
-		lost = append(lost, loss...)
+		if lost = append(lost, loss...); r.Quality.Raw != 0 {
+			lost = append(lost, mapping.Loss{Index: i, Reason: "the meter's own status word"})
+		}
 	}
 	return changed, lost
 }

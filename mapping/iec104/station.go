@@ -37,6 +37,8 @@ type Config struct {
 	Limits serve.Config
 	// Trace hears of each frame, sent or received; nil for none.
 	Trace func(sent bool, frame []byte)
+	// Ready hears where the face listens; nil for none.
+	Ready func(net.Addr)
 	// Warn hears what cannot be shown, each once; nil for none.
 	Warn func(string)
 

@@ -188,7 +188,7 @@ func Append(dst []byte, d *mapping.Data, rules *Rules) ([]byte, []mapping.Loss) 
 		}
 		dst = m.append(dst, &m.entities[i])
 	}
-	return append(dst, ']'), d.Gather(m.lost)
+	return append(dst, ']'), d.Gather(append(m.lost, mapping.StatusLost(d)...))
 }
 
 type mapper struct {

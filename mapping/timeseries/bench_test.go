@@ -55,7 +55,7 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("csv", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			dst = AppendCSV(dst[:0], d, plainTime)
+			dst = AppendCSV(dst[:0], plainTime, d)
 		}
 		report(b, dst, func(dst []byte, i int64) []byte {
 			dst = strconv.AppendInt(append(dst, "ABC12345678,1-0:1.8.0*255,,active energy import total,"...), i*7919, 10)

@@ -2,7 +2,9 @@ package timeseries
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
+	"time"
 
 	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
@@ -12,34 +14,50 @@ import (
 type AppendTime func(dst []byte, t obis.Time) []byte
 
 // AppendCSV appends tables (RFC 4180, lines end with CR and LF), with an empty line
-// between them: one of the readings, which is there also where there is nothing, one for
-// each profile, and one of the events. Rows of profiles have their time, the start of
-// their interval where that is not a period before, their quality, and the columns, each
-// with one for the quality of its cells behind it where that is not good throughout. What
-// the protocol knew beyond the model is not carried.
-func AppendCSV(dst []byte, d *mapping.Data, at AppendTime) []byte {
+// between them: one of the readings of all meters, which is there also where there is
+// nothing, one for each profile, and one of all events. Rows of profiles have the meter and
+// the profile's code, their time, the start of their interval where that is not a period
+// before, their quality, and the columns, each with one for the quality of its cells behind
+// it where that is not good throughout. Column dst tells what a time that has no zone says
+// of daylight saving, column received when we got the reading. What the protocol knew
+// beyond the model is not carried.
+func AppendCSV(dst []byte, at AppendTime, list ...*mapping.Data) []byte {
 	start := len(dst)
 	next := func() {
 		if len(dst) > start {
 			dst = append(dst, "\r\n"...)
 		}
 	}
-	if len(d.Readings) > 0 || len(d.Profiles)+len(d.Events) == 0 {
-		dst = appendReadings(dst, d, at)
+	readings, others := 0, 0
+	for _, d := range list {
+		readings += len(d.Readings)
+		others += len(d.Profiles) + len(d.Events)
 	}
-	for _, p := range d.Profiles {
-		next()
-		dst = appendProfile(dst, p, at)
+	if readings > 0 || others == 0 {
+		dst = append(dst, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status,dst,received\r\n"...)
+		for _, d := range list {
+			dst = appendReadings(dst, d, at)
+		}
 	}
-	if len(d.Events) > 0 {
+	events := 0
+	for _, d := range list {
+		for _, p := range d.Profiles {
+			next()
+			dst = appendProfile(dst, d, p, at)
+		}
+		events += len(d.Events)
+	}
+	if events > 0 {
 		next()
-		dst = appendEvents(dst, d, at)
+		dst = append(dst, "meter,log,id,time,text,params,quality,status,dst\r\n"...)
+		for _, d := range list {
+			dst = appendEvents(dst, d, at)
+		}
 	}
 	return dst
 }
 
 func appendReadings(dst []byte, d *mapping.Data, at AppendTime) []byte {
-	dst = append(dst, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status\r\n"...)
 	for i := range d.Readings {
 		r := &d.Readings[i]
 		dst = append(appendCell(dst, d.Meter.ID), ',')
@@ -54,7 +72,32 @@ func appendReadings(dst []byte, d *mapping.Data, at AppendTime) []byte {
 		dst = append(at(dst, r.Time), ',')
 		dst = append(appendFlags(dst, r.Quality.Flags), ',')
 		dst = append(append(dst, r.Rule.String()...), ',')
-		dst = append(appendStatus(dst, r.Quality), "\r\n"...)
+		dst = append(appendStatus(dst, r.Quality), ',')
+		when := r.Time
+		if t, ok := r.Value.Time(); ok && when.IsZero() {
+			when = t
+		}
+		dst = append(appendSeason(dst, when, d.Clock), ',')
+		if !d.Received.IsZero() {
+			dst = d.Received.UTC().AppendFormat(dst, time.RFC3339)
+		}
+		dst = append(dst, "\r\n"...)
+	}
+	return dst
+}
+
+// hasSeason reports whether the season that t tells is not in its text, as it has no zone.
+func hasSeason(t obis.Time, clock obis.Clock) bool {
+	if t.IsZero() || t.Status == obis.TimeUnspecified || !t.HasClock() {
+		return false
+	}
+	_, zoned := t.Instant(clock)
+	return !zoned
+}
+
+func appendSeason(dst []byte, t obis.Time, clock obis.Clock) []byte {
+	if hasSeason(t, clock) {
+		return strconv.AppendBool(dst, t.Status&obis.TimeDST != 0)
 	}
 	return dst
 }
@@ -75,8 +118,12 @@ func appendStatus(dst []byte, q obis.Quality) []byte {
 	return strconv.AppendUint(append(dst, "0x"...), q.Raw, 16)
 }
 
-func appendProfile(dst []byte, p *obis.Profile, at AppendTime) []byte {
-	dst = append(dst, "time,quality"...)
+func appendProfile(dst []byte, d *mapping.Data, p *obis.Profile, at AppendTime) []byte {
+	dst = append(dst, "meter,profile,time,quality"...)
+	seasons := slices.ContainsFunc(p.Times, func(t obis.Time) bool { return hasSeason(t, d.Clock) })
+	if seasons {
+		dst = append(dst, ",dst"...)
+	}
 	if len(p.Starts) > 0 {
 		dst = append(dst, ",start"...)
 	}
@@ -96,8 +143,13 @@ func appendProfile(dst []byte, p *obis.Profile, at AppendTime) []byte {
 	}
 	dst = append(dst, "\r\n"...)
 	for row := range p.Len() {
+		dst = append(appendCell(dst, d.Meter.ID), ',')
+		dst = append(appendCell(dst, p.Code.String()), ',')
 		dst = append(at(dst, p.Times[row]), ',')
 		dst = appendFlags(dst, p.Quality.At(row).Flags)
+		if seasons {
+			dst = appendSeason(append(dst, ','), p.Times[row], d.Clock)
+		}
 		if row < len(p.Starts) {
 			dst = at(append(dst, ','), p.Starts[row])
 		} else if len(p.Starts) > 0 {
@@ -116,7 +168,6 @@ func appendProfile(dst []byte, p *obis.Profile, at AppendTime) []byte {
 }
 
 func appendEvents(dst []byte, d *mapping.Data, at AppendTime) []byte {
-	dst = append(dst, "meter,log,id,time,text,params,quality,status\r\n"...)
 	for i := range d.Events {
 		e := &d.Events[i]
 		dst = append(appendCell(dst, d.Meter.ID), ',')
@@ -142,7 +193,8 @@ func appendEvents(dst []byte, d *mapping.Data, at AppendTime) []byte {
 		}
 		dst = append(quote(dst, start), ',')
 		dst = append(appendFlags(dst, e.Quality.Flags), ',')
-		dst = append(appendStatus(dst, e.Quality), "\r\n"...)
+		dst = append(appendStatus(dst, e.Quality), ',')
+		dst = append(appendSeason(dst, e.Time, d.Clock), "\r\n"...)
 	}
 	return dst
 }

@@ -127,7 +127,7 @@ func HomeAssistant(d *mapping.Data, base string, publish func(topic, payload []b
 		payload = a.appendState(payload[:0], r)
 		publish(topic, payload)
 	}
-	return d.Gather(append(a.lost, mapping.ReadingsOnly(d)...))
+	return d.Gather(slices.Concat(a.lost, mapping.ReadingsOnly(d), mapping.StatusLost(d)))
 }
 
 // announcement gathers the sensors of a meter.

@@ -3,6 +3,7 @@ package timeseries
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -18,7 +19,8 @@ import (
 //	meter_event,id=ABC12345678,log=0-0:99.98.0*255,event=12 text="cover opened" 1763640000000000000
 //
 // Values that are no numbers get the field "text" instead of "value"; a quality
-// other than good is the field "quality", the start of an interval the field
+// other than good is the field "quality", the meter's own status word the field
+// "status", the start of an interval the field
 // "start" in nanoseconds. A reading whose own time is no instant has that of its
 // arrival and the field "received", or no time stamp where nobody said when it
 // came. Rows of profiles and events without an instant are not carried, as the
@@ -103,7 +105,13 @@ func (l *lines) reading(i int, r *obis.Reading) {
 	}
 	l.begin(r.Code, r.RawID, r.Unit)
 	l.value(r.Value)
-	l.quality(r.Quality.Flags)
+	l.quality(r.Quality)
+	if !exact(r.Value) {
+		lose(digitsLost)
+	}
+	if endsLines(r.Value) {
+		lose(lineEndsLost)
+	}
 	if !r.Start.IsZero() && !l.start(r.Start) {
 		lose("the start of its interval, which is no instant")
 	}
@@ -133,11 +141,30 @@ func (l *lines) value(v obis.Value) {
 	l.dst = appendString(append(l.dst, " text="...), text(v))
 }
 
-// quality appends the field of a quality that is not good, behind another field.
-func (l *lines) quality(f obis.Flags) {
-	if f != 0 {
-		l.dst = appendString(append(l.dst, ",quality="...), f.String())
+// quality appends the fields of a quality that is not good and of the meter's own status
+// word, behind another field.
+func (l *lines) quality(q obis.Quality) {
+	if q.Flags != 0 {
+		l.dst = appendString(append(l.dst, ",quality="...), q.Flags.String())
 	}
+	l.status(q)
+}
+
+func (l *lines) status(q obis.Quality) {
+	if q.Raw != 0 {
+		l.dst = append(appendStatus(append(l.dst, `,status="`...), q), '"')
+	}
+}
+
+// What the lines cannot hold: their numbers are floats, and their text has no lines.
+const (
+	digitsLost   = "digits that a float of 64 bits does not hold"
+	lineEndsLost = "the line ends of its text"
+)
+
+// endsLines reports whether a value is text of several lines.
+func endsLines(v obis.Value) bool {
+	return v.Kind() == obis.KindText && strings.ContainsAny(v.String(), "\r\n")
 }
 
 func (l *lines) end(at time.Time, timed bool) {
@@ -190,7 +217,8 @@ func (l *lines) profile(i int, p *obis.Profile) {
 	for _, x := range [...]struct {
 		values int
 		reason string
-	}{{n.missing, "that are missing"}, {n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"}} {
+	}{{n.missing, "that are missing"}, {n.unfit, "that are no finite number"}, {n.nameless, "of columns without an id"}, {n.second, "of columns with the id of another"}, {n.startless, "whose start is no instant, without it"},
+		{n.inexact, "without " + digitsLost}, {n.lines, "without the line ends of their text"}} {
 		if x.values > 0 {
 			l.lost = append(l.lost, mapping.Loss{Part: mapping.Profile, Index: i, Reason: fmt.Sprintf("%d values %s", x.values, x.reason)})
 		}
@@ -199,7 +227,7 @@ func (l *lines) profile(i int, p *obis.Profile) {
 
 // rowLosses counts what is lost of a profile.
 type rowLosses struct {
-	timeless, outside, doubled, doubtful, unfit, nameless, second, startless, missing int
+	timeless, outside, doubled, doubtful, unfit, nameless, second, startless, missing, inexact, lines int
 
 	doubles []bool // columns with the id of one before
 }
@@ -207,9 +235,12 @@ type rowLosses struct {
 func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosses) {
 	c := &p.Columns[column]
 	v := c.At(row)
-	flags := p.Quality.At(row).Flags | c.Quality.At(row).Flags
+	q := p.Quality.At(row).With(c.Quality.At(row).Flags)
+	if q.Raw == 0 {
+		q.Raw = c.Quality.At(row).Raw
+	}
 	switch {
-	case v.IsNone() && flags == 0:
+	case v.IsNone() && q.Flags == 0:
 		n.missing++
 		return
 	case !c.Code.Valid() && len(c.RawID) == 0:
@@ -228,10 +259,17 @@ func (l *lines) cell(p *obis.Profile, column, row int, at time.Time, n *rowLosse
 		l.dst = strconv.AppendInt(append(l.dst, ",period="...), int64(p.Period), 10)
 	}
 	if v.IsNone() {
-		l.dst = appendString(append(l.dst, " quality="...), flags.String())
+		l.dst = appendString(append(l.dst, " quality="...), q.Flags.String())
+		l.status(q)
 	} else {
 		l.value(v)
-		l.quality(flags)
+		l.quality(q)
+		if !exact(v) {
+			n.inexact++
+		}
+		if endsLines(v) {
+			n.lines++
+		}
 	}
 	if row < len(p.Starts) && !p.Starts[row].IsZero() && !l.start(p.Starts[row]) {
 		n.startless++
@@ -272,7 +310,10 @@ func (l *lines) event(i int, e *obis.Event) {
 	l.dst = appendTag(l.dst, "log", e.Log.String())
 	l.dst = strconv.AppendUint(append(l.dst, ",event="...), uint64(e.ID), 10)
 	l.dst = appendString(append(l.dst, " text="...), e.Text)
-	l.quality(e.Quality.Flags)
+	l.quality(e.Quality)
+	if strings.ContainsAny(e.Text, "\r\n") {
+		lose(0, lineEndsLost)
+	}
 	l.end(at, true)
 }
 

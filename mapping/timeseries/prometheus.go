@@ -176,6 +176,9 @@ func (e *exposition) add(d *mapping.Data) {
 		m := e.metric(r)
 		m.samples = append(m.samples, len(e.samples))
 		e.samples = append(e.samples, promSample{m, d, r, value})
+		if !exact(value) {
+			lost = append(lost, mapping.Loss{Index: i, Reason: digitsLost})
+		}
 		if !r.Start.IsZero() {
 			lost = append(lost, mapping.Loss{Index: i, Reason: "the start of its interval"})
 		}
@@ -183,7 +186,7 @@ func (e *exposition) add(d *mapping.Data) {
 			lost = append(lost, mapping.Loss{Index: i, Reason: reason})
 		}
 	}
-	e.lost = append(e.lost, d.Gather(append(lost, mapping.ReadingsOnly(d)...))...)
+	e.lost = append(e.lost, d.Gather(slices.Concat(lost, mapping.ReadingsOnly(d), mapping.StatusLost(d)))...)
 }
 
 // timeLost says what of a time is lost where an instant is written.

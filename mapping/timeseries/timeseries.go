@@ -4,6 +4,9 @@
 package timeseries
 
 import (
+	"math/bits"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/openusm/meter/obis"
@@ -34,6 +37,25 @@ func numeric(v obis.Value) bool {
 		return true
 	}
 	return false
+}
+
+// exact reports whether a float of 64 bits names the number with all its digits.
+func exact(v obis.Value) bool {
+	m, exp, ok := v.Uint64()
+	if v.Kind() == obis.KindInt && !ok {
+		var n int64
+		n, exp, ok = v.Decimal()
+		m = uint64(-n)
+	}
+	if !ok || m < 1e15 || exp == 0 && m>>bits.TrailingZeros64(m) < 1<<53 {
+		return true // fifteen digits always fit, and whole numbers of 53 bits
+	}
+	f, _ := v.Float64()
+	digits := func(s string) string {
+		s, _, _ = strings.Cut(s, "e")
+		return strings.Trim(strings.ReplaceAll(strings.TrimPrefix(s, "-"), ".", ""), "0")
+	}
+	return digits(strconv.FormatFloat(f, 'e', -1, 64)) == digits(v.String())
 }
 
 // text returns a value that is no number, texts of Latin-1 in UTF-8.

@@ -206,19 +206,19 @@ func TestCSV(t *testing.T) {
 	list := append([]obis.Reading(nil), sample[:5]...)
 	list[4].Quality = obis.Quality{Raw: 0x80, Kind: obis.StatusVendor}
 	list[4].Unit, list[4].UnitText = obis.OtherUnit, []byte("furlong")
-	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule,status
-M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none,
-M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none,
-M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none,
-M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none,
-M1,,1-1:30D,,7,furlong,,,good,none,0x80
+	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule,status,dst,received
+M1,1-0:1.8.0*255,,active energy import total,1234500,Wh,,2026-11-20T12:00:00Z,good,none,,,
+M1,1-0:1.8.1*255,,active energy import tariff 1,-0.5,Wh,,,good,none,,,
+M1,1-0:32.7.0*255,,voltage L1,230.1,V,,,questionable,none,,,
+M1,0-0:96.1.0*255,,device id 0,"se""rial, 1",,,,good,none,,,
+M1,,1-1:30D,,7,furlong,,,good,none,0x80,,
 `, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: list}))
-	require.Equal(t, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status\n", csvOf(t, &mapping.Data{}))
+	require.Equal(t, "meter,obis,raw_id,name,value,unit,start,time,quality,rule,status,dst,received\n", csvOf(t, &mapping.Data{}))
 }
 
 // csvOf returns the tables with lines that end as here, once a reader of RFC 4180 has read each.
 func csvOf(t *testing.T, d *mapping.Data) string {
-	text := string(AppendCSV(nil, d, plainTime))
+	text := string(AppendCSV(nil, plainTime, d))
 	for _, table := range strings.Split(text, "\r\n\r\n") {
 		_, err := csv.NewReader(strings.NewReader(table)).ReadAll()
 		require.NoError(t, err, "%s", table)
@@ -242,18 +242,87 @@ func TestCSVTables(t *testing.T) {
 	q.Columns[1].Quality.Add(1, obis.Quality{Flags: obis.Estimated | obis.Old})
 	events := []obis.Event{{Log: obis.MustParse("0-0:99.98.0"), ID: 7, Time: utc(2026, 1, 1, 0, 0, 0), Text: "say \"no\"\n",
 		Params: []obis.Reading{sample[0], {Value: obis.Text([]byte("x"))}}, Quality: obis.Quality{Raw: 1, Kind: obis.StatusVDEW}}}
-	require.Equal(t, `time,quality,1-0:1.29.0*255 [Wh]
-2026-01-01T00:15:00Z,good,5
-2026-01-01T00:30:00Z,power-down,
+	require.Equal(t, `meter,profile,time,quality,1-0:1.29.0*255 [Wh]
+M1,,2026-01-01T00:15:00Z,good,5
+M1,,2026-01-01T00:30:00Z,power-down,
 
-time,quality,start,1-0:1.29.0*255 [Wh],raw,quality of raw
-2026-01-01T00:15:00Z,good,2026-01-01T00:00:00Z,5,"a,b",good
-2026-01-01T00:30:00Z,power-down,,,2026-01-01T00:00:00Z,"old,estimated"
+meter,profile,time,quality,start,1-0:1.29.0*255 [Wh],raw,quality of raw
+M1,,2026-01-01T00:15:00Z,good,2026-01-01T00:00:00Z,5,"a,b",good
+M1,,2026-01-01T00:30:00Z,power-down,,,2026-01-01T00:00:00Z,"old,estimated"
 
-meter,log,id,time,text,params,quality,status
+meter,log,id,time,text,params,quality,status,dst
 M1,0-0:99.98.0*255,7,2026-01-01T00:00:00Z,"say ""no""
-",1-0:1.8.0*255=1234500 Wh; x,good,0x1
+",1-0:1.8.0*255=1234500 Wh; x,good,0x1,
 `, csvOf(t, &mapping.Data{Meter: obis.Meter{ID: "M1"}, Profiles: []*obis.Profile{p, q}, Events: events}))
+}
+
+// Several meters share the tables, whose rows tell them apart; a local time keeps its season.
+func TestCSVOfSeveralMeters(t *testing.T) {
+	local := func(dst bool) obis.Time {
+		t := obis.Time{Year: 2026, Month: 10, Day: 25, Hour: 2, Minute: 30, Weekday: obis.Unspecified, Hundredths: obis.Unspecified, Deviation: obis.DeviationUnspecified}
+		if dst {
+			t.Status = obis.TimeDST
+		}
+		return t
+	}
+	meter := func(id string) *mapping.Data {
+		p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Times: []obis.Time{local(true), local(false)}, Columns: []obis.Column{{Code: obis.MustParse("1-0:1.29.0")}}}
+		p.Columns[0].AppendInt(5)
+		p.Columns[0].AppendInt(6)
+		return &mapping.Data{
+			Meter: obis.Meter{ID: id}, Received: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC), Profiles: []*obis.Profile{p},
+			Readings: []obis.Reading{{Code: obis.MustParse("0-0:1.0.0"), Value: obis.Moment(local(true))}, {Code: obis.MustParse("1-0:1.8.0"), Value: obis.Int(1, 0), Time: local(false)}},
+			Events:   []obis.Event{{ID: 7, Time: local(true)}},
+		}
+	}
+	text := strings.ReplaceAll(string(AppendCSV(nil, plainTime, meter("A"), meter("B"))), "\r\n", "\n")
+	require.Equal(t, `meter,obis,raw_id,name,value,unit,start,time,quality,rule,status,dst,received
+A,0-0:1.0.0*255,,clock,2026-10-25T02:30:00,,,,good,none,,true,2026-11-20T12:00:00Z
+A,1-0:1.8.0*255,,active energy import total,1,,,2026-10-25T02:30:00,good,none,,false,2026-11-20T12:00:00Z
+B,0-0:1.0.0*255,,clock,2026-10-25T02:30:00,,,,good,none,,true,2026-11-20T12:00:00Z
+B,1-0:1.8.0*255,,active energy import total,1,,,2026-10-25T02:30:00,good,none,,false,2026-11-20T12:00:00Z
+
+meter,profile,time,quality,dst,1-0:1.29.0*255
+A,1-0:99.1.0*255,2026-10-25T02:30:00,good,true,5
+A,1-0:99.1.0*255,2026-10-25T02:30:00,good,false,6
+
+meter,profile,time,quality,dst,1-0:1.29.0*255
+B,1-0:99.1.0*255,2026-10-25T02:30:00,good,true,5
+B,1-0:99.1.0*255,2026-10-25T02:30:00,good,false,6
+
+meter,log,id,time,text,params,quality,status,dst
+A,,7,2026-10-25T02:30:00,,,good,,true
+B,,7,2026-10-25T02:30:00,,,good,,true
+`, text)
+}
+
+// The numbers of time series are floats, and their text is one line: what they do not hold is said.
+func TestDigitsAndLinesAreNotLostUnsaid(t *testing.T) {
+	for _, test := range []struct {
+		v    obis.Value
+		lost string
+	}{
+		{obis.Int(123456789012345678, 0), digitsLost}, {obis.Int(-123456789012345678, -3), digitsLost}, {obis.Uint(math.MaxUint64, 0), digitsLost},
+		{obis.Int(9007199254740992, 0), ""}, {obis.Int(123456789012345, -5), ""}, {obis.Int(5e17, 0), ""}, {obis.Int(math.MinInt64, 0), ""}, {obis.Uint(1<<63, 0), ""}, {obis.Int(1, -1), ""}, {obis.Int(12345678901234567, 0), digitsLost},
+		{obis.Text([]byte("two\nlines")), lineEndsLost}, {obis.Text([]byte("one line")), ""},
+	} {
+		d := &mapping.Data{Meter: obis.Meter{ID: "M1"}, Readings: []obis.Reading{{RawID: []byte("x"), Value: test.v, Time: utc(2026, 1, 1, 0, 0, 0)}}}
+		_, lost := AppendInflux(nil, d)
+		if numeric(test.v) {
+			_, prom := AppendPrometheus(nil, d)
+			require.Equal(t, lost, prom)
+		}
+		if test.lost == "" {
+			require.Empty(t, lost, test.v)
+			continue
+		}
+		require.Len(t, lost, 1, test.v)
+		require.Equal(t, test.lost, lost[0].Reason)
+	}
+	d := &mapping.Data{Readings: []obis.Reading{{RawID: []byte("x"), Value: obis.Int(1, 0), Quality: obis.Quality{Raw: 0x80, Kind: obis.StatusVendor}}}}
+	text, lost := AppendInflux(nil, d)
+	require.Empty(t, lost)
+	require.Contains(t, string(text), `value=1,status="0x80"`)
 }
 
 func ExampleAppendInflux() {

@@ -125,8 +125,8 @@ func Extend(dst []obis.Reading) []obis.Reading {
 
 // Value turns text and unit into a value: a number with its unit where there is
 // one or where the object's class says so, a time, or text. A text with a unit
-// that is no number keeps its characters and is flagged invalid; an empty one is
-// missing. The value aliases text.
+// that is no number keeps its characters and is flagged invalid, and so is one that
+// is no time where there should be one; an empty one is missing. The value aliases text.
 func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 	if len(unit) > 0 {
 		return quantity(text, unit)
@@ -143,6 +143,9 @@ func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 		if t, ok := class.time(text); ok {
 			return obis.Moment(t), obis.UnitUnknown, 0
 		}
+		if !blank(text) {
+			return obis.Text(text), obis.UnitUnknown, obis.Invalid
+		}
 	case Text:
 		return obis.Text(text), obis.UnitUnknown, 0
 	}
@@ -157,6 +160,9 @@ func Value(class Class, text, unit []byte) (obis.Value, obis.Unit, obis.Flags) {
 func Put(r *obis.Reading, class Class, text, unit []byte) {
 	r.Value, r.Unit, r.Quality.Flags = Value(class, text, unit)
 	doubt(r, unit)
+	if r.Value.Kind() == obis.KindText {
+		r.Doubt()
+	}
 }
 
 // doubt marks a unit that is not understood, and keeps its text, and one that

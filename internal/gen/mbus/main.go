@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,7 +130,12 @@ func (g *generator) vifes(b *bytes.Buffer) error {
 			return err
 		}
 		body.WriteString("{\n")
+		reserved := map[string]bool{} // the codes that are not in the table
+		for c := range 128 {
+			reserved[fmt.Sprintf("%02X", c)] = true
+		}
 		for _, r := range rows {
+			delete(reserved, r["code"])
 			set := "0"
 			if r["qualifiers"] != "" {
 				set = ""
@@ -177,8 +184,12 @@ func (g *generator) vifes(b *bytes.Buffer) error {
 			}
 			fmt.Fprintf(&body, "0x%s: {%s, %s, %s},\n", r["code"], set, effect, argument)
 		}
+		for _, c := range slices.Sorted(maps.Keys(reserved)) {
+			fmt.Fprintf(&body, "0x%s: {QualifierReserved, effectNone, 0},\n", c)
+		}
 		body.WriteString("},\n")
 	}
+	names = append(names, "reserved")
 	if len(names) > 64 {
 		return fmt.Errorf("%d qualifiers do not fit 64 bits", len(names))
 	}

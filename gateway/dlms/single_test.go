@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,9 +19,9 @@ import (
 )
 
 // A heat meter on M-Bus is read by a DLMS client.
-func TestFace(t *testing.T) {
+func TestSingle(t *testing.T) {
 	want := heat(t)
-	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper})
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper})
 	require.NoError(t, err)
 	lost := shows.Update(want)
 	require.Contains(t, fmt.Sprint(lost), ": no OBIS code (0x426c")
@@ -46,11 +47,11 @@ func TestFace(t *testing.T) {
 }
 
 // A face that asks for a password shows those without one the name and the clock alone.
-func TestSecuredFace(t *testing.T) {
+func TestSecuredSingle(t *testing.T) {
 	cfg := meter.Config{Keys: keys.Set{Password: keys.Secret("12345678")}}
 	access, err := driver.DLMSAccess(&cfg)
 	require.NoError(t, err)
-	shows, err := face.New(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper, Access: access})
 	require.NoError(t, err)
 	shows.Update(heat(t))
 	energy, err := obis.ParsePattern("6-0:1.0.0")
@@ -72,7 +73,7 @@ func heat(t *testing.T) *meter.Result {
 }
 
 // read reads a face as a meter.
-func read(t *testing.T, shows *face.Face, cfg meter.Config, patterns ...obis.Pattern) *meter.Result {
+func read(t *testing.T, shows *face.Single, cfg meter.Config, patterns ...obis.Pattern) *meter.Result {
 	cfg.Protocol = meter.DLMS
 	cfg.Open = func(context.Context, meter.Target, *meter.Config) (io.ReadWriteCloser, error) {
 		near, far := net.Pipe()
@@ -85,4 +86,23 @@ func read(t *testing.T, shows *face.Face, cfg meter.Config, patterns ...obis.Pat
 	r, err := s.Read(t.Context(), patterns...)
 	require.NoError(t, err)
 	return r
+}
+
+// What a DLMS client cannot see is said, each kind once.
+func TestLosses(t *testing.T) {
+	shows, err := face.NewSingle(&dlms.ServerConfig{Link: dlms.LinkWrapper})
+	require.NoError(t, err)
+	at := obis.FromTime(time.Unix(1795176000, 0))
+	p := &obis.Profile{Code: obis.MustParse("1-0:99.1.0"), Times: []obis.Time{at, at}, Starts: []obis.Time{at, at}, Columns: []obis.Column{{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Nums: []int64{1, 2}, Present: obis.Bitmap{3}}}}
+	p.Columns[0].Quality.Add(1, obis.Quality{Flags: obis.Estimated})
+	lost := shows.Update(&meter.Result{Readings: []obis.Reading{
+		{Code: obis.MustParse("1-0:1.8.0"), Unit: obis.WattHour, Value: obis.Int(5, 0), Start: at, Time: at, Quality: obis.Quality{Flags: obis.Estimated}},
+		{Code: obis.MustParse("1-0:2.8.0"), Unit: obis.WattHour, Value: obis.Int(5, 0), Quality: obis.Quality{Flags: obis.Estimated}},
+		{Code: obis.MustParse("4-0:1.0.0"), Unit: obis.HCAUnit, Value: obis.Int(5, 0)},
+	}, Profiles: []*obis.Profile{p, {}}, Events: []obis.Event{{}}})
+	require.Equal(t, []string{
+		"reading 0 and 1 more: quality estimated not carried (1-0:1.8.0*255, 1-0:2.8.0*255)", "reading 0: the start of its interval (1-0:1.8.0*255)",
+		"reading 2: its unit HCA, which DLMS does not have (4-0:1.0.0*255)", "profile 0: the starts of their intervals (2 rows)", "profile 0: quality estimated not carried (1 row)",
+		"profile 0: the unit HCA of a column, which DLMS does not have", "profile 1: no OBIS code", "event 0: this target has no events",
+	}, lost)
 }
