@@ -69,6 +69,7 @@ type Device struct {
 	device *iec61850.Device // that shares its nodes, nil for one that has its own
 	placed []placing        // of a shape
 	given  bool             // the model does not follow from the readings
+	begun  bool             // a change was set
 	meter  obis.Meter       // that it is called by
 	bound  []int32          // the points of the readings of a site, by their index; none where there is none
 	pairs  [][2]int32       // the readings of the nets
