@@ -110,7 +110,7 @@ func text(t *testing.T, conn *client.Conn, path string, opts ...message.Option) 
 		}
 		out = body(t, m)
 		return true
-	}, 5*time.Second, 10*time.Millisecond, path)
+	}, 60*time.Second, 10*time.Millisecond, path)
 	return out
 }
 
@@ -141,7 +141,7 @@ func TestMeters(t *testing.T) {
 	require.Equal(t, `[{"bn":"ID_of_a/","n":"id","vs":"ID of a"}]`, text(t, conn, "/m/a/id"))
 	require.Equal(t, `[{"bn":"/3305/0/","n":"5800","v":401}]`, text(t, conn, "/m/a/3305/0/5800"))
 	put(t, s, "a", power(402))
-	require.Eventually(t, func() bool { return text(t, conn, "/m/a/3305/0/5800") == `[{"bn":"/3305/0/","n":"5800","v":402}]` }, 5*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return text(t, conn, "/m/a/3305/0/5800") == `[{"bn":"/3305/0/","n":"5800","v":402}]` }, 60*time.Second, 5*time.Millisecond)
 	for _, path := range []string{"/", "/id", "/m/c", "/m/a/x", "/m/a/.well-known/core", "/m/a/p/1-0:99.1.0"} {
 		m, err := conn.Get(timeout(t), path)
 		require.NoError(t, err)
@@ -155,7 +155,7 @@ func TestMeters(t *testing.T) {
 	require.Eventually(t, func() bool {
 		m, err := conn.Get(timeout(t), "/m/a/id")
 		return err == nil && m.Code() == codes.NotFound
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 60*time.Second, 5*time.Millisecond)
 	require.Equal(t, 1, f.server.count())
 }
 

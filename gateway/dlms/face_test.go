@@ -157,7 +157,7 @@ func client(t *testing.T, address string, cfg dlms.Config) (c *dlms.Client) {
 		var err error
 		c, err = associate(t.Context(), address, &cfg)
 		return err == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, 60*time.Second, 10*time.Millisecond)
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return c
 }
@@ -175,7 +175,7 @@ func value(t *testing.T, c *dlms.Client, class cosem.Class, code obis.Code, inde
 func eventually(t *testing.T, want string, c *dlms.Client, class cosem.Class, code obis.Code, index int8) {
 	t.Helper()
 	var got string
-	require.Eventually(t, func() bool { got = value(t, c, class, code, index); return got == want }, 5*time.Second, 5*time.Millisecond, "%s", want)
+	require.Eventually(t, func() bool { got = value(t, c, class, code, index); return got == want }, 60*time.Second, 5*time.Millisecond, "%s", want)
 }
 
 // What a client has read once of an object stays so: its class, its scaler and its unit.
@@ -226,7 +226,7 @@ func TestObjectsStay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Get(t.Context(), cosem.Attribute{Class: cosem.ClassExtendedRegister, Name: volts, Index: 2}, nil)
 		return errors.Is(err, cosem.TemporaryFailure)
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 60*time.Second, 5*time.Millisecond)
 	require.Equal(t, "5", value(t, c, cosem.ClassExtendedRegister, volts, 4), "status and time can be read still")
 	_, err = c.Get(t.Context(), cosem.Attribute{Class: cosem.ClassRegister, Name: volts, Index: 2}, nil)
 	require.ErrorIs(t, err, cosem.ObjectClassInconsistent)
@@ -239,7 +239,7 @@ func TestObjectsStay(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := c.Get(t.Context(), cosem.Attribute{Class: cosem.ClassExtendedRegister, Name: volts, Index: 2}, nil)
 		return errors.Is(err, cosem.ObjectUnavailable)
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 60*time.Second, 5*time.Millisecond)
 }
 
 // Our own client reads a logical device as it reads a meter.
@@ -438,7 +438,7 @@ func TestSAPs(t *testing.T) {
 			var err error
 			list, err = saps(t.Context(), address)
 			return err == nil && len(list) == len(want)
-		}, 5*time.Second, 5*time.Millisecond)
+		}, 60*time.Second, 5*time.Millisecond)
 		require.Equal(t, want, list)
 	}
 	given(face.Config{SAPs: map[site.ID]uint16{"c": 16}, State: state, Name: "GW"}, map[string]uint16{"GW": 1, "c": 16, "b": 17, "d": 18})

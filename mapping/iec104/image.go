@@ -146,7 +146,9 @@ func (m *image) change(d *mapping.Data, set []int, received time.Time) (changed 
 		if news {
 			changed = append(changed, p)
 		}
-		lost = append(lost, loss...)
+		if lost = append(lost, loss...); r.Quality.Raw != 0 {
+			lost = append(lost, mapping.Loss{Index: i, Reason: "the meter's own status word"})
+		}
 	}
 	return changed, lost
 }

@@ -69,6 +69,7 @@ type Device struct {
 	device *iec61850.Device // that shares its nodes, nil for one that has its own
 	placed []placing        // of a shape
 	given  bool             // the model does not follow from the readings
+	begun  bool             // a change was set
 	meter  obis.Meter       // that it is called by
 	bound  []int32          // the points of the readings of a site, by their index; none where there is none
 	pairs  [][2]int32       // the readings of the nets
@@ -497,6 +498,7 @@ func (b *builder) node(r *rule, c obis.Code, again int) (*iec61850.Node, error) 
 // neither the order of readings nor others of the meter decide it: 1 and the tariff, three
 // for each where there are three phases; thousands for a channel, millions for another
 // processing or quantity than that of the first rule of the class, 10^9 for a billing period.
+// That is twelve digits at most, as the standard has them.
 func (b *builder) number(r *rule, c obis.Code) int {
 	list := b.d.opts.Rules.all()
 	i := slices.IndexFunc(list, func(other mapping.Rule[rule]) bool { return other.Target.class == r.class })
@@ -523,7 +525,9 @@ func (b *builder) number(r *rule, c obis.Code) int {
 	other := int(c[3] - first[3])
 	switch r.class {
 	case "STMP":
-		other = int(c[0]-first[0])<<8 | int(c[2]-first[2])
+		if other = int(c[2] - first[2]); c[0] != first[0] { // STMP610 is 6-0:10.0.0
+			n, other = 100*int(c[0])+int(c[2]), 0
+		}
 	case "QVVR": // the rows of all phases, and of each
 		n, other = n+int(c[2]-first[2])/20, 0
 	}

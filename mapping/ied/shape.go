@@ -302,6 +302,10 @@ func (d *Device) Change(model *iec61850.Update, data *mapping.Data, received tim
 		d.meter = data.Meter
 	}
 	u := &update{Update: model, d: d, shared: map[*iec61850.Object]*shared{}}
+	if !d.begun {
+		d.begun = true
+		u.begin()
+	}
 	var parts map[*iec61850.Object]bool // those of which other readings have a part
 	for _, frozen := range []bool{false, true} {
 		for _, i := range set {
@@ -349,6 +353,21 @@ func (d *Device) Change(model *iec61850.Update, data *mapping.Data, received tim
 	}
 	slices.SortStableFunc(lost, func(a, b mapping.Loss) int { return cmp.Compare(a.Index, b.Index) })
 	return lost
+}
+
+// begin says since when the states of the device are as they are.
+func (u *update) begin() {
+	since := iec61850.NewTimestamp(u.d.received, iec61850.ClockNotSynchronized).Value()
+	for _, n := range u.d.device.Nodes {
+		for _, o := range n.Objects {
+			switch o.Name {
+			case "Mod", "Beh", "Health", "PhyHealth", "Proxy":
+				if t := o.Attribute("t", iec61850.ST); t != nil {
+					_ = u.Set(t, since) // of a type that fits
+				}
+			}
+		}
+	}
 }
 
 // bind finds the points of readings that are new in the list.
