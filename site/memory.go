@@ -128,13 +128,12 @@ func (m *Memory) After(seq uint64) iter.Seq2[Change, error] {
 func (m *Memory) Rows(meter ID, profile obis.Code, from, to time.Time) iter.Seq2[*obis.Profile, error] {
 	return func(yield func(*obis.Profile, error) bool) {
 		m.mu.Lock()
-		t := m.profiles[profileID{meter, profile}]
-		var list []*obis.Profile
-		if t != nil {
-			list = t.between(from, to)
+		var rows []row
+		if t := m.profiles[profileID{meter, profile}]; t != nil {
+			rows = slices.Clone(t.between(from, to))
 		}
-		m.mu.Unlock()
-		for _, p := range list {
+		m.mu.Unlock() // what the rows lie in does not change
+		for _, p := range pages(rows) {
 			if !yield(p, nil) {
 				return
 			}
@@ -177,13 +176,23 @@ func (t *table) add(p *obis.Profile, clock obis.Clock) {
 	}
 }
 
-// between returns copies of the rows from one time to another.
-func (t *table) between(from, to time.Time) (list []*obis.Profile) {
+// between returns the rows from one time to another.
+func (t *table) between(from, to time.Time) []row {
+	first, end := 0, len(t.rows)
+	at := func(r row, at time.Time) int { return r.at.Compare(at) }
+	if !from.IsZero() {
+		first, _ = slices.BinarySearchFunc(t.rows, from, at)
+	}
+	if !to.IsZero() {
+		end, _ = slices.BinarySearchFunc(t.rows, to.Add(1), at)
+	}
+	return t.rows[first:max(first, end)]
+}
+
+// pages returns copies of rows, those with the same columns together.
+func pages(rows []row) (list []*obis.Profile) {
 	var page *obis.Profile
-	for _, r := range t.rows {
-		if !from.IsZero() && r.at.Before(from) || !to.IsZero() && r.at.After(to) {
-			continue
-		}
+	for _, r := range rows {
 		if page == nil || !alike(page, r.from) {
 			page = r.from.Clone()
 			page.Reset()
