@@ -34,11 +34,11 @@ type Face struct {
 	source    site.Source
 	commander site.Commander
 	told      chan struct{} // profiles or events came
+	warner    site.Warner
 
 	mu     sync.RWMutex
 	meters map[string]*meter // by their segments of paths
 	links  *representation   // to the meters; nil where they changed
-	warned map[string]bool
 }
 
 var (
@@ -80,8 +80,14 @@ func New(cfg *Config, source site.Source, commander site.Commander) (*Face, erro
 	if err != nil {
 		return nil, err
 	}
-	f := &Face{server: s, source: source, commander: commander, told: make(chan struct{}, 1), meters: map[string]*meter{}, warned: map[string]bool{}}
+	f := &Face{server: s, source: source, commander: commander, told: make(chan struct{}, 1), meters: map[string]*meter{}}
 	s.shown = f
+	f.warner.Hear = func(text string) {
+		s.cfg.Logger.Warn("coap: not shown in full", "what", text)
+		if s.cfg.Warn != nil {
+			s.cfg.Warn(text)
+		}
+	}
 	return f, nil
 }
 
@@ -166,7 +172,7 @@ func (f *Face) meter(id site.ID) *meter {
 	}
 	f.mu.Unlock()
 	if m == nil || m.id != id {
-		f.tell(fmt.Sprintf("%s: %q is no path, or that of another meter", id, "/m/"+name))
+		f.warner.Say(fmt.Sprintf("%s: %q is no path, or that of another meter", id, "/m/"+name))
 		return nil
 	}
 	return m
@@ -189,7 +195,7 @@ func (f *Face) show(c site.Change) {
 		return
 	}
 	for _, l := range m.change(c, f.server.cfg.Rules) {
-		f.tell(fmt.Sprintf("%s: %s", m.id, c.Data.Describe(l)))
+		f.warner.Say(fmt.Sprintf("%s: %s", m.id, c.Data.Describe(l)))
 	}
 	if len(c.Data.Profiles)+len(c.Data.Events) > 0 {
 		select {
@@ -319,21 +325,6 @@ func instant(t obis.Time, clock obis.Clock) time.Time {
 		at, _ = t.Instant(obis.Clock{Zone: time.UTC})
 	}
 	return at
-}
-
-// tell says what cannot be shown, once.
-func (f *Face) tell(text string) {
-	f.mu.Lock()
-	known := f.warned[text]
-	f.warned[text] = true
-	f.mu.Unlock()
-	if known {
-		return
-	}
-	f.server.cfg.Logger.Warn("coap: not shown in full", "what", text)
-	if f.server.cfg.Warn != nil {
-		f.server.cfg.Warn(text)
-	}
 }
 
 // split returns the meter of a path, nil for none, and the path below its prefix.

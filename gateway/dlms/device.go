@@ -115,7 +115,7 @@ func (d *device) change(c site.Change) {
 		if l.Part == mapping.Event {
 			l = mapping.Loss{Part: l.Part, Reason: l.Reason}
 		}
-		d.face.warn(fmt.Sprintf("%s: %v", d.id, l))
+		d.face.warner.Say(fmt.Sprintf("%s: %v", d.id, l))
 	}
 }
 

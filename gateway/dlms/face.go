@@ -68,10 +68,10 @@ type Face struct {
 	server    *dlms.Server
 	secured   bool
 	numbers   *numbers
+	warner    site.Warner
 
 	mu      sync.RWMutex
 	devices map[uint16]*device // by their SAPs, also those that are gone
-	warned  map[string]bool
 }
 
 var _ site.Face = (*Face)(nil)
@@ -87,7 +87,7 @@ const maxAnswer = 8 << 20
 // command of what is behind the code, with its value in the unit of the reading. Other
 // attributes, and methods, go on as they came, by class, number and A-XDR.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
-	f := &Face{source: source, commander: commander, devices: map[uint16]*device{}, warned: map[string]bool{}}
+	f := &Face{source: source, commander: commander, devices: map[uint16]*device{}}
 	if cfg != nil {
 		f.cfg = *cfg
 	}
@@ -96,6 +96,12 @@ func New(cfg *Config, source site.Source, commander site.Commander) (*Face, erro
 	}
 	if f.cfg.Logger == nil {
 		f.cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	f.warner.Hear = func(text string) {
+		f.cfg.Logger.Warn("not shown in full", "what", text)
+		if f.cfg.Warn != nil {
+			f.cfg.Warn(text)
+		}
 	}
 	if f.cfg.Limits.TLS == nil {
 		f.cfg.Limits.TLS = f.cfg.TLS
@@ -200,7 +206,7 @@ func (f *Face) learn(ctx context.Context) {
 func (f *Face) device(id site.ID) *device {
 	sap, err := f.numbers.of(id)
 	if err != nil {
-		f.warn(fmt.Sprintf("%s: %v", id, err))
+		f.warner.Say(fmt.Sprintf("%s: %v", id, err))
 	}
 	if sap == 0 {
 		return nil
@@ -230,21 +236,6 @@ func (f *Face) find(sap uint16) dlms.Device {
 		return d
 	}
 	return nil
-}
-
-// warn tells of something that cannot be shown, once.
-func (f *Face) warn(text string) {
-	f.mu.Lock()
-	told := f.warned[text]
-	f.warned[text] = true
-	f.mu.Unlock()
-	if told {
-		return
-	}
-	f.cfg.Logger.Warn("not shown in full", "what", text)
-	if f.cfg.Warn != nil {
-		f.cfg.Warn(text)
-	}
 }
 
 // sap is a logical device in the list of them.

@@ -64,7 +64,7 @@ func (d *device) learn(list []*obis.Profile) {
 		if p != nil && p.Code.Valid() {
 			text = p.Code.String() + ": " + text
 		}
-		d.face.warn(fmt.Sprintf("%s: %s", d.id, text))
+		d.face.warner.Say(fmt.Sprintf("%s: %s", d.id, text))
 	}
 }
 

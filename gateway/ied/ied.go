@@ -69,12 +69,12 @@ type Face struct {
 	given  map[site.ID]given
 	shapes map[string]*shape // by their keys; touched by what watches the source alone
 	meters map[site.ID]*meter
+	warner site.Warner
 
-	mu     sync.Mutex // guards what follows
-	known  map[site.ID]*known
-	names  map[string]site.ID // meters by the complete names of their logical devices
-	dirty  bool
-	warned map[warning]bool
+	mu    sync.Mutex // guards what follows
+	known map[site.ID]*known
+	names map[string]site.ID // meters by the complete names of their logical devices
+	dirty bool
 }
 
 // given is a model that was given.
@@ -128,11 +128,12 @@ var _ site.Face = (*Face)(nil)
 // commander nothing can be operated. A nil cfg works.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
 	f := &Face{source: source, commander: commander, given: map[site.ID]given{},
-		known: map[site.ID]*known{}, names: map[string]site.ID{}, warned: map[warning]bool{}}
+		known: map[site.ID]*known{}, names: map[string]site.ID{}}
 	if cfg != nil {
 		f.cfg = *cfg
 	}
 	f.cfg.IED = cmp.Or(f.cfg.IED, "METER")
+	f.warner.Hear = f.cfg.Warn
 	if err := f.load(); err != nil {
 		return nil, fmt.Errorf("ied: %w", err)
 	}
@@ -199,7 +200,7 @@ func (f *Face) recognize(k *keptShape) error {
 	if err != nil || s.Sum() == k.Sum {
 		return err
 	}
-	f.say(fmt.Sprintf("the rules give %d registers other places than they had: clients have to read the models anew", len(slices.Concat(k.Batches...))))
+	f.warner.Say(fmt.Sprintf("the rules give %d registers other places than they had: clients have to read the models anew", len(slices.Concat(k.Batches...))))
 	k.Batches, k.Sum = append(k.Batches, nil), s.Sum()
 	f.dirty = true
 	return nil
@@ -309,10 +310,12 @@ func (f *Face) change(c site.Change) {
 	if m.device != old {
 		lost = append(lost, m.device.Placed(c.Data.Readings)...)
 		if err := f.server.SetDevice(m.device.Logical()); err != nil {
-			f.say(err.Error())
+			f.warner.Say(err.Error())
 		}
 	}
-	f.warn(c, lost)
+	for _, l := range lost {
+		f.warner.Lost(c.Meter, c.Data, l)
+	}
 }
 
 // enter returns what is remembered of a meter, or begins to.
@@ -358,7 +361,7 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 	before, batches, room := m.known.key, m.known.batches, maxRegisters
 	if fresh && len(batches) > 0 {
 		if err := f.take(m, batches); err != nil { // of rules that are no longer
-			f.say(string(c.Meter) + ": " + err.Error())
+			f.warner.Say(string(c.Meter) + ": " + err.Error())
 			batches = nil
 		}
 	}
@@ -383,7 +386,7 @@ func (f *Face) grow(m *meter, c site.Change) bool {
 	}
 	had := m.device != nil
 	if err := f.take(m, append(slices.Clip(batches), more)); err != nil {
-		f.say(string(c.Meter) + ": " + err.Error())
+		f.warner.Say(string(c.Meter) + ": " + err.Error())
 		return fresh
 	}
 	if had {
@@ -473,7 +476,7 @@ func (f *Face) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := f.save(); err != nil {
-				f.say(err.Error())
+				f.warner.Say(err.Error())
 			}
 		}
 	}
@@ -507,45 +510,4 @@ func (f *Face) save() error {
 		return fmt.Errorf("ied: %w", err)
 	}
 	return nil
-}
-
-// warn says what of readings cannot be shown.
-func (f *Face) warn(c site.Change, lost []mapping.Loss) {
-	if f.cfg.Warn == nil {
-		return
-	}
-	for _, l := range lost {
-		if f.first(warning{c.Meter, l.Index, l.Flags, l.Reason}) {
-			f.cfg.Warn(string(c.Meter) + ": " + c.Data.Describe(c.Data.Gather([]mapping.Loss{l})[0]))
-		}
-	}
-}
-
-// warning is what was told already.
-type warning struct {
-	meter   site.ID
-	reading int
-	flags   obis.Flags
-	reason  string
-}
-
-// maxWarned is of how many warnings a face remembers that they were told; it tells no more.
-const maxWarned = 10_000
-
-// first reports whether a warning has not been told yet.
-func (f *Face) first(w warning) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.warned[w] || len(f.warned) >= maxWarned {
-		return false
-	}
-	f.warned[w] = true
-	return true
-}
-
-// say says what nobody has heard yet.
-func (f *Face) say(text string) {
-	if f.cfg.Warn != nil && f.first(warning{reason: text}) {
-		f.cfg.Warn(text)
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/openusm/meter/mapping"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/serve"
 	"github.com/openusm/meter/site"
@@ -22,13 +21,13 @@ type Face struct {
 	station *Station
 	source  site.Source
 	meters  map[site.ID]*image // touched by what watches the source alone
+	warner  site.Warner
 
-	mu     sync.Mutex // guards what follows
-	state  state
-	taken  map[uint16]site.ID // common addresses, those of the configuration and of the state
-	next   uint16             // none below it is free
-	dirty  bool
-	warned map[warning]bool
+	mu    sync.Mutex // guards what follows
+	state state
+	taken map[uint16]site.ID // common addresses, those of the configuration and of the state
+	next  uint16             // none below it is free
+	dirty bool
 }
 
 // state is what a face remembers.
@@ -57,8 +56,9 @@ var _ site.Face = (*Face)(nil)
 // New returns a face of the meters of a source, which listens once it serves. Without a
 // commander all commands are refused.
 func New(cfg *Config, source site.Source, commander site.Commander) (*Face, error) {
-	f := &Face{station: newStation(cfg), source: source, meters: map[site.ID]*image{}, warned: map[warning]bool{},
+	f := &Face{station: newStation(cfg), source: source, meters: map[site.ID]*image{},
 		state: state{map[site.ID]*kept{}}, taken: map[uint16]site.ID{}, next: 1}
+	f.warner.Hear = f.station.cfg.Warn
 	if path := f.station.cfg.State; path != "" {
 		if err := site.LoadState(path, &f.state); err != nil {
 			return nil, fmt.Errorf("iec104: %w", err)
@@ -185,7 +185,7 @@ func (f *Face) change(c site.Change) {
 		f.remember(m, had)
 	}
 	for _, l := range lost {
-		f.warn(c.Meter, c.Data, l)
+		f.warner.Lost(c.Meter, c.Data, l)
 	}
 }
 
@@ -197,7 +197,7 @@ func (f *Face) enter(id site.ID) *image {
 		common := f.free(id)
 		if common == 0 {
 			f.mu.Unlock()
-			f.say(fmt.Sprintf("%s: no common address is free", id))
+			f.warner.Say(fmt.Sprintf("%s: no common address is free", id))
 			return nil
 		}
 		k = &kept{Common: common}
@@ -262,7 +262,7 @@ func (f *Face) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 			if err := f.save(); err != nil {
-				f.say(err.Error())
+				f.warner.Say(err.Error())
 			}
 		}
 	}
@@ -280,40 +280,4 @@ func (f *Face) save() error {
 		return fmt.Errorf("iec104: %w", err)
 	}
 	return nil
-}
-
-// warn says what of a reading cannot be shown.
-func (f *Face) warn(id site.ID, d *mapping.Data, l mapping.Loss) {
-	if f.station.cfg.Warn != nil && f.first(warning{id, l.Index, l.Flags, l.Reason}) {
-		f.station.cfg.Warn(string(id) + ": " + d.Describe(d.Gather([]mapping.Loss{l})[0]))
-	}
-}
-
-// warning is what was told already.
-type warning struct {
-	meter   site.ID
-	reading int
-	flags   obis.Flags
-	reason  string
-}
-
-// maxWarned is of how many warnings a face remembers that they were told; it tells no more.
-const maxWarned = 10_000
-
-// first reports whether a warning has not been told yet.
-func (f *Face) first(w warning) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.warned[w] || len(f.warned) >= maxWarned {
-		return false
-	}
-	f.warned[w] = true
-	return true
-}
-
-// say says what nobody has heard yet.
-func (f *Face) say(text string) {
-	if f.station.cfg.Warn != nil && f.first(warning{reason: text}) {
-		f.station.cfg.Warn(text)
-	}
 }
