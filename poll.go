@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/openusm/meter/internal/stream"
 	"github.com/openusm/meter/obis"
 	"github.com/openusm/meter/site"
 )
@@ -437,14 +436,18 @@ type hearer struct {
 	failed  error // the line is gone
 	last    time.Time
 	between time.Duration // the longest time from one message to the next
+	first   chan struct{} // closed when there was a message or an error
+	begun   bool          // it was waited for; of who takes alone
 	done    chan struct{}
 }
 
 // hear listens until the session is closed.
 func hear(ctx context.Context, s *pushSession) *hearer {
-	h := &hearer{newest: map[string]*Result{}, last: time.Now(), done: make(chan struct{})}
+	h := &hearer{newest: map[string]*Result{}, last: time.Now(), first: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(h.done)
+		heard := sync.OnceFunc(func() { close(h.first) })
+		defer heard()
 		for {
 			r, err := s.next(ctx)
 			h.mu.Lock()
@@ -463,6 +466,7 @@ func hear(ctx context.Context, s *pushSession) *hearer {
 				return
 			}
 			h.mu.Unlock()
+			heard()
 		}
 	}()
 	return h
@@ -471,22 +475,15 @@ func hear(ctx context.Context, s *pushSession) *hearer {
 // take returns the newest of each meter since the last time. Where nothing came it is
 // an error only when it should have.
 func (h *hearer) take(ctx context.Context, interval time.Duration) ([]*Result, error) {
-	h.mu.Lock()
-	empty := len(h.newest) == 0
-	first := h.between == 0
-	h.mu.Unlock()
-	if empty && first { // the first message is waited for
-		deadline := time.Now().Add(pushWait)
-		for time.Now().Before(deadline) {
-			if err := stream.Sleep(ctx, 20*time.Millisecond); err != nil {
-				return nil, err
-			}
-			h.mu.Lock()
-			over := len(h.newest) > 0 || h.failed != nil
-			h.mu.Unlock()
-			if over {
-				break
-			}
+	if !h.begun { // the first message, or why there is none, is waited for
+		h.begun = true
+		timer := time.NewTimer(pushWait)
+		defer timer.Stop()
+		select {
+		case <-h.first:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 	h.mu.Lock()
